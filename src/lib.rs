@@ -1,0 +1,15 @@
+//! Foregate.
+
+pub mod account;
+pub mod authn;
+pub mod gateway;
+pub mod identity;
+pub mod password;
+pub mod policy;
+pub mod portal;
+pub mod proxy;
+pub mod request;
+pub mod response;
+pub mod route;
+pub mod store;
+pub mod telemetry;

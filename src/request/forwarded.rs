@@ -1,0 +1,5 @@
+//! stub
+use ipnet::IpNet;
+/// T
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(pub Vec<IpNet>);

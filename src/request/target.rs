@@ -1,0 +1,4 @@
+//! stub
+/// T
+#[derive(Clone, Debug)]
+pub struct Target;
