@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod identity;
 pub mod password;
 pub mod policy;
+
 pub mod portal;
 pub mod proxy;
 pub mod request;
