@@ -13,9 +13,11 @@ use http::{HeaderValue, Method};
 
 pub mod forwarded;
 pub mod head;
+pub mod public_url;
 pub mod target;
 
 pub use forwarded::TrustedProxies;
+pub use public_url::PublicUrl;
 pub use target::Target;
 
 /// One request, described without doubt.

@@ -14,6 +14,10 @@ use http::Method;
 use crate::identity::Credential;
 use crate::policy::Policy;
 
+mod pattern;
+
+pub use pattern::{InvalidHostPattern, InvalidPathPattern};
+
 /// One rule of the configuration, already parsed.
 #[derive(Clone, Debug)]
 pub struct Route {
