@@ -9,13 +9,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ORIGIN, UPGRADE};
+use http::header::UPGRADE;
 use http::{HeaderMap, Method};
 
 use crate::authn::{Asker, Authentication, AuthenticationError, Authenticator, Rejection};
 use crate::identity::{Credential, Identity};
 use crate::policy::{Facts, Policy, Reason, Verdict};
-use crate::request::{Context, Target};
+use crate::request::{Context, Origin, SentFrom, Target, sent_from};
 use crate::route::{Route, Table, Unauthenticated};
 
 mod explain;
@@ -122,13 +122,14 @@ pub enum Why {
 /// Decides. One for the process, shared by its threads.
 pub struct Gate {
     authenticator: Arc<Authenticator>,
+    public_url: Origin,
     table: Table,
 }
 
 impl Gate {
     /// Over these routes.
-    pub fn new(table: Table, authenticator: Arc<Authenticator>) -> Self {
-        Self { authenticator, table }
+    pub fn new(table: Table, authenticator: Arc<Authenticator>, public_url: Origin) -> Self {
+        Self { authenticator, public_url, table }
     }
 
     /// Decides on one request. `patience` bounds the wait for a password to be hashed.
@@ -152,7 +153,7 @@ impl Gate {
         let decision = judge(route, authentication, facts, context.navigates(headers));
         Ok(match decision {
             Decision::Allow(Permit { identity: Some(identity), route })
-                if is_cross_site(&identity, &route, context, headers) =>
+                if is_cross_site(&identity, &route, context, headers, &self.public_url) =>
             {
                 Decision::Refuse(Refusal::CrossSite { identity, route })
             }
@@ -165,7 +166,7 @@ impl Gate {
         self.table.routes()
     }
 
-    fn route(&self, context: &Context) -> Result<&Arc<Route>, Refusal> {
+    fn route<'a>(&'a self, context: &'a Context) -> Result<&'a Arc<Route>, Refusal> {
         match find(&self.table, &context.host.name, &context.method, &context.target) {
             Ok(route) => route.ok_or(Refusal::NotFound),
             Err(Disagreement { .. }) => Err(Refusal::Ambiguous),
@@ -227,7 +228,9 @@ fn judge(route: &Arc<Route>, authentication: Authentication, facts: Facts, navig
         (Verdict::Forbid(reason), Some(identity)) => {
             Decision::Refuse(Refusal::Forbid { identity, reason, route: Arc::clone(route) })
         }
-        (Verdict::Stale { max_age }, Some(identity)) => challenge(route, Why::Stale { identity, max_age }, to_login),
+        (Verdict::Stale { max_age }, Some(identity)) => {
+            challenge(route, Why::Stale { identity, max_age }, to_login)
+        }
         (Verdict::Challenge | Verdict::Forbid(_) | Verdict::Stale { .. }, _) => {
             challenge(route, Why::Absent, to_login)
         }
@@ -239,26 +242,19 @@ fn challenge(route: &Arc<Route>, why: Why, to_login: bool) -> Decision {
 }
 
 /// Whether a browser says that another site made it send this with the session cookie.
-fn is_cross_site(identity: &Identity, route: &Route, context: &Context, headers: &HeaderMap) -> bool {
+fn is_cross_site(
+    identity: &Identity,
+    route: &Route,
+    context: &Context,
+    headers: &HeaderMap,
+    public: &Origin,
+) -> bool {
     let safe = matches!(context.method, Method::GET | Method::HEAD | Method::OPTIONS)
         // A WebSocket starts with a GET and carries anything afterwards.
         && !headers.contains_key(UPGRADE);
-    identity.credential == Credential::Session && route.csrf && !safe && comes_from_another_site(context, headers)
+    // Another origin of the same site (a sister host) is no other site.
+    identity.credential == Credential::Session
+        && route.csrf
+        && !safe
+        && sent_from(headers, context, public) == SentFrom::Elsewhere
 }
-
-/// Whether `Sec-Fetch-Site` or `Origin` names another site. A client that sends neither is no browser.
-fn comes_from_another_site(context: &Context, headers: &HeaderMap) -> bool {
-    let mut same_site = false;
-    for value in headers.get_all("sec-fetch-site") {
-        match value.as_bytes() {
-            b"same-origin" | b"none" => {}
-            // Another origin of the same site (a sister host): its Origin differs, and that is no attack.
-            b"same-site" => same_site = true,
-            _ => return true,
-        }
-    }
-    !same_site && headers.get_all(ORIGIN).iter().any(|origin| !context.is_own_origin(origin.as_bytes()))
-}
-
-#[cfg(test)]
-mod tests;

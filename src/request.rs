@@ -17,6 +17,8 @@ pub mod forwarded;
 pub mod head;
 mod host;
 mod id;
+mod limits;
+mod origin;
 pub mod target;
 
 use forwarded::{ForwardedFault, Forwarding};
@@ -26,6 +28,8 @@ use target::TargetFault;
 pub use forwarded::TrustedProxies;
 pub use host::{Host, InvalidHost};
 pub use id::RequestId;
+pub use limits::Limits;
+pub use origin::{InvalidOrigin, Origin, SentFrom, sent_from};
 pub use target::Target;
 
 /// One request, described without doubt.
@@ -124,11 +128,15 @@ impl Context {
     /// Whether a person in front of a browser goes to this address, so that a login page is of use. `headers` are those of
     /// the request, or of the sub-request about it.
     pub fn navigates(&self, headers: &HeaderMap) -> bool {
+        accepts_html(headers) && self.may_navigate(headers)
+    }
+
+    /// As `navigates`, but what isn't said is taken for a yes: for a proxy that doesn't hand on what the client accepts.
+    pub fn may_navigate(&self, headers: &HeaderMap) -> bool {
         let all = |name: &str, holds: fn(&[u8]) -> bool| {
             headers.get_all(name).iter().all(|value| holds(value.as_bytes().trim_ascii()))
         };
         matches!(self.method, Method::GET | Method::HEAD)
-            && accepts_html(headers)
             && all("x-requested-with", |value| !value.eq_ignore_ascii_case(b"XMLHttpRequest"))
             && all("sec-fetch-mode", |value| value.eq_ignore_ascii_case(b"navigate"))
     }

@@ -82,7 +82,12 @@ impl From<Response<Body>> for Answered {
 
 impl Subrequests {
     /// `identity_values` comes from the room that knows the maps.
-    pub fn new(gate: Arc<Gate>, identity_values: Box<IdentityValues>, pages: Arc<Pages>, public_url: Origin) -> Self {
+    pub fn new(
+        gate: Arc<Gate>,
+        identity_values: Box<IdentityValues>,
+        pages: Arc<Pages>,
+        public_url: Origin,
+    ) -> Self {
         Self { gate, identity_values, pages, public_url }
     }
 
@@ -95,7 +100,8 @@ impl Subrequests {
                 "a sub-request from a peer that is not among trusted_proxies was refused"
             );
             let detail = "Only a trusted proxy may ask this.";
-            let problem = Problem::new(StatusCode::FORBIDDEN, "untrusted_peer", "Not a trusted proxy", detail);
+            let problem =
+                Problem::new(StatusCode::FORBIDDEN, "untrusted_peer", "Not a trusted proxy", detail);
             return problem.respond(&question.in_json(), &self.pages).into();
         }
         let original = match original(dialect, self.pages.prefix(), context, headers) {

@@ -455,10 +455,10 @@ async fn cut_and_half_written_snapshots_are_set_aside_and_nothing_is_lost() {
         store.create_user(new_user(&format!("u{n}"))).await.expect("an account");
     }
     store.close().await;
-    let names = || fs::read_dir(directory.path()).expect("a list").map(|entry| entry.expect("an entry").path());
-    let is_snapshot = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"snap."))
-    };
+    let names =
+        || fs::read_dir(directory.path()).expect("a list").map(|entry| entry.expect("an entry").path());
+    let is_snapshot =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"snap."));
     let snapshot = names().find(is_snapshot).expect("a snapshot after a clean stop");
     let half = fs::metadata(&snapshot).expect("a file").len() / 2;
     fs::OpenOptions::new().write(true).open(&snapshot).and_then(|file| file.set_len(half)).expect("cut");
@@ -644,7 +644,8 @@ impl Expected {
 
 /// Some milliseconds, different in each run and each round.
 fn random_wait(below: u64) -> Duration {
-    let random = UserId::generate().as_bytes()[8..].iter().fold(0_u64, |sum, byte| sum * 31 + u64::from(*byte));
+    let random =
+        UserId::generate().as_bytes()[8..].iter().fold(0_u64, |sum, byte| sum * 31 + u64::from(*byte));
     Duration::from_millis(random % below)
 }
 

@@ -54,7 +54,9 @@ impl Gate {
         let route = match find(table, &question.host, &question.method, target) {
             Ok(route) => route,
             Err(Disagreement { first, other, reading }) => {
-                let name = |route: Option<&Arc<Route>>| route.map_or("no route".to_owned(), |r| format!("`{}`", r.name));
+                let name = |route: Option<&Arc<Route>>| {
+                    route.map_or("no route".to_owned(), |r| format!("`{}`", r.name))
+                };
                 return Explanation::bad_request(format!(
                     "servers read this target in different ways: one reading leads to {}, `{reading}` to {}",
                     name(first),
@@ -68,11 +70,18 @@ impl Gate {
             .iter()
             .take_while(|other| route.is_none_or(|route| !Arc::ptr_eq(other, route)))
             .filter_map(|other| {
-                other.mismatch(&question.host, &question.method, path).map(|mismatch| (Arc::clone(other), mismatch))
+                other
+                    .mismatch(&question.host, &question.method, path)
+                    .map(|mismatch| (Arc::clone(other), mismatch))
             })
             .collect();
         let Some(route) = route else {
-            return Explanation { decision: "not-found", passed_over, route: None, why: "no route matches".to_owned() };
+            return Explanation {
+                decision: "not-found",
+                passed_over,
+                route: None,
+                why: "no route matches".to_owned(),
+            };
         };
         let (decision, why) = explain_route(route, question);
         Explanation { decision, passed_over, route: Some(Arc::clone(route)), why }
@@ -89,13 +98,16 @@ fn explain_route(route: &Arc<Route>, question: &Question) -> (&'static str, Stri
     if matches!(route.policy, Policy::Public) {
         return ("allow", "the route is public".to_owned());
     }
-    let counted = question.identity.as_ref().filter(|identity| route.credentials.contains(&identity.credential));
-    let authentication = counted.map_or(Authentication::Absent, |identity| Authentication::Verified(Arc::clone(identity)));
+    let counted =
+        question.identity.as_ref().filter(|identity| route.credentials.contains(&identity.credential));
+    let authentication =
+        counted.map_or(Authentication::Absent, |identity| Authentication::Verified(Arc::clone(identity)));
     let mut why = String::new();
     if let (Some(identity), None) = (&question.identity, counted) {
         let kinds: Vec<&str> = route.credentials.iter().copied().map(Credential::as_str).collect();
         let shown = identity.credential.as_str();
-        let _ = write!(why, "a {shown} credential does not count on this route ({} does); ", kinds.join(" or "));
+        let _ =
+            write!(why, "a {shown} credential does not count on this route ({} does); ", kinds.join(" or "));
     }
     match judge(route, authentication, question.facts, question.navigates) {
         Decision::Allow(permit) => {

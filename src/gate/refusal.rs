@@ -60,7 +60,9 @@ impl Challenge {
             Why::Absent | Why::Rejected(_) => Problem::unauthorized(next),
             Why::Stale { .. } => Problem::stale_login(next),
         };
-        self.challenges().into_iter().fold(problem, |problem, value| problem.with_header(WWW_AUTHENTICATE, value))
+        self.challenges()
+            .into_iter()
+            .fold(problem, |problem, value| problem.with_header(WWW_AUTHENTICATE, value))
     }
 
     /// `WWW-Authenticate` (RFC 6750 §3, RFC 9470 §3, RFC 7617 §2).

@@ -18,10 +18,14 @@ pub enum ListenError {
     #[error("can't listen on {0}: {1}")]
     Other(SocketAddr, #[source] io::Error),
     /// Another process has it.
-    #[error("can't listen on {0}: another program has this port; stop it, or set `listen` to another address")]
+    #[error(
+        "can't listen on {0}: another program has this port; stop it, or set `listen` to another address"
+    )]
     Taken(SocketAddr),
     /// A port below 1024 without the right.
-    #[error("can't listen on {0}: ports below 1024 need the capability CAP_NET_BIND_SERVICE; set `listen` to a higher port")]
+    #[error(
+        "can't listen on {0}: ports below 1024 need the capability CAP_NET_BIND_SERVICE; set `listen` to a higher port"
+    )]
     Forbidden(SocketAddr),
     /// No interface has it.
     #[error("can't listen on {0}: this machine does not have that address; see `ip address`")]

@@ -250,7 +250,10 @@ impl<S> Wire<S> {
     fn fail(&mut self, fault: WireFault, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.held = Vec::new();
         if self.in_body {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the request's body is malformed")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the request's body is malformed",
+            )));
         }
         if self.marker_sent {
             return Poll::Pending;
@@ -485,7 +488,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
 impl<S> Wire<S> {
     /// A client that takes nothing of an answer for as long as the idle limit is gone.
-    fn bound_write(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn bound_write(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.write_stalled_since = None;
             return written;

@@ -125,9 +125,9 @@ impl HostPattern {
     pub fn matches(&self, host: &str) -> bool {
         match self {
             Self::Exact(exact) => exact == host,
-            Self::Under(domain) => {
-                host.strip_suffix(domain.as_str()).is_some_and(|front| front.len() > 1 && front.ends_with('.'))
-            }
+            Self::Under(domain) => host
+                .strip_suffix(domain.as_str())
+                .is_some_and(|front| front.len() > 1 && front.ends_with('.')),
         }
     }
 }
@@ -160,7 +160,10 @@ impl Node {
         first: &mut usize,
     ) {
         let mut note = |places: &[usize]| {
-            let found = places.iter().take_while(|&&place| place < *first).find(|&&place| routes[place].takes(method));
+            let found = places
+                .iter()
+                .take_while(|&&place| place < *first)
+                .find(|&&place| routes[place].takes(method));
             if let Some(&place) = found {
                 *first = place;
             }

@@ -105,11 +105,7 @@ impl Sled {
         self.read(|rows| Ok(rows.session(digest)?.map(|kept| kept.session)))
     }
 
-    pub(super) fn one_time_token(
-        &self,
-        digest: Digest,
-        now: SystemTime,
-    ) -> Result<OneTimeToken, TokenError> {
+    pub(super) fn one_time_token(&self, digest: Digest, now: SystemTime) -> Result<OneTimeToken, TokenError> {
         self.shared.with_tree(|db| rules::live_token(&***db, digest, now))
     }
 
@@ -268,10 +264,7 @@ impl Sled {
 
 impl Shared {
     /// Lends the tree for one read. Whoever holds it keeps the writer from recovering: be short.
-    fn with_tree<T, E: From<StoreError>>(
-        &self,
-        read: impl FnOnce(&Arc<Db>) -> Result<T, E>,
-    ) -> Result<T, E> {
+    fn with_tree<T, E: From<StoreError>>(&self, read: impl FnOnce(&Arc<Db>) -> Result<T, E>) -> Result<T, E> {
         self.is_open()?;
         match self.tree.load().as_ref() {
             Some(db) => read(db),

@@ -8,7 +8,7 @@
 use http::{HeaderMap, Method};
 
 use super::{Dialect, method};
-use crate::request::{Context, Host, OriginalRequest, Scheme, Target};
+use crate::request::{Context, Host, OriginalRequest, Scheme, Target, read_url};
 
 /// Why a description is no request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -37,36 +37,26 @@ pub(super) fn original(
     headers: &HeaderMap,
 ) -> Result<Context, DescriptionFault> {
     let described = match dialect {
-        Dialect::AuthRequest => by_original_url(headers)?,
+        Dialect::AuthRequest => by_original_url(question, headers)?,
         Dialect::ForwardAuth => by_forwarded(question, headers)?,
         Dialect::ExtAuthz => by_itself(prefix, question, headers)?,
     };
     agree(&described, headers)?;
-    Ok(Context::described(described, question))
+    Context::described(described, question).map_err(|_| Unreadable("the method"))
 }
 
 /// nginx: the whole URL in one header, the method in another.
-fn by_original_url(headers: &HeaderMap) -> Result<OriginalRequest, DescriptionFault> {
+fn by_original_url(question: &Context, headers: &HeaderMap) -> Result<OriginalRequest, DescriptionFault> {
     const URL: &str = "x-original-url";
     let url = one(headers, URL)?.ok_or(Missing(URL))?;
-    let (scheme, rest) = url.split_once("://").ok_or(Unreadable(URL))?;
-    let scheme = scheme_of(scheme).ok_or(Unreadable(URL))?;
-    let (authority, target) = match rest.find(['/', '?', '#']) {
-        Some(start) if rest[start..].starts_with('/') => rest.split_at(start),
-        Some(_) => return Err(Unreadable(URL)),
-        None => (rest, "/"),
-    };
-    let described = OriginalRequest {
-        host: Host::parse(authority).map_err(|_| Unreadable(URL))?,
+    let (scheme, host, target) = read_url(url).map_err(|_| Unreadable(URL))?;
+    Ok(OriginalRequest {
+        client: question.client,
+        host,
         method: named_method(headers, "x-original-method")?,
         scheme,
-        target: Target::parse(target).map_err(|_| Unreadable(URL))?,
-    };
-    // ingress-nginx sends the path on its own as well.
-    if one(headers, "x-original-uri")?.is_some_and(|uri| uri != target) {
-        return Err(Contradiction("x-original-uri"));
-    }
-    Ok(described)
+        target,
+    })
 }
 
 /// Traefik, Caddy, HAProxy: method, host and URI in three headers.
@@ -81,7 +71,8 @@ fn by_forwarded(question: &Context, headers: &HeaderMap) -> Result<OriginalReque
         None => question.scheme,
     };
     Ok(OriginalRequest {
-        host: Host::parse(host).map_err(|_| Unreadable("x-forwarded-host"))?,
+        client: question.client,
+        host: host.parse::<Host>().map_err(|_| Unreadable("x-forwarded-host"))?,
         method: named_method(headers, "x-forwarded-method")?,
         scheme,
         target: Target::parse(uri).map_err(|_| Unreadable("x-forwarded-uri"))?,
@@ -89,7 +80,11 @@ fn by_forwarded(question: &Context, headers: &HeaderMap) -> Result<OriginalReque
 }
 
 /// Envoy: the question is the original request, behind a prefix.
-fn by_itself(prefix: &str, question: &Context, headers: &HeaderMap) -> Result<OriginalRequest, DescriptionFault> {
+fn by_itself(
+    prefix: &str,
+    question: &Context,
+    headers: &HeaderMap,
+) -> Result<OriginalRequest, DescriptionFault> {
     let path = question.target.as_str().strip_prefix(prefix).and_then(|rest| rest.strip_prefix("/ext-authz"));
     let target = match path.ok_or(Unreadable("the path"))? {
         "" => "/",
@@ -98,7 +93,8 @@ fn by_itself(prefix: &str, question: &Context, headers: &HeaderMap) -> Result<Or
     };
     let host = one(headers, "host")?.ok_or(Missing("host"))?;
     Ok(OriginalRequest {
-        host: Host::parse(host).map_err(|_| Unreadable("host"))?,
+        client: question.client,
+        host: host.parse::<Host>().map_err(|_| Unreadable("host"))?,
         method: question.method.clone(),
         scheme: question.scheme,
         target: Target::parse(target).map_err(|_| Unreadable("the path"))?,
@@ -118,15 +114,12 @@ fn agree(described: &OriginalRequest, headers: &HeaderMap) -> Result<(), Descrip
         }
     }
     let host = one(headers, "x-forwarded-host")?;
-    if host.is_some_and(|host| Host::parse(host).map_or(true, |host| host.name != described.host.name)) {
+    if host.is_some_and(|host| host.parse::<Host>().map_or(true, |host| host.name != described.host.name)) {
         return Err(Contradiction("x-forwarded-host"));
     }
     if let Some(url) = one(headers, "x-original-url")? {
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let (authority, target) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let same_host = authority.is_empty() || Host::parse(authority).is_ok_and(|host| host.name == described.host.name);
-        let same_target = target == described.target.as_str() || (target.is_empty() && described.target.as_str() == "/");
-        if !same_host || !same_target {
+        let (_, host, target) = read_url(url).map_err(|_| Unreadable("x-original-url"))?;
+        if host.name != described.host.name || target.as_str() != described.target.as_str() {
             return Err(Contradiction("x-original-url"));
         }
     }

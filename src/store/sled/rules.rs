@@ -45,7 +45,11 @@ pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User
     Ok(user)
 }
 
-pub(super) fn change_user(unit: &mut Unit<'_, '_>, id: UserId, change: &UserChange) -> Result<User, UserError> {
+pub(super) fn change_user(
+    unit: &mut Unit<'_, '_>,
+    id: UserId,
+    change: &UserChange,
+) -> Result<User, UserError> {
     let mut user = unit.user(id)?.ok_or(UserError::NotFound)?;
     let mut links_are_void = false;
     if let Some(email) = &change.email {

@@ -188,7 +188,9 @@ impl Rows for Unit<'_, '_> {
     fn keys_under(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut keys: BTreeSet<Vec<u8>> = self.group.tree.keys_under(prefix)?.into_iter().collect();
         for changes in [&self.group.changes, &self.changes] {
-            for (key, value) in changes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix)) {
+            for (key, value) in
+                changes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix))
+            {
                 match value {
                     Some(_) => keys.insert(key.clone()),
                     None => keys.remove(key),

@@ -89,8 +89,15 @@ pub(super) struct Writer {
 
 enum State {
     /// No writing until the store was opened anew; `db` is for the readers meanwhile.
-    Failed { db: Option<Arc<Db>>, retry_at: Instant, wait: Duration },
-    Working { db: Arc<Db>, log: File },
+    Failed {
+        db: Option<Arc<Db>>,
+        retry_at: Instant,
+        wait: Duration,
+    },
+    Working {
+        db: Arc<Db>,
+        log: File,
+    },
 }
 
 impl Writer {
@@ -499,8 +506,9 @@ struct Space {
 impl Space {
     fn of(settings: &StoreSettings) -> Self {
         // Where the system doesn't say, writing finds out.
-        let (free, total) = rustix::fs::statvfs(&settings.directory)
-            .map_or((u64::MAX, 0), |found| (found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize));
+        let (free, total) = rustix::fs::statvfs(&settings.directory).map_or((u64::MAX, 0), |found| {
+            (found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+        });
         let twentieth = total / 20;
         Self {
             free,
