@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod authn;
+pub mod gate;
 pub mod gateway;
 pub mod identity;
 pub mod password;

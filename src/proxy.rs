@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+pub mod headers;
+
 /// Where requests go (`upstreams.NAME` in the configuration).
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
