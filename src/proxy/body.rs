@@ -1,0 +1,271 @@
+//! Bodies on their way through: counted, watched for standing still, never gathered.
+//!
+//! Neither direction has a task of its own. Back pressure is hyper's: a frame is asked for when the
+//! other side has room, and time in which nobody asks counts against nobody here.
+//!
+//! Callers: `proxy` and `proxy::exchange`.
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use super::headers::ReservedNames;
+use super::pool::Lease;
+use super::watch::Deadline;
+use crate::response::BodyError;
+
+/// How far a request's body has come; shared with whoever waits for the answer.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The last frame was handed on.
+    pub(crate) done: Cell<bool>,
+    pub(crate) fault: Cell<Option<BodyFault>>,
+    /// The tick of the last frame.
+    pub(crate) touched: Cell<u64>,
+    /// The client has to send before anything goes on.
+    pub(crate) waiting: Cell<bool>,
+}
+
+impl Progress {
+    pub(crate) fn new(now: u64) -> Rc<Self> {
+        Rc::new(Self {
+            done: Cell::new(false),
+            fault: Cell::new(None),
+            touched: Cell::new(now),
+            waiting: Cell::new(false),
+        })
+    }
+}
+
+/// Why a body was cut off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum BodyFault {
+    /// The session or token that opened the stream has ended.
+    #[error("the stream's credential ended")]
+    Ended,
+    /// The client broke off or framed its body badly.
+    #[error("the client broke off")]
+    Client,
+    /// Nothing came for too long.
+    #[error("the body stood still")]
+    Stalled,
+    /// It is longer than it may be.
+    #[error("the body is too large")]
+    TooLarge,
+}
+
+/// A client's body on its way to a server.
+pub(crate) enum RequestBody {
+    /// None.
+    Empty,
+    /// As it comes.
+    Stream(RequestStream),
+}
+
+pub(crate) struct RequestStream {
+    deadline: Deadline,
+    inner: Incoming,
+    /// Bytes that may still come.
+    left: u64,
+    progress: Rc<Progress>,
+    reserved: Rc<ReservedNames>,
+    /// How many ticks it may stand still.
+    stall: u64,
+}
+
+impl RequestStream {
+    pub(crate) fn new(
+        inner: Incoming,
+        limit: Option<u64>,
+        reserved: Rc<ReservedNames>,
+        deadline: Deadline,
+        stall: u64,
+    ) -> (Self, Rc<Progress>) {
+        let progress = Progress::new(deadline.now());
+        let left = limit.unwrap_or(u64::MAX);
+        (Self { deadline, inner, left, progress: progress.clone(), reserved, stall }, progress)
+    }
+
+    fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.progress.fault.set(Some(fault));
+        Poll::Ready(Some(Err(fault.into())))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        if polled.is_pending() {
+            if !self.progress.waiting.replace(true) {
+                self.progress.touched.set(self.deadline.now());
+            }
+            let until = self.progress.touched.get().saturating_add(self.stall);
+            return match self.deadline.poll(cx, until) {
+                Poll::Ready(()) => self.fail(BodyFault::Stalled),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        if self.progress.waiting.replace(false) {
+            self.deadline.disarm();
+        }
+        self.progress.touched.set(self.deadline.now());
+        match polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let size = frame.data_ref().map_or(0, Bytes::len) as u64;
+                let Some(left) = self.left.checked_sub(size) else { return self.fail(BodyFault::TooLarge) };
+                self.left = left;
+                self.progress.done.set(frame.is_trailers() || self.inner.is_end_stream());
+                Poll::Ready(Some(Ok(self.without_ours(frame))))
+            }
+            Poll::Ready(Some(Err(_))) => self.fail(BodyFault::Client),
+            end => {
+                self.progress.done.set(true);
+                end.map_err(Into::into)
+            }
+        }
+    }
+
+    /// Trailers carry no name that is ours to set.
+    fn without_ours(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match frame.into_trailers() {
+            Ok(trailers) => Frame::trailers(allowed(trailers, |name| self.reserved.allows_trailer(name))),
+            Err(frame) => frame,
+        }
+    }
+}
+
+fn allowed(trailers: HeaderMap, allows: impl Fn(&http::HeaderName) -> bool) -> HeaderMap {
+    let passing = trailers.iter().filter(|(name, _)| allows(name));
+    passing.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Stream(_) => "Stream",
+        })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Stream(stream) => stream.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Stream(stream) => stream.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Stream(stream) => stream.inner.size_hint(),
+        }
+    }
+}
+
+/// A server's body on its way to the client. At its clean end the connection goes back to the pool;
+/// dropped before, or failed, it takes the connection along.
+pub(crate) struct ResponseBody {
+    deadline: Deadline,
+    ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    inner: Incoming,
+    lease: Option<Lease>,
+    progress: Option<Rc<Progress>>,
+    /// Since when nothing has come.
+    since: Option<u64>,
+    /// How many ticks it may stand still; `None` for a stream of events, which may be quiet for long.
+    stall: Option<u64>,
+}
+
+impl ResponseBody {
+    pub(crate) fn new(
+        inner: Incoming,
+        lease: Lease,
+        progress: Option<Rc<Progress>>,
+        deadline: Deadline,
+        stall: Option<u64>,
+        ended: Option<CancellationToken>,
+    ) -> Self {
+        let ended = ended.map(|token| Box::pin(token.cancelled_owned()));
+        Self { deadline, ended, inner, lease: Some(lease), progress, since: None, stall }
+    }
+
+    fn finish(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.end(self.progress.as_deref());
+        }
+    }
+
+    fn fail(&mut self, error: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.lease = None;
+        Poll::Ready(Some(Err(error.into())))
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if this.ended.as_mut().is_some_and(|ended| ended.as_mut().poll(cx).is_ready()) {
+            return this.fail(BodyFault::Ended);
+        }
+        match Pin::new(&mut this.inner).poll_frame(cx) {
+            Poll::Pending => {
+                let Some(stall) = this.stall else { return Poll::Pending };
+                let since = *this.since.get_or_insert_with(|| this.deadline.now());
+                match this.deadline.poll(cx, since.saturating_add(stall)) {
+                    Poll::Ready(()) => this.fail(BodyFault::Stalled),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if this.since.take().is_some() {
+                    this.deadline.disarm();
+                }
+                if frame.is_trailers() || this.inner.is_end_stream() {
+                    this.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => this.fail(error),
+            Poll::Ready(None) => {
+                this.finish();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
