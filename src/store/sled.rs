@@ -6,6 +6,7 @@
 //!
 //! Callers: `store`.
 
+mod journal;
 mod keys;
 mod open;
 mod rules;
@@ -86,7 +87,7 @@ impl Sled {
         let commands = self.commands;
         // Waits for room in the queue, hence not on the runtime. Somebody else's close may have been
         // first: then the writer is gone and `stopped` ends by itself.
-        let sent = tokio::task::spawn_blocking(move || commands.send(Command::Close(reply)));
+        let sent = tokio::task::spawn_blocking(move || drop(commands.send(Command::Close(reply))));
         drop(sent.await);
         drop(stopped.await);
     }
@@ -105,11 +106,7 @@ impl Sled {
         self.read(|rows| Ok(rows.session(digest)?.map(|kept| kept.session)))
     }
 
-    pub(super) fn one_time_token(
-        &self,
-        digest: Digest,
-        now: SystemTime,
-    ) -> Result<OneTimeToken, TokenError> {
+    pub(super) fn one_time_token(&self, digest: Digest, now: SystemTime) -> Result<OneTimeToken, TokenError> {
         self.shared.with_tree(|db| rules::live_token(&***db, digest, now))
     }
 
@@ -261,17 +258,19 @@ impl Sled {
         match tokio::time::timeout(ANSWER_WAIT, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(closed().into()),
-            Err(_) => Err(StoreError::Unavailable("the disk doesn't answer".to_owned()).into()),
+            Err(_) => {
+                // The writer takes it back when it has got through.
+                let reason = "the disk doesn't answer".to_owned();
+                self.shared.failure.store(Arc::new(Some(reason.clone())));
+                Err(StoreError::Unavailable(reason).into())
+            }
         }
     }
 }
 
 impl Shared {
     /// Lends the tree for one read. Whoever holds it keeps the writer from recovering: be short.
-    fn with_tree<T, E: From<StoreError>>(
-        &self,
-        read: impl FnOnce(&Arc<Db>) -> Result<T, E>,
-    ) -> Result<T, E> {
+    fn with_tree<T, E: From<StoreError>>(&self, read: impl FnOnce(&Arc<Db>) -> Result<T, E>) -> Result<T, E> {
         self.is_open()?;
         match self.tree.load().as_ref() {
             Some(db) => read(db),

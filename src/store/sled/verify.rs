@@ -148,11 +148,8 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
                 let token = record::decode_token(digest, &value)?;
                 let only = keys::token_of(token.user_id, record::purpose_byte(token.purpose));
                 let is_only = Rows::get(tree, &only)?.is_some_and(|value| value == digest.as_bytes());
-                let entry = keys::expiry(
-                    record::millis(token.expires_at).div_ceil(1000),
-                    Expiring::Token,
-                    digest,
-                );
+                let entry =
+                    keys::expiry(record::millis(token.expires_at).div_ceil(1000), Expiring::Token, digest);
                 if tree.user(token.user_id)?.is_none() {
                     Some("a one-time token of no account")
                 } else if !is_only {
