@@ -6,6 +6,7 @@
 //!
 //! Callers: `store`.
 
+mod journal;
 mod keys;
 mod open;
 mod rules;
@@ -86,7 +87,7 @@ impl Sled {
         let commands = self.commands;
         // Waits for room in the queue, hence not on the runtime. Somebody else's close may have been
         // first: then the writer is gone and `stopped` ends by itself.
-        let sent = tokio::task::spawn_blocking(move || commands.send(Command::Close(reply)));
+        let sent = tokio::task::spawn_blocking(move || drop(commands.send(Command::Close(reply))));
         drop(sent.await);
         drop(stopped.await);
     }
@@ -257,7 +258,12 @@ impl Sled {
         match tokio::time::timeout(ANSWER_WAIT, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(closed().into()),
-            Err(_) => Err(StoreError::Unavailable("the disk doesn't answer".to_owned()).into()),
+            Err(_) => {
+                // The writer takes it back when it has got through.
+                let reason = "the disk doesn't answer".to_owned();
+                self.shared.failure.store(Arc::new(Some(reason.clone())));
+                Err(StoreError::Unavailable(reason).into())
+            }
         }
     }
 }

@@ -7,8 +7,6 @@
 //!
 //! Callers: `sled` starts it and sends to it. What a command means is in `rules`.
 
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
@@ -19,6 +17,7 @@ use ::sled::Db;
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
+use super::journal::{Journal, LOG};
 use super::open::{self, Opened};
 use super::unit::{Group, Unit};
 use super::{Shared, keys, rules, verify};
@@ -96,7 +95,7 @@ enum State {
     },
     Working {
         db: Arc<Db>,
-        log: File,
+        journal: Journal,
     },
 }
 
@@ -142,12 +141,12 @@ impl Writer {
     /// Serves this command and those that wait behind it, as one group. Gives the sender of a `Close`.
     fn serve(&mut self, first: Command) -> Option<oneshot::Sender<()>> {
         let space = Space::of(&self.settings);
-        let State::Working { db, log } = &self.state else {
-            return refuse(first, self.reason());
-        };
-        if self.is_full(&space) {
+        if matches!(self.state, State::Working { .. }) && self.is_full(&space) {
             return refuse(first, self.reason());
         }
+        let State::Working { db, journal } = &mut self.state else {
+            return refuse(first, self.reason());
+        };
         let mut answers = Vec::new();
         let mut closing = None;
         let mut group = Group::new(db);
@@ -175,7 +174,7 @@ impl Writer {
                 next = self.waiting.try_recv().ok();
             }
         }
-        let failure = commit(db, log, group).err();
+        let failure = commit(db, journal, group).err();
         let told = failure.clone().map(StoreError::Unavailable);
         if let Some(reason) = failure {
             self.fail(reason);
@@ -193,7 +192,7 @@ impl Writer {
             tracing::error!("the disk is full: the store writes nothing until there is room");
             self.shared.failure.store(Arc::new(Some("the disk is full".to_owned())));
         } else if known && !full {
-            tracing::info!("there is room on the disk again: the store writes");
+            tracing::info!("the disk answers and has room: the store writes again");
             self.shared.failure.store(Arc::new(None));
         }
         full
@@ -260,7 +259,7 @@ impl Writer {
         what: &str,
         rule: impl FnOnce(&mut Unit<'_, '_>) -> Result<T, StoreError>,
     ) -> Option<T> {
-        let State::Working { db, log } = &self.state else { return None };
+        let State::Working { db, journal } = &mut self.state else { return None };
         let mut group = Group::new(db);
         let mut unit = group.unit();
         let done = match rule(&mut unit) {
@@ -272,7 +271,7 @@ impl Writer {
         };
         let changes = unit.into_changes();
         group.absorb(changes);
-        match commit(db, log, group) {
+        match commit(db, journal, group) {
             Ok(()) => Some(done),
             Err(reason) => {
                 self.fail(reason);
@@ -287,15 +286,14 @@ impl Writer {
         tracing::error!(%reason, "the store can't write; reads go on, and it will be opened anew");
         self.shared.failure.store(Arc::new(Some(reason)));
         let (wait, _) = RETRY;
-        // The log's handle goes with the old state: a sync that failed once is never asked again, for
-        // the kernel would call the second one a success.
+        // The journal goes with the old state, as it demands.
         let db = self.shared.tree.load_full();
         self.state = State::Failed { db, retry_at: Instant::now() + wait, wait };
     }
 
     fn recover(&mut self) {
         let State::Failed { db, retry_at, wait } = &mut self.state else { return };
-        let log = self.settings.directory.join(open::LOG);
+        let log = self.settings.directory.join(LOG);
         let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
         let space = Space::of(&self.settings);
         // Without room it would not open, and the readers would have lost their tree for nothing.
@@ -313,7 +311,7 @@ impl Writer {
                 return;
             }
         }
-        match open::open(&self.settings) {
+        match open::reopen(&self.settings) {
             Ok(opened) => {
                 self.state = serve_tree(&self.shared, opened);
                 self.shared.failure.store(Arc::new(None));
@@ -344,28 +342,17 @@ impl Writer {
 
 /// Hands an opened tree to the readers, and has it checked where the last stop was not a clean one.
 fn serve_tree(shared: &Arc<Shared>, opened: Opened) -> State {
-    let Opened { clean, db, log } = opened;
+    let Opened { clean, db, journal } = opened;
     let db = Arc::new(db);
     shared.tree.store(Some(db.clone()));
     if !clean {
         verify::in_background(shared.clone());
     }
-    State::Working { db, log }
+    State::Working { db, journal }
 }
 
-/// Durable when it returns `Ok`; after an error anything may have happened.
-fn commit(db: &Db, log: &File, group: Group<'_>) -> Result<(), String> {
-    if group.is_empty() {
-        return Ok(());
-    }
-    let batch = group.into_batch();
-    // The engine has assertions that a full disk has been seen to break.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        db.apply_batch(batch).map_err(|error| error.to_string())?;
-        db.flush().map_err(|error| error.to_string())?;
-        log.sync_data().map_err(|error| format!("syncing the log: {error}"))
-    }));
-    outcome.unwrap_or_else(|panic| Err(open::panic_text(panic.as_ref()).to_owned()))
+fn commit(db: &Db, journal: &mut Journal, group: Group<'_>) -> Result<(), String> {
+    if group.is_empty() { Ok(()) } else { journal.commit(db, group.into_batch()) }
 }
 
 /// Drops the tree once its last reader is gone; gives it back where one stays.
