@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::fault::suggest;
+use super::fault::{quote, suggest};
 use super::headers;
-use super::reader::{Section, Value, quote};
+use super::reader::{Section, Value};
 use super::units::{Expected, duration, network};
 use crate::identity::{Credential, InvalidUsername, Role, Username};
 use crate::policy::{Policy, Requirements};
@@ -204,7 +204,7 @@ fn report_unreachable(routes: &[Read<'_>], prefix: &str) {
     for (at, (route, path)) in routes.iter().enumerate() {
         if portal.as_ref().is_some_and(|portal| portal.covers(&route.path)) {
             let fault = path.fault("no request reaches this route");
-            path.reader().add(fault.help(format!("the portal answers under `{prefix}` on every host")));
+            path.reader().add(fault.help("what lies under `portal.prefix` is the portal's, on every host"));
         } else if let Some((_, first)) = routes[..at].iter().find(|(earlier, _)| earlier.covers(route)) {
             let fault = path.fault("no request reaches this route");
             let fault = fault.help("the first that matches decides: move it up, or remove it");
