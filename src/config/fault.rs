@@ -117,7 +117,7 @@ impl fmt::Display for Faults {
             }
             fault.fmt(f)?;
         }
-        Ok(())
+        if self.0.len() >= MAX_FAULTS { f.write_str("\nfurther faults are not shown") } else { Ok(()) }
     }
 }
 

@@ -304,10 +304,21 @@ impl<'a> Value<'a> {
         nodes.iter().map(element).collect()
     }
 
+    /// Each value of a list that has to have one.
+    pub(super) fn list_of_some(&self, expected: &str) -> Vec<Value<'a>> {
+        match &self.node.kind {
+            Kind::List(nodes) if !nodes.is_empty() => self.list(),
+            Kind::List(_) | Kind::Map(_) | Kind::Scalar { .. } => {
+                self.refuse(expected);
+                Vec::new()
+            }
+        }
+    }
+
     /// Each value of a list, or the value that stands alone.
-    pub(super) fn one_or_more(&self) -> Vec<Value<'a>> {
+    pub(super) fn one_or_more(&self, expected: &str) -> Vec<Value<'a>> {
         match self.node.kind {
-            Kind::List(_) => self.list(),
+            Kind::List(_) => self.list_of_some(expected),
             Kind::Map(_) | Kind::Scalar { .. } => vec![*self],
         }
     }

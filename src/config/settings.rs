@@ -29,10 +29,7 @@ pub(super) fn listen<'a>(root: &mut Section<'a>) -> (Vec<ListenAddress>, Option<
     let Some(value) = root.get("listen") else {
         return (vec![ListenAddress { host: "127.0.0.1".to_owned(), port: 8080 }], None);
     };
-    let values = value.one_or_more();
-    if values.is_empty() {
-        value.refuse("expected at least one address, such as `127.0.0.1:8080`");
-    }
+    let values = value.one_or_more("expected at least one address, such as `127.0.0.1:8080`");
     let address = |raw: &str| match raw.parse() {
         Err(_) if raw == "systemd" || raw.starts_with("unix:") => {
             Err("expected `host:port`: Unix sockets and systemd are not supported yet".to_owned())

@@ -113,6 +113,28 @@ fn a_wrong_type_is_told_with_the_right_one() {
             "      |                      ^^^ expected `true` or `false`",
         ],
     );
+    told(
+        "upstreams: { app: http://a:1 }\nroutes:\n  - { path: /, methods: GET, credentials: [], unauthenticated: [] }\n",
+        &[
+            "foregate.yaml:3:25: `methods` can't be `GET`",
+            "    3 |   - { path: /, methods: GET, credentials: [], unauthenticated: [] }",
+            "      |                         ^^^ expected a list with at least one method; left out, it means all",
+            "foregate.yaml:3:43: `credentials` can't be an empty list",
+            "    3 |   - { path: /, methods: GET, credentials: [], unauthenticated: [] }",
+            "      |                                           ^ expected a list with at least one of `session`, `bearer` and `basic`",
+            "foregate.yaml:3:64: `unauthenticated` can't be an empty list",
+            "    3 |   - { path: /, methods: GET, credentials: [], unauthenticated: [] }",
+            "      |                                                                ^ expected `auto`, `login` or `status`",
+        ],
+    );
+    told(
+        &with("listen: []"),
+        &[
+            "foregate.yaml:1:9: `listen` can't be an empty list",
+            "    1 | listen: []",
+            "      |         ^ expected at least one address, such as `127.0.0.1:8080`",
+        ],
+    );
 }
 
 #[test]
