@@ -100,6 +100,11 @@ impl Accounts {
         unimplemented!()
     }
 
+    /// The public keys of our tokens, RFC 7517, as JSON.
+    pub fn jwks(&self) -> Arc<str> {
+        unimplemented!()
+    }
+
     /// Whether the one-time link is still good, for the page that asks for the new password; gives the account's name.
     pub fn password_link(
         &self,

@@ -6,10 +6,15 @@
 //! Callers: `gate` asks on every request; `account` mints and ends what is verified here. What an
 //! identity may do is not asked here, nor which route it is for.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::identity::Identity;
+use http::HeaderMap;
+
+use crate::identity::{Credential, Identity};
+use crate::request::Context;
+use crate::store::StoreError;
 
 /// What the credentials on one request amount to.
 #[derive(Clone, Debug)]
@@ -117,4 +122,34 @@ pub struct Rate {
     pub count: u32,
     /// In how long.
     pub period: Duration,
+}
+
+/// A failure of ours while a credential was looked at: a 503, never "signed out".
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// More hashes wait than the queue holds.
+    #[error("too many passwords are being checked")]
+    Busy,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Looks at the credentials of requests.
+#[derive(Clone)]
+pub struct Authenticator {
+    _inner: Arc<()>,
+}
+
+impl Authenticator {
+    /// Whose credential is on these headers, of the schemes that count, and does it hold.
+    pub async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        accepted: &BTreeSet<Credential>,
+        context: &Context,
+    ) -> Result<Authentication, AuthenticationError> {
+        let _ = (headers, accepted, context);
+        unimplemented!()
+    }
 }

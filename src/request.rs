@@ -87,6 +87,13 @@ impl fmt::Display for Scheme {
 #[derive(Clone, Debug)]
 pub struct RequestId(HeaderValue); // Invariant: 1 to 128 characters out of A-Z a-z 0-9 - _ . ~ + / = : @
 
+impl RequestId {
+    /// As a header's value.
+    pub fn header_value(&self) -> &HeaderValue {
+        &self.0
+    }
+}
+
 /// Why a request can't be described: it is answered with `status` and the connection closes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RequestFault {
