@@ -1,1 +1,205 @@
-//! stub
+//! Answers of ours: the body type, problem details and their page twin, redirects, pages.
+//!
+//! Every answer made here says `no-store` and carries the request's id. One `Problem` is a page for
+//! a person and RFC 9457 for a program; which of them is read off the request by `Asker`.
+//!
+//! Callers: every room from `authn` upwards. It imports nothing of ours, so what a page says about
+//! a person or a place is handed in as text.
+
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, VARY};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use serde::Serialize;
+
+mod body;
+pub mod pages;
+mod problem;
+
+pub use body::{Body, BodyError};
+pub use pages::{PageSettings, Pages, Prompt};
+pub use problem::Problem;
+
+/// Names one request in the log, in the answer and in what a person quotes.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What of a request shapes an answer of ours.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    head: bool,
+    html: bool,
+    request_id: HeaderValue,
+}
+
+impl Asker {
+    /// Reads it off the request.
+    pub fn new(method: &Method, headers: &HeaderMap, request_id: HeaderValue) -> Self {
+        Self { head: method == Method::HEAD, html: prefers_html(headers), request_id }
+    }
+
+    /// The same asker, answered in JSON whatever `Accept` says: it came with JSON.
+    pub fn in_json(mut self) -> Self {
+        self.html = false;
+        self
+    }
+
+    /// Whether a page is what it wants.
+    pub fn wants_html(&self) -> bool {
+        self.html
+    }
+
+    /// The request's id, to be shown.
+    pub fn request_id(&self) -> &str {
+        // `X-Request-Id` is visible ASCII by the rule of whoever made it; anything else isn't worth showing.
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// JSON with this status.
+    pub fn json(&self, status: StatusCode, value: &impl Serialize) -> Response<Body> {
+        match serde_json::to_vec(value) {
+            Ok(bytes) => self.answer(status, "application/json", bytes),
+            Err(error) => {
+                tracing::error!(error = %error, "an answer could not be written as JSON");
+                self.answer(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "text/plain; charset=utf-8",
+                    "Internal error\n",
+                )
+            }
+        }
+    }
+
+    /// Plain text with this status.
+    pub fn text(&self, status: StatusCode, text: &'static str) -> Response<Body> {
+        self.answer(status, "text/plain; charset=utf-8", text)
+    }
+
+    /// Done, nothing to say.
+    pub fn no_content(&self) -> Response<Body> {
+        self.finish(status_only(StatusCode::NO_CONTENT))
+    }
+
+    /// 303 to a place that has been checked. The browser follows with a GET.
+    pub fn see_other(&self, location: &str) -> Response<Body> {
+        let mut response = status_only(StatusCode::SEE_OTHER);
+        // A place that can't stand in a header was not checked; the root of this origin is always safe.
+        let location = HeaderValue::from_str(location).unwrap_or(HeaderValue::from_static("/"));
+        response.headers_mut().insert(LOCATION, location);
+        self.finish(response)
+    }
+
+    /// 303 to the login page: for a browser that navigates and has to sign in first.
+    pub fn see_login(&self, pages: &Pages, next: Option<&str>, prompt: Option<Prompt>) -> Response<Body> {
+        let mut response = self.see_other(&pages.login_location(next, prompt));
+        // `no-store` forbids keeping it; whoever keeps it nevertheless must tell these apart.
+        response
+            .headers_mut()
+            .insert(VARY, HeaderValue::from_static("accept, authorization, cookie, sec-fetch-mode"));
+        response
+    }
+
+    /// An answer of this type; a HEAD gets its length and no body.
+    pub(crate) fn answer(
+        &self,
+        status: StatusCode,
+        content_type: &'static str,
+        content: impl Into<Body>,
+    ) -> Response<Body> {
+        let body: Body = content.into();
+        let mut response = status_only(status);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(length) = http_body::Body::size_hint(&body).exact() {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        *response.body_mut() = if self.head { Body::Empty } else { body };
+        self.finish(response)
+    }
+
+    /// What every answer of ours carries.
+    fn finish(&self, mut response: Response<Body>) -> Response<Body> {
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+}
+
+fn status_only(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    response
+}
+
+/// Whether `Accept` names HTML and doesn't like JSON better. A mere `*/*` is a program.
+fn prefers_html(headers: &HeaderMap) -> bool {
+    let mut html: f32 = 0.0;
+    let mut json: f32 = 0.0;
+    for value in headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()) {
+        for range in value.split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let quality = parts
+                .find_map(|parameter| parameter.strip_prefix("q=").or(parameter.strip_prefix("Q=")))
+                .map_or(1.0, |q| q.parse().unwrap_or(0.0));
+            match media.as_str() {
+                "text/html" | "application/xhtml+xml" => html = html.max(quality),
+                "application/json" | "application/problem+json" => json = json.max(quality),
+                _ => {}
+            }
+        }
+    }
+    html > 0.0 && html >= json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepting(accept: &str) -> HeaderMap {
+        HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))])
+    }
+
+    #[test]
+    fn pages_go_to_those_who_ask_for_html() {
+        let cases = [
+            ("text/html", true),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+            ("TEXT/HTML;charset=utf-8", true),
+            ("application/json, text/html;q=0.9", false),
+            ("text/html, application/json;q=0.9", true),
+            ("text/html;q=0", false),
+            ("text/html;q=nonsense", false),
+            ("*/*", false),
+            ("application/json", false),
+            ("image/avif,image/*", false),
+            ("", false),
+        ];
+        for (accept, expected) in cases {
+            assert_eq!(prefers_html(&accepting(accept)), expected, "Accept: {accept}");
+        }
+        assert!(!prefers_html(&HeaderMap::new()), "without Accept");
+    }
+
+    #[test]
+    fn a_head_gets_the_length_and_no_body() {
+        let id = HeaderValue::from_static("id-1");
+        let asker = Asker::new(&Method::HEAD, &HeaderMap::new(), id);
+        let response = asker.text(StatusCode::OK, "ok");
+        assert_eq!(response.headers()[CONTENT_LENGTH], "2");
+        assert!(http_body::Body::is_end_stream(response.body()));
+    }
+
+    #[test]
+    fn every_answer_is_not_stored_and_has_its_id() {
+        let asker = Asker::new(&Method::GET, &HeaderMap::new(), HeaderValue::from_static("id-1"));
+        let answers = [
+            asker.text(StatusCode::OK, "ok"),
+            asker.no_content(),
+            asker.see_other("/a"),
+            asker.json(StatusCode::OK, &[1]),
+        ];
+        for answer in answers {
+            assert_eq!(answer.headers()[CACHE_CONTROL], "no-store");
+            assert_eq!(answer.headers()[REQUEST_ID], "id-1");
+        }
+    }
+}
