@@ -17,6 +17,7 @@ mod problem;
 pub use body::{Body, BodyError};
 pub use pages::{PageSettings, Pages, Prompt};
 pub use problem::Problem;
+pub(crate) use problem::{in_words, retry_after_value};
 
 /// Names one request in the log, in the answer and in what a person quotes.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
