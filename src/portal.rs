@@ -40,6 +40,9 @@ pub use origin::{InvalidOrigin, Origin};
 /// When to come back after a failure of ours.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Sources that `form-action` lists at most, so that a long list of routes makes no long header.
+const MAX_FORM_TARGETS: usize = 24;
+
 /// What the pages need (`portal` in the configuration).
 #[derive(Clone, Debug)]
 pub struct PortalSettings {
@@ -74,6 +77,7 @@ pub struct Portal {
     accounts: Accounts,
     authenticator: Authenticator,
     csrf: Csrf,
+    form_targets: Vec<String>,
     next_rules: NextRules,
     pages: Arc<Pages>,
     public_url: Origin,
@@ -115,6 +119,7 @@ impl Portal {
             accounts: doors.accounts,
             authenticator: doors.authenticator,
             csrf: Csrf::new(doors.csrf_key, session.secure),
+            form_targets: hosts.iter().filter_map(next::form_target).take(MAX_FORM_TARGETS).collect(),
             next_rules: NextRules { hosts, prefix: settings.prefix.clone() },
             pages: doors.pages,
             public_url,
@@ -245,6 +250,18 @@ impl Portal {
 
     fn next(&self, raw: Option<&str>) -> Option<Next> {
         Next::parse(raw?, &self.next_rules)
+    }
+
+    /// Where a form of ours may lead to by redirects. An application may send a person who has just
+    /// come in on to another scheme, port or host of ours, and Chromium would stop there without a word.
+    fn form_targets(&self, visit: &Visit<'_>, next: Option<&Next>) -> String {
+        let here = next::form_target(&HostPattern::Exact(visit.context.host.name.clone()));
+        let next = next.and_then(Next::form_target);
+        let mut targets: Vec<&str> =
+            here.iter().chain(&next).chain(&self.form_targets).map(String::as_str).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets.join(" ")
     }
 
     fn jwks(&self, visit: &Visit<'_>) -> Response<Body> {

@@ -179,7 +179,7 @@ impl LoginForm {
             username: &self.username,
         };
         let page = Page {
-            form_target: next.and_then(Next::origin),
+            form_targets: &portal.form_targets(visit, next),
             status: message.status(),
             template: Template::Login,
         };

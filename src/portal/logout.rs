@@ -74,7 +74,7 @@ async fn show(
         username: identity.as_ref().map(|identity| identity.username.as_str()),
     };
     let status = if notice.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    let page = Page { form_target: next.and_then(Next::origin), status, template: Template::Logout };
+    let page = Page { form_targets: &portal.form_targets(visit, next), status, template: Template::Logout };
     let mut response = portal.pages.respond(&visit.asker, page, &view);
     set_cookie(&mut response, token.set_cookie);
     Ok(response)

@@ -55,15 +55,26 @@ impl Next {
         &self.place
     }
 
-    /// `https://app.example.com`, if it names another origin than the page's own might be.
-    pub fn origin(&self) -> Option<&str> {
-        self.origin.as_deref()
+    /// Its host as `form-action` takes it.
+    pub(super) fn form_target(&self) -> Option<String> {
+        let (name, _) = split_port(self.host()?)?;
+        form_target(&HostPattern::Exact(name.to_owned()))
     }
 
     /// `app.example.com`, port included, if it names one: for the person to read.
     pub fn host(&self) -> Option<&str> {
         self.origin.as_deref().and_then(|origin| origin.split_once("://")).map(|(_, host)| host)
     }
+}
+
+/// A host as `form-action` takes it: http with any port covers https too. `None` for what its grammar has no words for.
+pub(super) fn form_target(host: &HostPattern) -> Option<String> {
+    let (any, name) = match host {
+        HostPattern::Exact(name) => ("", name),
+        HostPattern::Under(domain) => ("*.", domain),
+    };
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+    (plain && !name.is_empty()).then(|| format!("http://{any}{name}:*"))
 }
 
 /// Splits `https://app.example.com:8443/a` into origin and rest, if the host is one of ours.
@@ -245,10 +256,8 @@ mod tests {
             assert_eq!(Next::parse(raw, &rules()).as_ref().map(Next::as_str), Some(place));
         }
         let next = Next::parse("https://app.example.com:8443/a", &rules()).expect("a place of ours");
-        assert_eq!(
-            (next.host(), next.origin()),
-            (Some("app.example.com:8443"), Some("https://app.example.com:8443"))
-        );
+        assert_eq!(next.host(), Some("app.example.com:8443"));
+        assert_eq!(next.form_target().as_deref(), Some("http://app.example.com:*"));
         assert_eq!(Next::parse("/a", &rules()).expect("a path").host(), None);
     }
 
@@ -356,6 +365,15 @@ mod tests {
     }
 
     #[test]
+    fn hosts_as_a_policy_names_them() {
+        let seen: Vec<_> = rules().hosts.iter().map(form_target).collect();
+        let expected =
+            ["http://login.example.com:*", "http://app.example.com:*", "", "http://*.apps.example.com:*"];
+        assert_eq!(seen, expected.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty())));
+        assert_eq!(form_target(&HostPattern::Exact("a;script-src *".into())), None);
+    }
+
+    #[test]
     fn the_portal_on_a_longer_prefix_is_found_as_well() {
         let rules = NextRules { prefix: "/a/auth".into(), ..rules() };
         for (place, followed) in [
@@ -376,7 +394,7 @@ mod tests {
             if let Some(next) = Next::parse(&raw, &rules()) {
                 let place = next.as_str();
                 prop_assert!(place.bytes().all(|b| b.is_ascii_graphic()), "{place:?}");
-                let rest = next.origin().map_or(place, |origin| &place[origin.len()..]);
+                let rest = next.origin.as_deref().map_or(place, |origin| &place[origin.len()..]);
                 prop_assert!(rest.starts_with('/') && !rest.starts_with("//") && !rest.contains('\\'), "{place:?}");
                 if let Some(host) = next.host() {
                     let name = host.split(':').next().unwrap_or_default();

@@ -132,7 +132,7 @@ fn show(
         token: utf8_percent_encode(token, NON_ALPHANUMERIC).to_string(),
         username: username.as_str(),
     };
-    let page = Page { form_target: None, status: message.status(), template: Template::Reset };
+    let page = Page { form_targets: "", status: message.status(), template: Template::Reset };
     let mut response = portal.pages.respond(&visit.asker, page, &view);
     set_cookie(&mut response, form_token.set_cookie);
     if matches!(message, Message::Unavailable) {
