@@ -1,7 +1,7 @@
 //! What changes accounts and sessions: log in, log out, make, change, disable, set a password.
 //!
-//! Whoever ends a session here invalidates the cache in the same call, so that it holds from the
-//! next request on.
+//! Whoever ends a session here tells the authenticator in the same call, after the store has
+//! answered, so that it holds from the next request on.
 //!
 //! Callers: `portal`, `admin` and `cli`; nobody else changes an account. How a password is verified
 //! is `authn`'s, how it is kept is `store`'s.
@@ -10,9 +10,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use secrecy::SecretString;
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::identity::Identity;
+use crate::authn::login::identity;
+use crate::authn::{Authenticator, Ended, LoginFailure, session};
+use crate::identity::{Credential, Identity, Username};
+use crate::password::{Busy, Weakness};
+use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
+
+mod administration;
+
+pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
+
+/// Bytes of a browser's name for itself that are kept.
+const USER_AGENT: usize = 256;
 
 /// One try to sign in.
 pub struct LoginAttempt<'a> {
@@ -36,7 +48,7 @@ pub struct LoginAttempt<'a> {
 #[derive(Debug)]
 pub struct LoggedIn {
     /// The whole value of `Set-Cookie`, marked sensitive.
-    pub cookie: http::HeaderValue,
+    pub cookie: HeaderValue,
     /// Who it is.
     pub identity: Arc<Identity>,
 }
@@ -67,64 +79,7 @@ pub enum LoginError {
     },
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
-}
-
-/// The accounts: every change of one goes through here.
-#[derive(Clone)]
-pub struct Accounts {
-    _inner: Arc<()>,
-}
-
-impl Accounts {
-    /// Checks a name and a password and starts a session; the previous one ends.
-    pub async fn log_in(&self, attempt: LoginAttempt<'_>) -> Result<LoggedIn, LoginError> {
-        let _ = attempt;
-        unimplemented!()
-    }
-
-    /// Ends the session of this cookie's value, everywhere and at once.
-    pub async fn log_out(&self, cookie: &str) -> Result<(), crate::store::StoreError> {
-        let _ = cookie;
-        unimplemented!()
-    }
-
-    /// `Set-Cookie` that takes our cookie away.
-    pub fn removal_cookie(&self) -> http::HeaderValue {
-        unimplemented!()
-    }
-
-    /// Checks a name and a password and makes an access token. `remember`, `previous` and `user_agent` are of no account.
-    pub async fn issue_token(&self, attempt: LoginAttempt<'_>) -> Result<IssuedToken, LoginError> {
-        let _ = attempt;
-        unimplemented!()
-    }
-
-    /// The public keys of our tokens, RFC 7517, as JSON.
-    pub fn jwks(&self) -> Arc<str> {
-        unimplemented!()
-    }
-
-    /// Whether the one-time link is still good, for the page that asks for the new password; gives the account's name.
-    pub fn password_link(
-        &self,
-        token: &str,
-        now: SystemTime,
-    ) -> Result<crate::identity::Username, crate::store::TokenError> {
-        let _ = (token, now);
-        unimplemented!()
-    }
-
-    /// Sets a password by a one-time link: once; all sessions of the account end.
-    pub async fn set_password_by_link(
-        &self,
-        token: &str,
-        password: SecretString,
-        now: SystemTime,
-    ) -> Result<(), SetPasswordError> {
-        let _ = (token, password, now);
-        unimplemented!()
-    }
+    Store(#[from] StoreError),
 }
 
 /// Why a password was not set.
@@ -138,8 +93,152 @@ pub enum SetPasswordError {
     InvalidLink,
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] StoreError),
     /// The policy refuses it; the sentence is for the person.
-    #[error("{0}")]
-    Weak(String),
+    #[error(transparent)]
+    Weak(#[from] Weakness),
+}
+
+/// The accounts: every change of one goes through here. Cheap to clone.
+#[derive(Clone)]
+pub struct Accounts {
+    authenticator: Arc<Authenticator>,
+    /// The site's own name, the first word that somebody puts into a password for it.
+    site: Arc<str>,
+    store: Store,
+}
+
+impl Accounts {
+    /// On the store that the authenticator reads; `site` is the host of `public_url`.
+    pub fn new(store: Store, authenticator: Arc<Authenticator>, site: &str) -> Self {
+        Self { authenticator, site: site.into(), store }
+    }
+
+    /// Checks a name and a password and starts a session; the previous one ends.
+    pub async fn log_in(&self, attempt: LoginAttempt<'_>) -> Result<LoggedIn, LoginError> {
+        let user = self.verify(attempt.source, attempt.login, attempt.password).await?;
+        let settings = self.authenticator.sessions();
+        // A new token at each login, never one that the client brought along (no fixation).
+        let token = session::mint();
+        let remembered = attempt.remember && settings.remember.is_some();
+        let longest = settings.remember.filter(|_| remembered);
+        let kept = Session {
+            authenticated_at: attempt.now,
+            client: attempt.source,
+            digest: Digest::of(token.expose_secret().as_bytes()),
+            expires_at: attempt.now + longest.unwrap_or(settings.lifetime),
+            idle_timeout: longest.unwrap_or(settings.idle_timeout),
+            last_seen: attempt.now,
+            remembered,
+            user_agent: first_bytes(attempt.user_agent, USER_AGENT).to_owned(),
+            user_id: user.id,
+        };
+        match self.store.create_session(kept).await {
+            Ok(()) => {}
+            // Disabled while the password was being checked: answered as any other disabled account.
+            Err(SessionError::NoAccount) => return Err(LoginError::Incorrect),
+            Err(SessionError::Store(error)) => return Err(error.into()),
+        }
+        if let Some(previous) = attempt.previous {
+            self.log_out(previous).await?;
+        }
+        Ok(LoggedIn {
+            cookie: session::set_cookie(settings, &token, remembered),
+            identity: Arc::new(identity(&user, Credential::Session, attempt.now)),
+        })
+    }
+
+    /// Ends the session of this cookie's value, everywhere and at once.
+    pub async fn log_out(&self, cookie: &str) -> Result<(), StoreError> {
+        let digest = Digest::of(cookie.as_bytes());
+        self.store.end_session(digest).await?;
+        self.authenticator.ended(Ended::Session(digest));
+        Ok(())
+    }
+
+    /// `Set-Cookie` that takes our cookie away.
+    pub fn removal_cookie(&self) -> HeaderValue {
+        session::remove_cookie(self.authenticator.sessions())
+    }
+
+    /// Checks a name and a password and makes an access token. No session is made.
+    pub async fn issue_token(
+        &self,
+        source: IpAddr,
+        login: &str,
+        password: SecretString,
+        now: SystemTime,
+    ) -> Result<IssuedToken, LoginError> {
+        let user = self.verify(source, login, password).await?;
+        let tokens = self.authenticator.tokens();
+        let access_token = tokens.issue(&identity(&user, Credential::Bearer, now), now);
+        Ok(IssuedToken { access_token, expires_in: tokens.access_ttl() })
+    }
+
+    /// Whose one-time link this is, if it is still good: for the page that asks for the new password.
+    pub fn password_link(&self, token: &str, now: SystemTime) -> Result<Username, TokenError> {
+        self.linked_user(token, now).map(|user| user.username)
+    }
+
+    /// Sets a password by a one-time link: once; all sessions of the account end.
+    pub async fn set_password_by_link(
+        &self,
+        token: &str,
+        password: SecretString,
+        now: SystemTime,
+    ) -> Result<(), SetPasswordError> {
+        let user = self.linked_user(token, now)?;
+        let hash = self.hash(&user, password).await??;
+        let user = self.store.set_password_with_token(Digest::of(token.as_bytes()), hash, now).await?;
+        self.authenticator.ended(Ended::User(user.id));
+        Ok(())
+    }
+
+    fn linked_user(&self, token: &str, now: SystemTime) -> Result<User, TokenError> {
+        let token = self.store.one_time_token(Digest::of(token.as_bytes()), now)?;
+        match token.purpose {
+            Purpose::SetPassword => self.store.user(token.user_id)?.ok_or(TokenError::Invalid),
+        }
+    }
+
+    async fn verify(&self, source: IpAddr, login: &str, password: SecretString) -> Result<User, LoginError> {
+        self.authenticator.login().verify(source, login, password).await.map_err(|failure| match failure {
+            LoginFailure::Busy => LoginError::Busy,
+            LoginFailure::Incorrect => LoginError::Incorrect,
+            LoginFailure::Limited { retry_after } => LoginError::Limited { retry_after },
+            LoginFailure::Store(error) => LoginError::Store(error),
+        })
+    }
+
+    /// Hashes a password that the policy takes for this account.
+    async fn hash(
+        &self,
+        user: &User,
+        password: SecretString,
+    ) -> Result<Result<SecretString, Weakness>, Busy> {
+        let mut context =
+            vec![user.username.to_string(), user.name.as_str().to_owned(), self.site.to_string()];
+        context.extend(user.email.as_ref().map(ToString::to_string));
+        self.authenticator.login().passwords().hash(password, context).await
+    }
+}
+
+impl From<Busy> for SetPasswordError {
+    fn from(Busy: Busy) -> Self {
+        Self::Busy
+    }
+}
+
+impl From<TokenError> for SetPasswordError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid => Self::InvalidLink,
+            TokenError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// As much of a text as fits, cut between two characters.
+fn first_bytes(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
 }

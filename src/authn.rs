@@ -2,19 +2,38 @@
 //!
 //! Absent, rejected and verified are three different answers, and a failure of ours is none of them.
 //! Verified credentials become an `Arc<Identity>` in one cache, found by the digest of what was shown.
+//! The `Authorization` header comes before the cookie; what is shown there and bad is refused,
+//! whatever else is there. A session cookie that is unknown or has ended counts as none, for browsers
+//! keep old cookies, and so it never hides a good token.
 //!
 //! Callers: `gate` asks on every request; `account` mints and ends what is verified here. What an
 //! identity may do is not asked here, nor which route it is for.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 
 use crate::identity::{Credential, Identity};
-use crate::request::Context;
-use crate::store::StoreError;
+use crate::store::{Digest, Store, StoreError};
+
+pub mod basic;
+pub mod bearer;
+pub mod cache;
+pub mod login;
+pub mod session;
+pub mod throttle;
+
+pub use bearer::{Algorithm, TokenSettings, Tokens};
+pub use cache::{CacheSettings, Ended};
+pub use login::{LoginFailure, PasswordLogin};
+pub use session::{SameSite, SessionSettings};
+pub use throttle::{LoginLimits, Rate};
+
+use cache::{Cache, Entry};
 
 /// What the credentials on one request amount to.
 #[derive(Clone, Debug)]
@@ -30,10 +49,10 @@ pub enum Authentication {
 /// Why a credential is bad.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Rejection {
-    /// A Bearer that is not good.
-    Bearer,
     /// A Basic pair that is not good.
     Basic,
+    /// A Bearer that is not good.
+    Bearer,
     /// Too many failures from this source for this account; the right password waits as well.
     Limited {
         /// When to try again.
@@ -41,93 +60,10 @@ pub enum Rejection {
     },
 }
 
-/// How long sessions live (`session` in the configuration).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SessionSettings {
-    /// `Domain` of the cookie; `None` for a host-only one.
-    pub cookie_domain: Option<String>,
-    /// The cookie's name as the browser has it, prefix included.
-    pub cookie_name: String,
-    /// Ends a session that isn't used.
-    pub idle_timeout: Duration,
-    /// Ends every session.
-    pub lifetime: Duration,
-    /// Both limits with "remember me" ticked; `None` takes the box away.
-    pub remember: Option<Duration>,
-    /// `SameSite` of the cookie.
-    pub same_site: SameSite,
-    /// Whether the cookie is `Secure`.
-    pub secure: bool,
-}
-
-/// `SameSite` of our cookie.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SameSite {
-    /// The default.
-    Lax,
-    /// For embedding on other sites; the browser asks for `Secure` then.
-    None,
-    /// Not sent on any navigation from another site.
-    Strict,
-}
-
-/// What Foregate's own JWTs say (`tokens` in the configuration).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct TokenSettings {
-    /// How long an access token lives.
-    pub access_ttl: Duration,
-    /// What new tokens are signed with.
-    pub algorithm: Algorithm,
-    /// `aud`.
-    pub audience: String,
-    /// `iss`.
-    pub issuer: String,
-}
-
-/// A signature algorithm for our own tokens.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Algorithm {
-    /// Ed25519, the default.
-    EdDsa,
-    /// P-256.
-    Es256,
-    /// A shared secret of 256 bits; nothing to publish.
-    Hs256,
-    /// RSA with 2048 bits.
-    Rs256,
-}
-
-/// Bounds of the cache of validated credentials (`cache` in the configuration).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CacheSettings {
-    /// Entries at most.
-    pub capacity: u64,
-    /// Read again from the store after this time.
-    pub ttl: Duration,
-}
-
-/// How many failed logins are let through before a wait (`limits.login` in the configuration).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LoginLimits {
-    /// Per source and account.
-    pub per_account: Rate,
-    /// Per source (IPv6: /64).
-    pub per_ip: Rate,
-}
-
-/// So many in so long: `10/15m`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Rate {
-    /// How many.
-    pub count: u32,
-    /// In how long.
-    pub period: Duration,
-}
-
-/// A failure of ours while a credential was looked at: a 503, never "signed out".
+/// A failure of ours. It is a 503, never "not signed in".
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AuthenticationError {
-    /// More hashes wait than the queue holds.
+    /// More passwords wait to be hashed than the queue holds.
     #[error("too many passwords are being checked")]
     Busy,
     /// The store failed.
@@ -135,21 +71,217 @@ pub enum AuthenticationError {
     Store(#[from] StoreError),
 }
 
-/// Looks at the credentials of requests.
-#[derive(Clone)]
+/// Who asks, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// The client's address.
+    pub client: IpAddr,
+    /// When the request arrived.
+    pub now: SystemTime,
+    /// How long a password may be waited for; it is hashed on, and known the next time.
+    pub patience: Duration,
+}
+
+/// Verifies credentials. One for the process, shared by its threads.
 pub struct Authenticator {
-    _inner: Arc<()>,
+    cache: Arc<Cache>,
+    login: PasswordLogin,
+    sessions: SessionSettings,
+    store: Store,
+    tokens: Arc<Tokens>,
+    waiting: Arc<basic::Waiting>,
 }
 
 impl Authenticator {
-    /// Whose credential is on these headers, of the schemes that count, and does it hold.
+    /// Puts the schemes together; the tokens' keys are there already.
+    pub fn new(
+        store: Store,
+        login: PasswordLogin,
+        tokens: Tokens,
+        sessions: SessionSettings,
+        cache: CacheSettings,
+    ) -> Self {
+        Self {
+            cache: Arc::new(Cache::new(cache)),
+            login,
+            sessions,
+            store,
+            tokens: Arc::new(tokens),
+            waiting: Arc::default(),
+        }
+    }
+
+    /// Looks at the credentials of the accepted schemes alone.
     pub async fn authenticate(
         &self,
         headers: &HeaderMap,
         accepted: &BTreeSet<Credential>,
-        context: &Context,
+        asker: Asker,
     ) -> Result<Authentication, AuthenticationError> {
-        let _ = (headers, accepted, context);
-        unimplemented!()
+        let mut shown = headers.get_all(AUTHORIZATION).iter();
+        if let Some(value) = shown.next() {
+            let (scheme, rest) = split_scheme(value.as_bytes());
+            let credential = if scheme.eq_ignore_ascii_case(b"bearer") {
+                Some(Credential::Bearer)
+            } else if scheme.eq_ignore_ascii_case(b"basic") {
+                Some(Credential::Basic)
+            } else {
+                None
+            };
+            if let Some(credential) = credential.filter(|credential| accepted.contains(credential)) {
+                // Two `Authorization` fields have no one meaning, so none of them is good.
+                let doubled = shown.next().is_some();
+                return match credential {
+                    Credential::Bearer if doubled => Ok(Authentication::Rejected(Rejection::Bearer)),
+                    Credential::Bearer => self.bearer(value.as_bytes(), rest, asker),
+                    _ if doubled => Ok(Authentication::Rejected(Rejection::Basic)),
+                    _ => self.basic(value.as_bytes(), rest, asker).await,
+                };
+            }
+        }
+        if accepted.contains(&Credential::Session) {
+            return self.session(headers, asker);
+        }
+        Ok(Authentication::Absent)
+    }
+
+    /// Whoever ends a session, a token or an account says so here, after the store has answered and
+    /// before anybody else is: it holds from the next request on.
+    pub fn ended(&self, what: Ended) {
+        self.cache.ended(what);
+    }
+
+    /// Our own tokens: minting them, and their public keys.
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The check of a name and a password, with its throttle.
+    pub fn login(&self) -> &PasswordLogin {
+        &self.login
+    }
+
+    /// How long sessions live, and how their cookie looks.
+    pub fn sessions(&self) -> &SessionSettings {
+        &self.sessions
+    }
+
+    fn session(&self, headers: &HeaderMap, asker: Asker) -> Result<Authentication, AuthenticationError> {
+        let Some(token) = session::cookie(headers, &self.sessions.cookie_name) else {
+            return Ok(Authentication::Absent);
+        };
+        let digest = Digest::of(token.as_bytes());
+        if let Some(entry) = self.cache.find(digest, Credential::Session, asker.now) {
+            return Ok(self.used(&entry, digest, asker.now));
+        }
+        let epoch = self.cache.epoch();
+        let Some(session) = self.store.session(digest)? else { return Ok(Authentication::Absent) };
+        if !session::is_live(&session, asker.now) {
+            return Ok(Authentication::Absent);
+        }
+        let Some(user) = self.store.user(session.user_id)?.filter(|user| !user.disabled) else {
+            return Ok(Authentication::Absent);
+        };
+        let identity = login::identity(&user, Credential::Session, session.authenticated_at);
+        let entry = self.cache.keep(digest, Entry::of_session(identity, &session, epoch, asker.now));
+        Ok(self.used(&entry, digest, asker.now))
+    }
+
+    fn bearer(
+        &self,
+        value: &[u8],
+        token: &[u8],
+        asker: Asker,
+    ) -> Result<Authentication, AuthenticationError> {
+        let digest = Digest::of(value);
+        if let Some(entry) = self.cache.find(digest, Credential::Bearer, asker.now) {
+            return Ok(Authentication::Verified(Arc::clone(entry.identity())));
+        }
+        let rejected = Authentication::Rejected(Rejection::Bearer);
+        if self.cache.is_known_bad(digest) {
+            return Ok(rejected);
+        }
+        let epoch = self.cache.epoch();
+        let claims = match self.tokens.verify(token, asker.now) {
+            Ok(claims) => claims,
+            Err(reason) => {
+                tracing::debug!(%reason, "a bearer token was refused");
+                self.cache.keep_bad(digest);
+                return Ok(rejected);
+            }
+        };
+        let user = self.store.user(claims.user_id)?.filter(|user| {
+            // A token from before the password was set ends with the password.
+            !user.disabled && user.password_changed_at.is_none_or(|changed| claims.issued_at >= changed)
+        });
+        let Some(user) = user else { return Ok(rejected) };
+        let identity = login::identity(&user, Credential::Bearer, claims.authenticated_at);
+        let entry = self.cache.keep(digest, Entry::until(identity, claims.expires_at, epoch, asker.now));
+        Ok(Authentication::Verified(Arc::clone(entry.identity())))
+    }
+
+    async fn basic(
+        &self,
+        value: &[u8],
+        pair: &[u8],
+        asker: Asker,
+    ) -> Result<Authentication, AuthenticationError> {
+        let digest = Digest::of(value);
+        if let Some(entry) = self.cache.find(digest, Credential::Basic, asker.now) {
+            // Braked means braked at every door, also for who has been in before.
+            return Ok(match self.login.throttle().check_user(asker.client, entry.identity().user_id) {
+                Ok(()) => Authentication::Verified(Arc::clone(entry.identity())),
+                Err(retry_after) => Authentication::Rejected(Rejection::Limited { retry_after }),
+            });
+        }
+        let Some((name, password)) = basic::decode(pair) else {
+            return Ok(Authentication::Rejected(Rejection::Basic));
+        };
+        let check = basic::Check {
+            cache: Arc::clone(&self.cache),
+            digest,
+            login: self.login.clone(),
+            name,
+            password,
+        };
+        match self.waiting.verify(check, asker).await {
+            None => Ok(Authentication::Rejected(Rejection::Basic)),
+            Some(Ok(identity)) => Ok(Authentication::Verified(identity)),
+            Some(Err(LoginFailure::Incorrect)) => Ok(Authentication::Rejected(Rejection::Basic)),
+            Some(Err(LoginFailure::Limited { retry_after })) => {
+                Ok(Authentication::Rejected(Rejection::Limited { retry_after }))
+            }
+            Some(Err(LoginFailure::Busy)) => Err(AuthenticationError::Busy),
+            Some(Err(LoginFailure::Store(error))) => Err(error.into()),
+        }
+    }
+
+    /// Notes the use of a session, at most once in a tenth of its idle timeout.
+    fn used(&self, entry: &Entry, digest: Digest, now: SystemTime) -> Authentication {
+        if entry.note_use(now) {
+            self.store.touch_session(digest, now);
+        }
+        Authentication::Verified(Arc::clone(entry.identity()))
+    }
+}
+
+/// The scheme of an `Authorization` value and what follows its blanks (RFC 9110 §11.4).
+fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
+    match value.iter().position(|&byte| byte == b' ') {
+        Some(end) => (&value[..end], value[end..].trim_ascii_start()),
+        None => (value, &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_ends_at_the_first_blank() {
+        assert_eq!(split_scheme(b"Bearer abc"), (&b"Bearer"[..], &b"abc"[..]));
+        assert_eq!(split_scheme(b"Bearer   abc d"), (&b"Bearer"[..], &b"abc d"[..]));
+        assert_eq!(split_scheme(b"Bearer"), (&b"Bearer"[..], &b""[..]));
+        assert_eq!(split_scheme(b""), (&b""[..], &b""[..]));
     }
 }

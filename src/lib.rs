@@ -2,6 +2,8 @@
 
 pub mod account;
 pub mod authn;
+pub mod config;
+pub mod gate;
 pub mod gateway;
 pub mod identity;
 pub mod password;
@@ -12,4 +14,5 @@ pub mod request;
 pub mod response;
 pub mod route;
 pub mod store;
+pub mod subrequest;
 pub mod telemetry;

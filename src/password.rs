@@ -1,10 +1,24 @@
 //! Passwords: what a good one is, and hashing them on threads of their own.
 //!
 //! Hashing costs memory and time on purpose, so it has its own bounded threads at a lower priority:
-//! a flood of logins waits here and nobody else notices.
+//! a flood of logins waits here and nobody else notices. A password is normalised once (NFC, as
+//! RFC 8265 §4.2 has it) before it is hashed or compared, and never cut.
 //!
 //! Callers: `authn` verifies, `account` hashes and asks for the policy. Whose password it is isn't
 //! known here.
+
+use secrecy::{ExposeSecret, SecretString};
+
+mod argon;
+mod pool;
+mod strength;
+
+pub use argon::UnusableHash;
+pub use pool::{Busy, Passwords, Verified};
+pub use strength::Weakness;
+
+/// Code points of the longest password that is taken.
+pub const MAX_LENGTH: usize = 1024;
 
 /// How passwords are judged and hashed (`password` in the configuration).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,4 +35,9 @@ pub struct PasswordSettings {
     pub parallelism: u32,
     /// Hashes computed at once.
     pub workers: usize,
+}
+
+/// Whether a stored hash is in a format that can be verified, within the bounds on its cost.
+pub fn check_hash(hash: &SecretString) -> Result<(), UnusableHash> {
+    argon::parse(hash.expose_secret()).map(drop)
 }

@@ -15,9 +15,9 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHE
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::account::Accounts;
-use crate::authn::{Authentication, AuthenticationError, Authenticator, SessionSettings};
+use crate::authn::{self, Authentication, Authenticator, SessionSettings};
 use crate::identity::{Credential, Identity};
-use crate::request::Context;
+use crate::request::{Context, Origin, SentFrom, sent_from};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
 
@@ -28,14 +28,15 @@ mod login;
 mod logout;
 mod me;
 mod next;
-mod origin;
 mod reset;
 mod token;
 
 use csrf::{Csrf, FormToken};
 use form::{Fields, Format};
 pub use next::{Next, NextRules};
-pub use origin::{InvalidOrigin, Origin};
+
+/// How long a Basic password may be waited for at `/me`.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// When to come back after a failure of ours.
 const RETRY: Duration = Duration::from_secs(5);
@@ -63,7 +64,7 @@ pub struct PortalDoors {
     /// Changes accounts.
     pub accounts: Accounts,
     /// Says who is signed in.
-    pub authenticator: Authenticator,
+    pub authenticator: Arc<Authenticator>,
     /// What tokens in forms are made with, the same for all instances.
     pub csrf_key: [u8; 32],
     /// Renders; shared with whoever else answers with a page.
@@ -75,7 +76,7 @@ pub struct PortalDoors {
 /// The portal.
 pub struct Portal {
     accounts: Accounts,
-    authenticator: Authenticator,
+    authenticator: Arc<Authenticator>,
     csrf: Csrf,
     form_targets: Vec<String>,
     next_rules: NextRules,
@@ -204,10 +205,12 @@ impl Portal {
     }
 
     fn check_origin(&self, visit: &Visit<'_>) -> Result<(), Problem> {
-        let Context { host, scheme, .. } = visit.context;
-        let elsewhere = origin::is_elsewhere(visit.headers, host, *scheme, &self.public_url);
-        // An answer on a connection whose body was not read: it is closed rather than drained.
-        if elsewhere { Err(Problem::cross_site().closing()) } else { Ok(()) }
+        // Stricter than for applications: a sister host has no business with our forms either.
+        match sent_from(visit.headers, visit.context, &self.public_url) {
+            SentFrom::Here => Ok(()),
+            // Its body was not read, so the connection closes.
+            SentFrom::Elsewhere | SentFrom::SameSite => Err(Problem::cross_site().closing()),
+        }
     }
 
     /// Whether a form was sent by our own page. JSON needs no token: no page elsewhere can send it unasked.
@@ -228,11 +231,10 @@ impl Portal {
         visit: &Visit<'_>,
         accepted: &BTreeSet<Credential>,
     ) -> Result<Authentication, Problem> {
-        let answer = self.authenticator.authenticate(visit.headers, accepted, visit.context).await;
-        answer.map_err(|error| match error {
-            AuthenticationError::Busy => Problem::unavailable(RETRY),
-            AuthenticationError::Store(error) => store_failure(&error),
-        })
+        let Context { client, received_at, .. } = *visit.context;
+        let asker = authn::Asker { client, now: received_at, patience: PATIENCE };
+        let answer = self.authenticator.authenticate(visit.headers, accepted, asker).await;
+        answer.map_err(|error| failure(&error))
     }
 
     /// Who is signed in in this browser.
@@ -245,7 +247,7 @@ impl Portal {
 
     /// The browser's session cookie, whether or not it is worth anything.
     fn session_cookie<'a>(&self, visit: &Visit<'a>) -> Option<&'a str> {
-        cookie::value(visit.headers, &self.session_cookie)
+        authn::session::cookie(visit.headers, &self.session_cookie)
     }
 
     fn next(&self, raw: Option<&str>) -> Option<Next> {
@@ -256,7 +258,8 @@ impl Portal {
     /// come in on to another scheme, port or host of ours, and Chromium would stop there without a word.
     fn form_targets(&self, visit: &Visit<'_>, next: Option<&Next>) -> String {
         let here = next::form_target(&HostPattern::Exact(visit.context.host.name.clone()));
-        let next = next.and_then(Next::form_target);
+        let next = next.and_then(Next::host).map(|host| HostPattern::Exact(host.name.clone()));
+        let next = next.as_ref().and_then(next::form_target);
         let mut targets: Vec<&str> =
             here.iter().chain(&next).chain(&self.form_targets).map(String::as_str).collect();
         targets.sort_unstable();
@@ -265,7 +268,7 @@ impl Portal {
     }
 
     fn jwks(&self, visit: &Visit<'_>) -> Response<Body> {
-        let keys = self.accounts.jwks();
+        let keys = self.authenticator.tokens().jwks();
         let mut response = visit.asker.answer(StatusCode::OK, "application/json", keys.to_string());
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
         response
@@ -280,8 +283,7 @@ impl<'a> Visit<'a> {
 
     /// Where the person stands, for them to read.
     fn place(&self) -> String {
-        let host = &self.context.host;
-        host.port.map_or_else(|| host.name.clone(), |port| format!("{}:{port}", host.name))
+        self.context.host.to_string()
     }
 
     fn user_agent(&self) -> &'a str {
@@ -289,9 +291,9 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// A 503, logged here, once.
-fn store_failure(error: &crate::store::StoreError) -> Problem {
-    tracing::error!(error = %error, "the store failed; the request is answered with 503");
+/// A failure of ours: a 503, logged here, once.
+fn failure(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(%error, "a request to the portal is answered with 503");
     Problem::unavailable(RETRY)
 }
 

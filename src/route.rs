@@ -14,6 +14,12 @@ use http::Method;
 use crate::identity::Credential;
 use crate::policy::Policy;
 
+mod pattern;
+mod table;
+
+pub use pattern::{InvalidHostPattern, InvalidPathPattern};
+pub use table::{Mismatch, Table};
+
 /// One rule of the configuration, already parsed.
 #[derive(Clone, Debug)]
 pub struct Route {

@@ -12,8 +12,9 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
+use secrecy::ExposeSecret;
 
-use super::cookie;
+use crate::authn::session;
 
 /// A page that was left open longer gets a fresh form.
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
@@ -21,7 +22,6 @@ const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 /// Clocks of several instances differ a little.
 const SKEW: Duration = Duration::from_secs(60);
 
-const COOKIE_BYTES: usize = 32;
 const TIME_BYTES: usize = 8;
 
 /// Makes and checks the tokens.
@@ -48,11 +48,11 @@ impl Csrf {
 
     /// A token for the browser with these headers. Its cookie stays, so that its other tabs go on working.
     pub(crate) fn issue(&self, headers: &HeaderMap, now: SystemTime) -> FormToken {
-        let known = cookie::value(headers, self.cookie_name).filter(|value| is_well_formed(value));
+        let known = session::cookie(headers, self.cookie_name);
         let (value, set_cookie) = match known {
             Some(value) => (value.to_owned(), None),
             None => {
-                let value = random_value();
+                let value = session::mint().expose_secret().to_owned();
                 let secure = if self.secure { "; Secure" } else { "" };
                 let set = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax{secure}", self.cookie_name);
                 (value, HeaderValue::try_from(set).ok())
@@ -66,8 +66,7 @@ impl Csrf {
 
     /// Whether this token was made for this browser, by us, and not too long ago.
     pub(crate) fn holds(&self, headers: &HeaderMap, token: &str, now: SystemTime) -> bool {
-        let Some(value) = cookie::value(headers, self.cookie_name).filter(|value| is_well_formed(value))
-        else {
+        let Some(value) = session::cookie(headers, self.cookie_name) else {
             return false;
         };
         let Ok(bytes) = URL_SAFE_NO_PAD.decode(token) else { return false };
@@ -88,16 +87,6 @@ fn message(time: [u8; TIME_BYTES], value: &str) -> Vec<u8> {
 
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-fn random_value() -> String {
-    let mut bytes = [0; COOKIE_BYTES];
-    getrandom::fill(&mut bytes).expect("the operating system has random numbers");
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn is_well_formed(value: &str) -> bool {
-    URL_SAFE_NO_PAD.decode(value).is_ok_and(|bytes| bytes.len() == COOKIE_BYTES)
 }
 
 #[cfg(test)]

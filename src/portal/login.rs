@@ -15,10 +15,9 @@ use super::cookie::Notice;
 use super::form::{Fields, Format};
 use super::me::Me;
 use super::next::Next;
-use super::{
-    Portal, RETRY, Visit, bearer_challenge, set_challenge, set_cookie, set_retry_after, store_failure,
-};
+use super::{Portal, RETRY, Visit, bearer_challenge, failure, set_challenge, set_cookie, set_retry_after};
 use crate::account::{LoggedIn, LoginAttempt, LoginError};
+use crate::request::Host;
 use crate::response::pages::{Page, Template};
 use crate::response::{Body, Problem, Prompt, in_words};
 
@@ -146,7 +145,7 @@ async fn attempt(
         LoginError::Incorrect => Message::Incorrect,
         LoginError::Limited { retry_after } => Message::Limited(retry_after),
         LoginError::Store(error) => {
-            store_failure(&error);
+            failure(&error);
             Message::Unavailable
         }
     })
@@ -159,8 +158,8 @@ fn destination<'a>(portal: &'a Portal, next: Option<&'a Next>) -> &'a str {
 impl LoginForm {
     fn show(&self, portal: &Portal, visit: &Visit<'_>, message: Message) -> Response<Body> {
         let token = portal.form_token(visit);
-        let here = visit.place();
         let next = self.next.as_ref();
+        let place = next.and_then(Next::host).map_or_else(|| visit.place(), Host::to_string);
         let confirming = self.prompt == Some(Prompt::Login) && !self.username.is_empty();
         let (error, notice) = message.text();
         let view = LoginView {
@@ -171,7 +170,7 @@ impl LoginForm {
             invalid: matches!(message, Message::Incorrect | Message::Incomplete),
             next: next.map(Next::as_str),
             notice,
-            place: next.and_then(Next::host).unwrap_or(&here),
+            place: &place,
             prompt: self.prompt.map(Prompt::as_str),
             remember: self.remember,
             remember_for: portal.remember.map(lasting),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::cookie::Notice;
 use super::form::{Fields, Format};
 use super::next::Next;
-use super::{Portal, Visit, set_cookie, store_failure};
+use super::{Portal, Visit, failure, set_cookie};
 use crate::response::pages::{Page, Template};
 use crate::response::{Body, Problem};
 
@@ -41,7 +41,7 @@ pub(super) async fn submit(
     }
     if let Some(cookie) = portal.session_cookie(visit) {
         // The cookie is taken away only after the session has ended: whoever reads 503 is still signed in.
-        portal.accounts.log_out(cookie).await.map_err(|error| store_failure(&error))?;
+        portal.accounts.log_out(cookie).await.map_err(|error| failure(&error))?;
     }
     let mut response = match fields.format {
         Format::Form => {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::cookie::Notice;
 use super::form::{Fields, Format};
-use super::{Portal, RETRY, Visit, set_cookie, set_retry_after, store_failure};
+use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::SetPasswordError;
 use crate::identity::Username;
 use crate::response::pages::{Page, Template};
@@ -64,10 +64,10 @@ pub(super) async fn submit(
             match portal.accounts.set_password_by_link(token, password, now).await {
                 Ok(()) => return Ok(done(portal, visit, fields.format)),
                 Err(SetPasswordError::InvalidLink) => return Err(invalid_link(portal)),
-                Err(SetPasswordError::Weak(sentence)) => Message::Weak(sentence),
+                Err(SetPasswordError::Weak(weakness)) => Message::Weak(weakness.to_string()),
                 Err(SetPasswordError::Busy) => Message::Unavailable,
                 Err(SetPasswordError::Store(error)) => {
-                    store_failure(&error);
+                    failure(&error);
                     Message::Unavailable
                 }
             }
@@ -104,7 +104,7 @@ fn link_token<'a>(visit: &'a Visit<'_>) -> Result<&'a str, Problem> {
 fn holder(portal: &Portal, visit: &Visit<'_>, token: &str) -> Result<Username, Problem> {
     portal.accounts.password_link(token, visit.context.received_at).map_err(|error| match error {
         TokenError::Invalid => invalid_link(portal),
-        TokenError::Store(error) => store_failure(&error),
+        TokenError::Store(error) => failure(&error),
     })
 }
 

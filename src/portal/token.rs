@@ -10,8 +10,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::form::{self, Fields, Format};
-use super::{Portal, RETRY, Visit, set_challenge, set_retry_after, store_failure};
-use crate::account::{LoginAttempt, LoginError};
+use super::{Portal, RETRY, Visit, failure, set_challenge, set_retry_after};
+use crate::account::LoginError;
+use crate::request::Context;
 use crate::response::{Body, BodyError, Problem, in_words};
 
 #[derive(Serialize)]
@@ -59,24 +60,19 @@ where
 }
 
 async fn issue(portal: &Portal, visit: &Visit<'_>, grant: Grant) -> Result<Response<Body>, Refusal> {
-    let attempt = LoginAttempt {
-        login: &grant.login,
-        now: visit.context.received_at,
-        password: grant.password,
-        previous: None,
-        remember: false,
-        source: visit.context.client,
-        user_agent: visit.user_agent(),
-    };
-    let issued = portal.accounts.issue_token(attempt).await.map_err(|error| match error {
-        LoginError::Busy => Refusal::Unavailable,
-        LoginError::Incorrect => Refusal::InvalidGrant,
-        LoginError::Limited { retry_after } => Refusal::Limited(retry_after),
-        LoginError::Store(error) => {
-            store_failure(&error);
-            Refusal::Unavailable
-        }
-    })?;
+    let Context { client, received_at, .. } = *visit.context;
+    let Grant { login, password } = grant;
+    let issued = portal.accounts.issue_token(client, &login, password, received_at).await.map_err(
+        |error| match error {
+            LoginError::Busy => Refusal::Unavailable,
+            LoginError::Incorrect => Refusal::InvalidGrant,
+            LoginError::Limited { retry_after } => Refusal::Limited(retry_after),
+            LoginError::Store(error) => {
+                failure(&error);
+                Refusal::Unavailable
+            }
+        },
+    )?;
     let granted = Granted {
         access_token: issued.access_token.expose_secret(),
         token_type: "Bearer",

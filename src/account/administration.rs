@@ -1,0 +1,174 @@
+//! What an administrator does to accounts: make, show, change, disable, delete.
+//!
+//! Callers: `admin` and `cli`, through `Accounts`. The person's own changes are elsewhere.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    Accounts, Busy, Digest, Ended, Purpose, StoreError, TokenError, User, UserError, Username, Weakness,
+};
+use crate::authn::session;
+use crate::identity::{DisplayName, Email, Role};
+use crate::password::{UnusableHash, check_hash};
+use crate::store::{EndSessions, NewUser, OneTimeToken, UserChange};
+
+/// How long the link lives with which a new person sets a password.
+const LINK_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An account to make.
+pub struct NewAccount {
+    /// Its address, if it has one.
+    pub email: Option<Email>,
+    /// For display.
+    pub name: DisplayName,
+    /// How it gets its password.
+    pub password: NewPassword,
+    /// Its roles.
+    pub roles: BTreeSet<Role>,
+    /// Its login name.
+    pub username: Username,
+}
+
+/// How a new account gets its password.
+pub enum NewPassword {
+    /// A hash from elsewhere.
+    Hash(SecretString),
+    /// The person sets one, by a link.
+    Link,
+    /// This one, if the policy takes it.
+    Plain(SecretString),
+}
+
+/// What to change of an account; `None` leaves a field as it is.
+#[derive(Default)]
+pub struct AccountChange {
+    /// A new address.
+    pub email: Option<Email>,
+    /// For display.
+    pub name: Option<DisplayName>,
+    /// A new password, if the policy takes it. All sessions end.
+    pub password: Option<SecretString>,
+    /// The whole new set.
+    pub roles: Option<BTreeSet<Role>>,
+}
+
+/// Why an account was not made or changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AccountError {
+    /// More hashes wait than the queue holds.
+    #[error("too many passwords are being hashed; try again in a moment")]
+    Busy,
+    /// It can't be imported.
+    #[error(transparent)]
+    Hash(#[from] UnusableHash),
+    /// The store, or another account in the way.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// The policy refuses the password.
+    #[error(transparent)]
+    Weak(#[from] Weakness),
+}
+
+impl Accounts {
+    /// Makes an account; gives the token of its link where the person is to set the password.
+    pub async fn add(
+        &self,
+        new: NewAccount,
+        now: SystemTime,
+    ) -> Result<(User, Option<SecretString>), AccountError> {
+        let mut account = NewUser {
+            created_at: now,
+            email: new.email,
+            name: new.name,
+            password_hash: None,
+            roles: new.roles,
+            username: new.username,
+        };
+        match new.password {
+            NewPassword::Link => {
+                let user = self.store.create_user(account).await?;
+                let link = self.make_link(&user, now).await?;
+                return Ok((user, Some(link)));
+            }
+            NewPassword::Hash(hash) => {
+                check_hash(&hash)?;
+                account.password_hash = Some(hash);
+            }
+            NewPassword::Plain(password) => {
+                let mut context = vec![account.username.to_string(), account.name.as_str().to_owned()];
+                context.extend(account.email.as_ref().map(ToString::to_string));
+                context.push(self.site.to_string());
+                let hashed = self.authenticator.login().passwords().hash(password, context).await;
+                account.password_hash = Some(hashed.map_err(|Busy| AccountError::Busy)??);
+            }
+        }
+        Ok((self.store.create_user(account).await?, None))
+    }
+
+    /// The account with this name or address.
+    pub fn find(&self, login: &str) -> Result<User, UserError> {
+        self.store.user_by_login(login.trim())?.ok_or(UserError::NotFound)
+    }
+
+    /// All accounts in the order of their names, a page at a time.
+    pub async fn page(&self, after: Option<Username>, limit: usize) -> Result<Vec<User>, StoreError> {
+        self.store.users(after, limit).await
+    }
+
+    /// Changes an account: what its sessions and tokens may do changes with the next request.
+    pub async fn change(
+        &self,
+        login: &str,
+        change: AccountChange,
+        now: SystemTime,
+    ) -> Result<User, AccountError> {
+        let user = self.find(login)?;
+        let mut stored = UserChange { name: change.name, roles: change.roles, ..UserChange::default() };
+        stored.email = change.email.map(Some);
+        if let Some(password) = change.password {
+            let hash = self.hash(&user, password).await.map_err(|Busy| AccountError::Busy)??;
+            stored.password = Some((hash, now));
+            stored.sessions = EndSessions::All;
+        }
+        Ok(self.apply(user.id, stored).await?)
+    }
+
+    /// Disables an account, which ends all its sessions and tokens, or enables it again.
+    pub async fn set_disabled(&self, login: &str, disabled: bool) -> Result<User, UserError> {
+        let user = self.find(login)?;
+        let sessions = if disabled { EndSessions::All } else { EndSessions::None };
+        self.apply(user.id, UserChange { disabled: Some(disabled), sessions, ..UserChange::default() }).await
+    }
+
+    /// Deletes an account with everything that hangs on it.
+    pub async fn delete(&self, login: &str) -> Result<User, UserError> {
+        let user = self.find(login)?;
+        let user = self.store.delete_user(user.id).await?;
+        self.authenticator.ended(Ended::User(user.id));
+        Ok(user)
+    }
+
+    async fn apply(&self, id: crate::identity::UserId, change: UserChange) -> Result<User, UserError> {
+        let user = self.store.change_user(id, change).await?;
+        self.authenticator.ended(Ended::User(id));
+        Ok(user)
+    }
+
+    async fn make_link(&self, user: &User, now: SystemTime) -> Result<SecretString, UserError> {
+        let token = session::mint();
+        let kept = OneTimeToken {
+            digest: Digest::of(token.expose_secret().as_bytes()),
+            expires_at: now + LINK_LIFETIME,
+            purpose: Purpose::SetPassword,
+            user_id: user.id,
+        };
+        match self.store.create_one_time_token(kept).await {
+            Ok(()) => Ok(token),
+            Err(TokenError::Invalid) => Err(UserError::NotFound),
+            Err(TokenError::Store(error)) => Err(error.into()),
+        }
+    }
+}

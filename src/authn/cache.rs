@@ -1,0 +1,453 @@
+//! Validated credentials, found by the digest of what was shown: a small front for each thread, and
+//! moka behind it.
+//!
+//! The promise: whatever was ended before a request began is not accepted on it. It is kept without
+//! touching the cached entries. Each end of a session or an account moves one atomic epoch on and is
+//! noted in a short list. An entry remembers the epoch *before* its facts were read from the store;
+//! while that is the present one, the entry holds. If not, the list says whether one of the ends
+//! since then was this entry's; if none was, the entry is good up to the present epoch. An entry
+//! older than the list counts as missing. So a fill that races an end loses, in whatever order the
+//! two write. The clock is asked on every hit as well; moka's own expiry is housekeeping.
+//!
+//! Callers: `authn`. No credential is kept here, only digests.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use crate::identity::{Credential, Identity, UserId};
+use crate::store::{Digest, Session};
+
+/// Entries of each thread's front; when it is full it starts anew.
+const FRONT: usize = 2048;
+/// Ends that are remembered; an entry that slept through more of them is read again.
+const REMEMBERED_ENDS: usize = 4096;
+/// Tokens that were found bad: how many are remembered, and for how long.
+const KNOWN_BAD: u64 = 10_000;
+const KNOWN_BAD_FOR: Duration = Duration::from_secs(5);
+
+/// Bounds of the cache of validated credentials (`cache` in the configuration).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CacheSettings {
+    /// Entries at most.
+    pub capacity: u64,
+    /// Read again from the store after this time.
+    pub ttl: Duration,
+}
+
+/// What has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// One session.
+    Session(Digest),
+    /// Everything of one account: it was disabled, deleted, or changed in what an identity holds.
+    User(UserId),
+}
+
+/// A validated credential.
+#[derive(Debug)]
+pub struct Entry {
+    /// It was valid as of this epoch.
+    epoch: AtomicU64,
+    identity: Arc<Identity>,
+    session: Option<CachedSession>,
+    /// The cache's own limit: then it is read again.
+    fresh_until: SystemTime,
+    /// The credential's own limit.
+    valid_until: SystemTime,
+}
+
+/// The sliding part of a session's time.
+#[derive(Debug)]
+struct CachedSession {
+    digest: Digest,
+    idle_timeout: Duration,
+    /// Milliseconds since 1970, as are all of these.
+    last_seen: AtomicU64,
+    last_written: AtomicU64,
+}
+
+impl Entry {
+    /// Of a session that is live now.
+    pub fn of_session(identity: Identity, session: &Session, epoch: u64, now: SystemTime) -> Self {
+        let last_seen = millis(session.last_seen);
+        Self {
+            epoch: AtomicU64::new(epoch),
+            identity: Arc::new(identity),
+            session: Some(CachedSession {
+                digest: session.digest,
+                idle_timeout: session.idle_timeout,
+                last_seen: AtomicU64::new(last_seen),
+                last_written: AtomicU64::new(last_seen),
+            }),
+            fresh_until: now,
+            valid_until: session.expires_at,
+        }
+    }
+
+    /// Of a credential with nothing but an end.
+    pub fn until(identity: Identity, valid_until: SystemTime, epoch: u64, now: SystemTime) -> Self {
+        Self {
+            epoch: AtomicU64::new(epoch),
+            identity: Arc::new(identity),
+            session: None,
+            fresh_until: now,
+            valid_until,
+        }
+    }
+
+    /// Whose credential it is.
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// Slides the idle limit; says whether the use should be written down: once in a tenth of it.
+    pub fn note_use(&self, now: SystemTime) -> bool {
+        let Some(session) = &self.session else { return false };
+        let now = millis(now);
+        session.last_seen.fetch_max(now, Ordering::Relaxed);
+        let written = session.last_written.load(Ordering::Relaxed);
+        let tenth = session.idle_timeout.as_millis() as u64 / 10;
+        now.saturating_sub(written) >= tenth.max(1)
+            // One of the threads that come here at once writes it.
+            && session.last_written.compare_exchange(written, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn is_live(&self, now: SystemTime) -> bool {
+        now < self.valid_until
+            && now < self.fresh_until
+            && self.session.as_ref().is_none_or(|session| {
+                let idle_until =
+                    session.last_seen.load(Ordering::Relaxed) + session.idle_timeout.as_millis() as u64;
+                millis(now) < idle_until
+            })
+    }
+
+    fn is_of(&self, ended: Ended) -> bool {
+        match ended {
+            Ended::Session(digest) => self.session.as_ref().is_some_and(|session| session.digest == digest),
+            Ended::User(user) => self.identity.user_id == user,
+        }
+    }
+}
+
+/// The cache. One for the process.
+pub struct Cache {
+    /// Anybody can choose what is in here, so it keeps the library's own keyed hash.
+    bad: moka::sync::Cache<Digest, ()>,
+    ends: RwLock<VecDeque<(u64, Ended)>>,
+    epoch: AtomicU64,
+    good: moka::sync::Cache<Digest, Arc<Entry>, DigestHash>,
+    /// Sets this cache's entries apart in the threads' fronts.
+    number: u64,
+    ttl: Duration,
+}
+
+thread_local! {
+    static FRONTS: RefCell<HashMap<(u64, Digest), Arc<Entry>, DigestHash>> = RefCell::default();
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(settings: CacheSettings) -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        Self {
+            bad: moka::sync::Cache::builder().max_capacity(KNOWN_BAD).time_to_live(KNOWN_BAD_FOR).build(),
+            ends: RwLock::default(),
+            epoch: AtomicU64::new(1),
+            good: moka::sync::Cache::builder()
+                .max_capacity(settings.capacity)
+                .time_to_live(settings.ttl)
+                .build_with_hasher(DigestHash::default()),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            ttl: settings.ttl,
+        }
+    }
+
+    /// The present epoch. Read it before the facts of an entry, and hand it to the entry.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// How long an entry is kept at most.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// The entry of this digest if it still holds and is of this kind.
+    pub fn find(&self, digest: Digest, kind: Credential, now: SystemTime) -> Option<Arc<Entry>> {
+        let key = (self.number, digest);
+        let front = FRONTS.with_borrow(|front| front.get(&key).cloned());
+        if let Some(entry) = front {
+            if self.holds(&entry, kind, now) {
+                return Some(entry);
+            }
+            FRONTS.with_borrow_mut(|front| front.remove(&key));
+        }
+        let entry = self.good.get(&digest)?;
+        if !self.holds(&entry, kind, now) {
+            return None;
+        }
+        self.keep_in_front(key, &entry);
+        Some(entry)
+    }
+
+    /// Keeps an entry, for `ttl` at most.
+    pub fn keep(&self, digest: Digest, mut entry: Entry) -> Arc<Entry> {
+        // `fresh_until` came in as the time of reading.
+        entry.fresh_until += self.ttl;
+        let entry = Arc::new(entry);
+        self.good.insert(digest, Arc::clone(&entry));
+        self.keep_in_front((self.number, digest), &entry);
+        entry
+    }
+
+    /// Whether this was found bad a moment ago.
+    pub fn is_known_bad(&self, digest: Digest) -> bool {
+        self.bad.contains_key(&digest)
+    }
+
+    /// Remembers for a moment that this is bad.
+    pub fn keep_bad(&self, digest: Digest) {
+        self.bad.insert(digest, ());
+    }
+
+    /// From here on no entry of this session or account is found, on any thread.
+    pub fn ended(&self, what: Ended) {
+        let mut ends = self.ends.write().unwrap_or_else(PoisonError::into_inner);
+        let next = self.epoch.load(Ordering::Relaxed) + 1;
+        if ends.len() == REMEMBERED_ENDS {
+            ends.pop_front();
+        }
+        ends.push_back((next, what));
+        // After the list, so that whoever sees the epoch finds the end in the list.
+        self.epoch.store(next, Ordering::Release);
+    }
+
+    fn holds(&self, entry: &Entry, kind: Credential, now: SystemTime) -> bool {
+        entry.identity.credential == kind && entry.is_live(now) && !self.has_ended(entry)
+    }
+
+    fn has_ended(&self, entry: &Entry) -> bool {
+        let present = self.epoch();
+        let seen = entry.epoch.load(Ordering::Relaxed);
+        if seen == present {
+            return false;
+        }
+        let ends = self.ends.read().unwrap_or_else(PoisonError::into_inner);
+        let complete = ends.front().is_some_and(|(oldest, _)| *oldest <= seen + 1);
+        let ended =
+            !complete || ends.iter().rev().take_while(|(at, _)| *at > seen).any(|(_, end)| entry.is_of(*end));
+        if !ended {
+            // Never back: another thread may have looked at a newer list meanwhile.
+            entry.epoch.fetch_max(present, Ordering::Relaxed);
+        }
+        ended
+    }
+
+    fn keep_in_front(&self, key: (u64, Digest), entry: &Arc<Entry>) {
+        FRONTS.with_borrow_mut(|front| {
+            if front.len() >= FRONT {
+                front.clear();
+            }
+            front.insert(key, Arc::clone(entry));
+        });
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+type DigestHash = BuildHasherDefault<DigestHasher>;
+
+/// A digest is evenly spread already: eight bytes of it are its hash.
+///
+/// Only digests of verified credentials are kept, and nobody can choose those.
+#[derive(Default)]
+struct DigestHasher(u64);
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(eight) = bytes.first_chunk() {
+            self.0 ^= u64::from_le_bytes(*eight);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 ^= number.rotate_left(32);
+    }
+
+    fn write_usize(&mut self, _: usize) {
+        // A length: the same for all.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOON: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn at(seconds: u64) -> SystemTime {
+        NOON + Duration::from_secs(seconds)
+    }
+
+    fn cache(ttl: u64) -> Cache {
+        Cache::new(CacheSettings { capacity: 1000, ttl: Duration::from_secs(ttl) })
+    }
+
+    fn identity(user_id: UserId, credential: Credential) -> Identity {
+        Identity {
+            authenticated_at: NOON,
+            credential,
+            email: None,
+            name: "".parse().expect("a name"),
+            roles: BTreeSet::new(),
+            user_id,
+            username: "alice".parse().expect("a username"),
+        }
+    }
+
+    fn session(user_id: UserId, digest: Digest, idle: u64, lifetime: u64) -> Session {
+        Session {
+            authenticated_at: NOON,
+            client: IpAddr::from([127, 0, 0, 1]),
+            digest,
+            expires_at: at(lifetime),
+            idle_timeout: Duration::from_secs(idle),
+            last_seen: NOON,
+            remembered: false,
+            user_agent: String::new(),
+            user_id,
+        }
+    }
+
+    fn keep_session(cache: &Cache, user: UserId, token: &[u8]) -> Digest {
+        let digest = Digest::of(token);
+        let session = session(user, digest, 100, 1000);
+        cache.keep(
+            digest,
+            Entry::of_session(identity(user, Credential::Session), &session, cache.epoch(), NOON),
+        );
+        digest
+    }
+
+    #[test]
+    fn an_entry_lives_until_the_first_of_its_limits() {
+        let user = UserId::generate();
+        let digest = Digest::of(b"1");
+        for (idle, lifetime, ttl, last) in [(10, 100, 50, 9), (100, 20, 50, 19), (100, 100, 5, 4)] {
+            let cache = cache(ttl);
+            let session = session(user, digest, idle, lifetime);
+            cache.keep(
+                digest,
+                Entry::of_session(identity(user, Credential::Session), &session, cache.epoch(), NOON),
+            );
+            assert!(cache.find(digest, Credential::Session, at(last)).is_some());
+            assert!(cache.find(digest, Credential::Session, at(last + 1)).is_none());
+        }
+    }
+
+    #[test]
+    fn use_slides_the_idle_limit_and_is_written_once_in_a_tenth_of_it() {
+        let (user, digest) = (UserId::generate(), Digest::of(b"2"));
+        let session = session(user, digest, 100, 1000);
+        let cache = cache(1000);
+        let entry =
+            cache.keep(digest, Entry::of_session(identity(user, Credential::Session), &session, 1, NOON));
+        assert!(!entry.note_use(at(9)));
+        assert!(entry.note_use(at(10)));
+        assert!(!entry.note_use(at(11)));
+        assert!(cache.find(digest, Credential::Session, at(110)).is_some());
+        assert!(cache.find(digest, Credential::Session, at(111)).is_none());
+    }
+
+    #[test]
+    fn an_entry_of_another_kind_is_none() {
+        let cache = cache(100);
+        let digest = keep_session(&cache, UserId::generate(), b"3");
+        assert!(cache.find(digest, Credential::Session, NOON).is_some());
+        assert!(cache.find(digest, Credential::Bearer, NOON).is_none());
+    }
+
+    #[test]
+    fn a_fill_that_began_before_an_end_loses() {
+        let cache = cache(100);
+        let (user, digest) = (UserId::generate(), Digest::of(b"4"));
+        let before = cache.epoch();
+        // The facts are read here, then the account is disabled, and only then the entry is kept.
+        cache.ended(Ended::User(user));
+        cache.keep(digest, Entry::until(identity(user, Credential::Bearer), at(1000), before, NOON));
+        assert!(cache.find(digest, Credential::Bearer, NOON).is_none());
+    }
+
+    #[test]
+    fn ends_of_others_leave_an_entry_and_too_many_of_them_do_not() {
+        let cache = cache(100);
+        let digest = keep_session(&cache, UserId::generate(), b"5");
+        for _ in 0..REMEMBERED_ENDS {
+            cache.ended(Ended::User(UserId::generate()));
+        }
+        assert!(cache.find(digest, Credential::Session, NOON).is_some());
+        for _ in 0..=REMEMBERED_ENDS {
+            cache.ended(Ended::User(UserId::generate()));
+        }
+        assert!(cache.find(digest, Credential::Session, NOON).is_none());
+    }
+
+    proptest! {
+        /// Whatever is kept, looked up and ended in whatever order, on two threads' fronts: nothing
+        /// that has ended is found, and what is found is what was kept.
+        #[test]
+        fn nothing_that_has_ended_is_found(steps in prop::collection::vec((0..4_u8, 0..6_usize), 1..200)) {
+            let cache = cache(1000);
+            let users: Vec<UserId> = (0..3).map(|_| UserId::generate()).collect();
+            let tokens: Vec<Digest> = (0..6_u8).map(|n| Digest::of(&[n])).collect();
+            let mut live = [false; 6];
+            for (step, which) in steps {
+                let user = users[which % 3];
+                match step {
+                    0 => {
+                        let session = session(user, tokens[which], 1000, 1000);
+                        let entry = Entry::of_session(identity(user, Credential::Session), &session, cache.epoch(), NOON);
+                        cache.keep(tokens[which], entry);
+                        live[which] = true;
+                    }
+                    1 => {
+                        cache.ended(Ended::Session(tokens[which]));
+                        live[which] = false;
+                    }
+                    2 => {
+                        cache.ended(Ended::User(user));
+                        (0..6).filter(|n| n % 3 == which % 3).for_each(|n| live[n] = false);
+                    }
+                    _ => {
+                        let elsewhere = std::thread::scope(|scope| {
+                            let find = || cache.find(tokens[which], Credential::Session, NOON).is_some();
+                            scope.spawn(find).join().expect("no panic")
+                        });
+                        prop_assert_eq!(elsewhere, live[which]);
+                    }
+                }
+                for n in 0..6 {
+                    let found = cache.find(tokens[n], Credential::Session, NOON);
+                    prop_assert_eq!(found.is_some(), live[n]);
+                    prop_assert!(found.is_none_or(|entry| entry.identity().user_id == users[n % 3]));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Checking a name and a password: the one way for every door, with the throttle in front.
+//!
+//! Unknown, wrong, without a password and disabled are one answer after the same work.
+//!
+//! Callers: `authn` for Basic, `account` for the form and the token endpoint. No session is made here.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+
+use super::throttle::{Account, Throttle};
+use crate::identity::{Credential, Identity, fold};
+use crate::password::{Busy, Passwords};
+use crate::store::{Digest, Store, StoreError, User};
+
+/// Why a name and a password did not do.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LoginFailure {
+    /// More hashes wait than the queue holds.
+    #[error("too many passwords are being checked")]
+    Busy,
+    /// Unknown, wrong, without a password or disabled.
+    #[error("incorrect username or password")]
+    Incorrect,
+    /// Too many failures from this source.
+    #[error("too many failed logins; try again in {} s", retry_after.as_secs())]
+    Limited {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Checks names and passwords. Cheap to clone.
+#[derive(Clone)]
+pub struct PasswordLogin {
+    passwords: Passwords,
+    store: Store,
+    throttle: Throttle,
+}
+
+impl PasswordLogin {
+    /// With its own counters.
+    pub fn new(store: Store, passwords: Passwords, throttle: Throttle) -> Self {
+        Self { passwords, store, throttle }
+    }
+
+    /// The account whose name or address and password these are.
+    pub async fn verify(
+        &self,
+        source: IpAddr,
+        login: &str,
+        password: SecretString,
+    ) -> Result<User, LoginFailure> {
+        let login = login.trim();
+        let user = self.store.user_by_login(login)?;
+        let account = match &user {
+            Some(user) => Account::Known(user.id),
+            None => Account::Unknown(Digest::of(fold(login).as_bytes())),
+        };
+        let attempt = self
+            .throttle
+            .begin(source, account)
+            .map_err(|retry_after| LoginFailure::Limited { retry_after })?;
+        let stored = user.as_ref().and_then(|user| user.password_hash.clone());
+        let verified = match self.passwords.verify(stored.clone(), password).await {
+            Ok(verified) => verified,
+            Err(Busy) => return Err(LoginFailure::Busy),
+        };
+        let Some(user) = user.filter(|user| verified.matches && !user.disabled) else {
+            attempt.failed();
+            return Err(LoginFailure::Incorrect);
+        };
+        attempt.succeeded();
+        if let (Some(old), Some(new)) = (stored, verified.upgrade) {
+            // Whether it is kept is of no account for this login: the old hash goes on working.
+            if let Err(error) = self.store.upgrade_hash(user.id, old, new).await {
+                tracing::warn!(user.id = %user.id, %error, "a better password hash was not kept");
+            }
+        }
+        Ok(user)
+    }
+
+    /// The counters.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
+    /// The hashing threads, for whoever sets a password.
+    pub fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+}
+
+/// The identity of an account, as the store has it now.
+pub fn identity(user: &User, credential: Credential, authenticated_at: SystemTime) -> Identity {
+    Identity {
+        authenticated_at,
+        credential,
+        email: user.email.clone(),
+        name: user.name.clone(),
+        roles: user.roles.clone(),
+        user_id: user.id,
+        username: user.username.clone(),
+    }
+}

@@ -1,0 +1,322 @@
+//! Failed logins slow down whoever makes them: the source, and the source at one account.
+//!
+//! An account is never locked: others sign in to it from elsewhere while one source waits. A try
+//! counts from its beginning, so that many at once are not all let through before the first has
+//! failed. The first wait after the free failures is a thirtieth of the period (at least a second),
+//! each further failure doubles it, up to the period.
+//!
+//! Callers: `authn::login` for every door; `authn` asks before it answers Basic from the cache. Kept
+//! in memory; a restart forgets it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::identity::UserId;
+use crate::store::Digest;
+
+/// Pairs and sources that are remembered at most.
+const CAPACITY: usize = 100_000;
+
+/// How many failed logins are let through before a wait (`limits.login` in the configuration).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LoginLimits {
+    /// Per source and account.
+    pub per_account: Rate,
+    /// Per source (IPv6: /64).
+    pub per_ip: Rate,
+}
+
+/// So many in so long: `10/15m`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// In how long.
+    pub period: Duration,
+}
+
+/// Which account was tried, in every spelling the same.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Account {
+    /// One that is there.
+    Known(UserId),
+    /// One that isn't: the digest of the folded name. Braked alike, so that a wait names nobody.
+    Unknown(Digest),
+}
+
+/// Counts failures. Cheap to clone; all clones count together.
+#[derive(Clone)]
+pub struct Throttle {
+    counters: Arc<Mutex<HashMap<Key, Counter>>>,
+    limits: LoginLimits,
+}
+
+/// A try that has begun. Dropped without a word (the client went away, we were busy) it never was.
+#[must_use]
+pub struct Attempt {
+    keys: [Key; 2],
+    throttle: Throttle,
+}
+
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Key {
+    Pair(IpAddr, Account),
+    Source(IpAddr),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counter {
+    blocked_until: Instant,
+    failures: u32,
+    last: Instant,
+    /// Tries that have begun and not ended.
+    pending: u32,
+}
+
+impl Throttle {
+    /// Nobody has failed yet.
+    pub fn new(limits: LoginLimits) -> Self {
+        Self { counters: Arc::default(), limits }
+    }
+
+    /// Begins a try, or says how long to wait.
+    pub fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, Duration> {
+        self.begin_at(source, account, Instant::now())
+    }
+
+    /// How long this source has to wait at this account, if it has to.
+    pub fn check_user(&self, source: IpAddr, user: UserId) -> Result<(), Duration> {
+        let (now, source) = (Instant::now(), network(source));
+        let counters = self.lock();
+        for key in [Key::Pair(source, Account::Known(user)), Key::Source(source)] {
+            if let Some(counter) = counters.get(&key).filter(|counter| counter.blocked_until > now) {
+                return Err(counter.blocked_until - now);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_at(&self, source: IpAddr, account: Account, now: Instant) -> Result<Attempt, Duration> {
+        let source = network(source);
+        let keys = [Key::Pair(source, account), Key::Source(source)];
+        let mut counters = self.lock();
+        for key in keys {
+            if let Some(wait) = counters.get(&key).and_then(|counter| counter.wait(self.rate(key), now)) {
+                return Err(wait);
+            }
+        }
+        if counters.len() + keys.len() > CAPACITY {
+            counters.retain(|key, counter| !counter.is_forgotten(self.rate(*key), now));
+            // Still full: a flood from very many sources. Those who failed least are let go first.
+            if counters.len() + keys.len() > CAPACITY {
+                counters.retain(|_, counter| counter.pending > 0 || counter.failures > 2);
+            }
+        }
+        for key in keys {
+            let counter = counters.entry(key).or_insert(Counter {
+                blocked_until: now,
+                failures: 0,
+                last: now,
+                pending: 0,
+            });
+            if counter.is_forgotten(self.rate(key), now) {
+                counter.failures = 0;
+            }
+            counter.pending += 1;
+            counter.last = now;
+        }
+        Ok(Attempt { keys, throttle: self.clone() })
+    }
+
+    fn rate(&self, key: Key) -> Rate {
+        match key {
+            Key::Pair(..) => self.limits.per_account,
+            Key::Source(_) => self.limits.per_ip,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Counter>> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Attempt {
+    /// The password was right: this pair starts anew. The source's count stays, or one good account
+    /// would buy a source endless tries at others.
+    pub fn succeeded(self) {
+        if let Some(counter) = self.throttle.lock().get_mut(&self.keys[0]) {
+            counter.failures = 0;
+        }
+    }
+
+    /// The password was wrong.
+    pub fn failed(self) {
+        self.failed_at(Instant::now());
+    }
+
+    fn failed_at(self, now: Instant) {
+        let mut counters = self.throttle.lock();
+        for key in self.keys {
+            if let Some(counter) = counters.get_mut(&key) {
+                counter.fail(self.throttle.rate(key), now);
+            }
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let mut counters = self.throttle.lock();
+        for key in self.keys {
+            if let Some(counter) = counters.get_mut(&key) {
+                counter.pending = counter.pending.saturating_sub(1);
+                if counter.pending == 0 && counter.failures == 0 {
+                    counters.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+impl Counter {
+    fn wait(&self, rate: Rate, now: Instant) -> Option<Duration> {
+        if self.blocked_until > now {
+            return Some(self.blocked_until - now);
+        }
+        let failures = if self.is_forgotten(rate, now) { 0 } else { self.failures };
+        // Past the free ones, one at a time.
+        let room = rate.count.saturating_sub(failures).max(1);
+        (self.pending >= room).then_some(Duration::from_secs(1))
+    }
+
+    fn fail(&mut self, rate: Rate, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.last = now;
+        if let Some(excess) = self.failures.checked_sub(rate.count) {
+            let first = (rate.period / 30).max(Duration::from_secs(1));
+            let wait = first.saturating_mul(1 << excess.min(20)).min(rate.period);
+            self.blocked_until = now + wait;
+        }
+    }
+
+    fn is_forgotten(&self, rate: Rate, now: Instant) -> bool {
+        self.pending == 0 && now > self.blocked_until.max(self.last) + rate.period
+    }
+}
+
+/// Where a client sits: an address, or the /64 that one IPv6 customer has to himself.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn throttle(per_account: u32, per_ip: u32) -> Throttle {
+        let rate = |count| Rate { count, period: MINUTE };
+        Throttle::new(LoginLimits { per_account: rate(per_account), per_ip: rate(per_ip) })
+    }
+
+    fn unknown(name: &str) -> Account {
+        Account::Unknown(Digest::of(name.as_bytes()))
+    }
+
+    fn source(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    /// Fails once, or says how long to wait.
+    fn fail(throttle: &Throttle, from: IpAddr, account: Account, now: Instant) -> Result<(), Duration> {
+        throttle.begin_at(from, account, now).map(|attempt| attempt.failed_at(now))
+    }
+
+    #[test]
+    fn after_the_free_failures_waits_double_up_to_the_period() {
+        let throttle = throttle(3, 1000);
+        let mut now = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(fail(&throttle, source(1), unknown("a"), now), Ok(()));
+        }
+        for expected in [2, 4, 8, 16, 32, 60, 60] {
+            let wait = fail(&throttle, source(1), unknown("a"), now).expect_err("braked");
+            assert_eq!(wait, SECOND * expected);
+            now += wait;
+            assert_eq!(fail(&throttle, source(1), unknown("a"), now), Ok(()), "one try after the wait");
+        }
+    }
+
+    #[test]
+    fn other_sources_and_other_accounts_are_not_braked() {
+        let throttle = throttle(1, 1000);
+        let now = Instant::now();
+        assert_eq!(fail(&throttle, source(1), unknown("a"), now), Ok(()));
+        assert!(fail(&throttle, source(1), unknown("a"), now).is_err());
+        assert!(fail(&throttle, source(2), unknown("a"), now).is_ok());
+        assert!(fail(&throttle, source(1), unknown("b"), now).is_ok());
+    }
+
+    #[test]
+    fn a_source_that_tries_many_accounts_is_braked_as_a_whole() {
+        let throttle = throttle(10, 3);
+        let now = Instant::now();
+        for name in ["a", "b", "c"] {
+            assert!(fail(&throttle, source(1), unknown(name), now).is_ok());
+        }
+        assert!(fail(&throttle, source(1), unknown("d"), now).is_err());
+        // One customer's /64 is one source.
+        let [one, two]: [IpAddr; 2] =
+            ["2001:db8::1", "2001:db8::ffff"].map(|a| a.parse().expect("an address"));
+        for name in ["a", "b", "c"] {
+            assert!(fail(&throttle, one, unknown(name), now).is_ok());
+        }
+        assert!(fail(&throttle, two, unknown("d"), now).is_err());
+    }
+
+    #[test]
+    fn a_success_clears_the_pair() {
+        let throttle = throttle(2, 1000);
+        let now = Instant::now();
+        for _ in 0..5 {
+            assert!(fail(&throttle, source(1), unknown("a"), now).is_ok());
+            throttle.begin_at(source(1), unknown("a"), now).expect("not braked").succeeded();
+        }
+    }
+
+    #[test]
+    fn many_tries_at_once_are_no_way_round() {
+        let throttle = throttle(5, 1000);
+        let now = Instant::now();
+        let begun: Vec<_> =
+            (0..100).filter_map(|_| throttle.begin_at(source(1), unknown("a"), now).ok()).collect();
+        assert_eq!(begun.len(), 5);
+        // Given up without an answer they never were.
+        drop(begun);
+        assert!(throttle.begin_at(source(1), unknown("a"), now).is_ok());
+    }
+
+    #[test]
+    fn a_long_pause_forgets() {
+        let throttle = throttle(2, 1000);
+        let now = Instant::now();
+        for _ in 0..2 {
+            assert!(fail(&throttle, source(1), unknown("a"), now).is_ok());
+        }
+        let later = now + MINUTE * 2;
+        for _ in 0..2 {
+            assert!(fail(&throttle, source(1), unknown("a"), later).is_ok());
+        }
+        assert!(fail(&throttle, source(1), unknown("a"), later).is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! The configuration: everything that the process needs, already parsed.
+//!
+//! Once a `Config` exists there is nothing left to check, and no port was bound before. A file that is
+//! faulty gives all of its faults, each with its place, and no `Config`.
+//!
+//! Callers: `gateway` and `cli`. The rooms are given their own settings and never see this.
+
+use std::path::{Path, PathBuf};
+
+use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
+use crate::password::PasswordSettings;
+use crate::portal::PortalSettings;
+use crate::proxy::{IdentityHeader, UpstreamSettings};
+use crate::request::Limits;
+use crate::request::{Origin, TrustedProxies};
+use crate::route::Route;
+use crate::telemetry::LogSettings;
+
+mod expand;
+mod fault;
+mod file;
+mod headers;
+mod reader;
+mod routes;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod units;
+mod upstreams;
+
+pub use fault::{Fault, Faults};
+pub use units::{InvalidListenAddress, ListenAddress};
+
+/// A sound configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where a running server takes orders.
+    pub admin_socket: PathBuf,
+    /// The cache of validated credentials.
+    pub cache: CacheSettings,
+    /// The headers that say who it is, where a route has none of its own.
+    pub identity_headers: Vec<IdentityHeader>,
+    /// What a client can make us hold.
+    pub limits: Limits,
+    /// Where we listen: at least one address.
+    pub listen: Vec<ListenAddress>,
+    /// The log.
+    pub log: LogSettings,
+    /// How many failed logins are let through.
+    pub login_limits: LoginLimits,
+    /// How passwords are judged and hashed.
+    pub password: PasswordSettings,
+    /// The pages.
+    pub portal: PortalSettings,
+    /// The origin that browsers use.
+    pub public_url: Origin,
+    /// In the order of the file; each can be reached.
+    pub routes: Vec<Route>,
+    /// How long sessions live.
+    pub session: SessionSettings,
+    /// The folder of the store.
+    pub store: PathBuf,
+    /// Our own tokens.
+    pub tokens: TokenSettings,
+    /// Whose word about the client is taken.
+    pub trusted_proxies: TrustedProxies,
+    /// In the order of the file.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// What is sound and yet unwise, for the operator to read.
+    pub warnings: Vec<Fault>,
+}
+
+impl Config {
+    /// Reads a file. Relative paths in it are relative to its folder.
+    pub fn load(path: &Path) -> Result<Self, Faults> {
+        let text = file::read(path)?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok(), base)
+    }
+
+    /// Reads a text. `name` is what faults call it; relative paths in it are relative to `base`.
+    pub fn parse(
+        text: &str,
+        name: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+        base: &Path,
+    ) -> Result<Self, Faults> {
+        let source = file::Source::new(name, text);
+        let (tree, duplicates) = source.tree()?;
+        let reader = reader::Reader::new(&source, base, environment, duplicates);
+        let config = reader.root(&tree).section(|root| Self::read(root));
+        let warnings = reader.finish()?;
+        // Only a faulty `listen` or `public_url` leaves nothing, and then there was a fault.
+        config.map(|config| Self { warnings, ..config }).ok_or_else(|| source.of_file("can't be used").into())
+    }
+
+    fn read(root: &mut reader::Section<'_>) -> Option<Self> {
+        let listen = settings::listen(root);
+        let public_url = settings::public_url(root, &listen);
+        let trusted_proxies = settings::trusted_proxies(root);
+        let store = settings::store(root);
+        let portal = settings::portal(root);
+        let session = settings::session(root, public_url.as_ref());
+        let cache = settings::cache(root);
+        let password = settings::password(root);
+        let tokens = settings::tokens(root, public_url.as_ref());
+        let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
+        let identity_headers = identity_headers.map_or_else(headers::defaults, |headers| {
+            headers.into_iter().map(|(header, _)| header).collect()
+        });
+        let (limits, login_limits) = settings::limits(root);
+        let upstreams = upstreams::read(root);
+        let routes = routes::read(root, &portal.prefix, &upstreams);
+        let admin_socket = settings::admin_socket(root, &store);
+        let log = settings::log(root);
+        Some(Self {
+            admin_socket,
+            cache,
+            identity_headers,
+            limits,
+            listen,
+            log,
+            login_limits,
+            password,
+            portal,
+            public_url: public_url?,
+            routes,
+            session,
+            store,
+            tokens,
+            trusted_proxies,
+            upstreams,
+            warnings: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! `routes`: the rules, in the order of the file, each of which some request can reach.
+//!
+//! Callers: `config`. Looking a request up is `route`'s.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::fault::suggest;
+use super::headers;
+use super::reader::{Section, Value, quote};
+use super::units::{Expected, duration, network};
+use crate::identity::{Credential, InvalidUsername, Role, Username};
+use crate::policy::{Policy, Requirements};
+use crate::proxy::UpstreamSettings;
+use crate::route::{HostPattern, PathPattern, Route, Unauthenticated};
+
+/// Each is compared with those before it; so many are done in a moment.
+const MAX_ROUTES: usize = 5000;
+
+/// A route and where its path stands; `None` in place of one that is faulty.
+type Read<'a> = (Route, Value<'a>);
+
+/// Every sound route. What lies under `prefix` is the portal's.
+pub(super) fn read(root: &mut Section<'_>, prefix: &str, upstreams: &[UpstreamSettings]) -> Vec<Route> {
+    let example = "expected a list of routes, such as `- { path: /**, upstream: app }`";
+    let Some(list) = root.require("routes", example) else { return Vec::new() };
+    let values = list.list();
+    if list.written().is_none() && !list.is_mapping() && values.is_empty() {
+        list.refuse(example);
+    }
+    if let Some(value) = values.get(MAX_ROUTES) {
+        value.reader().add(value.fault(format!("there are more than {MAX_ROUTES} routes")));
+        return Vec::new();
+    }
+    let routes: Vec<Read<'_>> =
+        values.iter().filter_map(|value| value.section(|section| route(section, upstreams))).collect();
+    report_unreachable(&routes, prefix);
+    routes.into_iter().map(|(route, _)| route).collect()
+}
+
+fn route<'a>(section: &mut Section<'a>, upstreams: &[UpstreamSettings]) -> Option<Read<'a>> {
+    let name = section.get("name").and_then(|value| value.line(100));
+    let host = section.get("host").map(|value| value.parse(HostPattern::from_str));
+    let path_value = section.require("path", "expected a path such as `/admin/**`");
+    let path = path_value.and_then(|value| value.parse(PathPattern::from_str));
+    let methods = section.get("methods").map(|value| methods(&value));
+    let policy = policy(section);
+    let credentials = section.get("credentials").map(|value| credentials(&value));
+    let forward_authorization = section.get("forward_authorization").and_then(|value| value.flag());
+    let unauthenticated = section.get("unauthenticated").and_then(|value| {
+        value.word(&[
+            ("auto", Unauthenticated::Auto),
+            ("login", Unauthenticated::Login),
+            ("status", Unauthenticated::Status),
+        ])
+    });
+    let identity_headers = section.get("identity_headers").map(|value| {
+        headers::read(&value).into_iter().map(|(header, text)| (header.name.to_string(), text)).collect()
+    });
+    let csrf = section.get("csrf").and_then(|value| value.flag());
+    let upstream = section.get("upstream").map(|value| upstream(&value, upstreams));
+
+    // A host, method or upstream that is faulty must not make the route one for all of them: it would cover others.
+    let path = path?;
+    let route = Route {
+        credentials: credentials.unwrap_or_else(|| BTreeSet::from([Credential::Session, Credential::Bearer])),
+        csrf: csrf.unwrap_or(true),
+        forward_authorization: forward_authorization.unwrap_or(false),
+        host: match host {
+            None => None,
+            Some(host) => Some(host?),
+        },
+        identity_headers,
+        methods: match methods {
+            None => None,
+            Some(methods) => Some(methods?),
+        },
+        name: name.unwrap_or_else(|| path.to_string()).into(),
+        path,
+        policy,
+        unauthenticated: unauthenticated.unwrap_or_default(),
+        upstream: match upstream {
+            None => None,
+            Some(upstream) => Some(upstream?),
+        },
+    };
+    Some((route, path_value?))
+}
+
+fn methods(value: &Value<'_>) -> Option<Vec<Method>> {
+    let list = value.parse_list(|raw| {
+        // Methods are compared exactly: `get` would never match.
+        let valid = !raw.is_empty() && raw.chars().all(|c| c.is_ascii_uppercase() || c == '-');
+        let refused = matches!(raw, "CONNECT" | "TRACE");
+        let expected = Expected("a method in capitals such as `GET`; CONNECT and TRACE are always refused");
+        Method::from_bytes(raw.as_bytes()).ok().filter(|_| valid && !refused).ok_or(expected)
+    });
+    if list.is_none() && value.list().is_empty() {
+        value.refuse("expected at least one method; left out, it means all");
+    }
+    list
+}
+
+fn credentials(value: &Value<'_>) -> BTreeSet<Credential> {
+    let words = [Credential::Session, Credential::Bearer, Credential::Basic].map(|one| (one.as_str(), one));
+    let list = value.list();
+    if list.is_empty() {
+        value.refuse("expected at least one of `session`, `bearer` and `basic`");
+    }
+    list.iter().filter_map(|value| value.word(&words)).collect()
+}
+
+fn upstream(value: &Value<'_>, upstreams: &[UpstreamSettings]) -> Option<Arc<str>> {
+    let name = value.text()?;
+    if let Some(upstream) = upstreams.iter().find(|upstream| upstream.name == name) {
+        return Some(upstream.name.as_str().into());
+    }
+    if value.reader().is_full() {
+        return None;
+    }
+    let written = value.written().unwrap_or_default();
+    let fault = value.fault(format!("there is no upstream `{}`", quote(written)));
+    value.reader().add(fault.help(suggest(written, upstreams.iter().map(|upstream| upstream.name.as_str()))));
+    None
+}
+
+/// `access` and `require` in one.
+fn policy(section: &mut Section<'_>) -> Policy {
+    let access_value = section.get("access");
+    let access = access_value.and_then(|value| {
+        value.word(&[
+            ("public", Access::Public),
+            ("optional", Access::Optional),
+            ("authenticated", Access::Authenticated),
+        ])
+    });
+    let require = section.get("require").map(|value| (value, value.section(requirements)));
+    match (access, require) {
+        (Some(Access::Public), None) => Policy::Public,
+        (Some(Access::Optional), None) => Policy::Optional,
+        (Some(Access::Authenticated) | None, None) => Policy::Authenticated,
+        (Some(Access::Authenticated) | None, Some((_, requirements))) => {
+            if requirements == Requirements::default() {
+                Policy::Authenticated
+            } else {
+                Policy::Require(requirements)
+            }
+        }
+        (Some(Access::Public | Access::Optional), Some((require, requirements))) => {
+            if let Some(access) = access_value {
+                let written = access.written().unwrap_or_default();
+                let fault =
+                    access.fault(format!("`access: {written}` lets everybody in, and `require` does not"));
+                let fault = fault.help("expected one of them, or `access: authenticated`");
+                access.reader().add(require.relate(fault, "what is required"));
+            }
+            Policy::Require(requirements)
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Access {
+    Authenticated,
+    Optional,
+    Public,
+}
+
+fn requirements(section: &mut Section<'_>) -> Requirements {
+    // An empty list asks for nothing, as in the reference.
+    let roles = section.get("roles").and_then(|value| value.parse_list(role));
+    let users = section.get("users").and_then(|value| value.parse_list(user));
+    let email_domains = section.get("email_domains").and_then(|value| value.parse_list(email_domain));
+    let networks = section.get("networks").and_then(|value| value.parse_list(network));
+    Requirements {
+        roles: roles.map(BTreeSet::from_iter),
+        users: users.map(BTreeSet::from_iter),
+        email_domains: email_domains.map(BTreeSet::from_iter),
+        networks,
+        fresh_login: section.get("fresh_login").and_then(|value| value.parse(duration)),
+    }
+}
+
+fn role(raw: &str) -> Result<Role, Expected> {
+    raw.parse().map_err(|_| Expected("a role: up to 64 characters without blank, comma, semicolon or bar"))
+}
+
+fn user(raw: &str) -> Result<String, InvalidUsername> {
+    raw.parse().map(|name: Username| name.folded())
+}
+
+fn email_domain(raw: &str) -> Result<String, Expected> {
+    // The rule for addresses, applied to one of this domain.
+    let expected = Expected("a domain such as `example.com`");
+    format!("a@{raw}").parse().map(|email: crate::identity::Email| email.domain()).map_err(|_| expected)
+}
+
+/// Routes that leave no request to a later one, and those where the portal answers.
+fn report_unreachable(routes: &[Read<'_>], prefix: &str) {
+    let portal: Option<PathPattern> = format!("{prefix}/**").parse().ok();
+    for (at, (route, path)) in routes.iter().enumerate() {
+        if portal.as_ref().is_some_and(|portal| portal.covers(&route.path)) {
+            let fault = path.fault("no request reaches this route");
+            path.reader().add(fault.help(format!("the portal answers under `{prefix}` on every host")));
+        } else if let Some((_, first)) = routes[..at].iter().find(|(earlier, _)| earlier.covers(route)) {
+            let fault = path.fault("no request reaches this route");
+            let fault = fault.help("the first that matches decides: move it up, or remove it");
+            path.reader().add(first.relate(fault, "this route takes all of its requests"));
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The sections that each become one room's settings, with the defaults of the contract.
+//!
+//! Callers: `config`. Upstreams, routes and identity headers have files of their own.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::reader::{Section, Value};
+use super::units::{
+    Expected, InvalidListenAddress, ListenAddress, duration, duration_or_zero, network, rate, size,
+};
+use crate::authn::{Algorithm, CacheSettings, LoginLimits, Rate, SameSite, SessionSettings, TokenSettings};
+use crate::password::PasswordSettings;
+use crate::portal::PortalSettings;
+use crate::request::Limits;
+use crate::request::{Origin, TrustedProxies};
+use crate::route::{HostPattern, PathPattern, Segment};
+use crate::telemetry::{LogFormat, LogSettings};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) fn listen(root: &mut Section<'_>) -> Vec<ListenAddress> {
+    let Some(value) = root.get("listen") else {
+        return vec![ListenAddress { host: "127.0.0.1".to_owned(), port: 8080 }];
+    };
+    let values = value.one_or_more();
+    if values.is_empty() {
+        value.refuse("expected at least one address, such as `127.0.0.1:8080`");
+    }
+    let address = |raw: &str| match raw.parse() {
+        Err(_) if raw == "systemd" || raw.starts_with("unix:") => {
+            Err("expected `host:port`: Unix sockets and systemd are not supported yet".to_owned())
+        }
+        result => result.map_err(|error: InvalidListenAddress| error.to_string()),
+    };
+    values.iter().filter_map(|value| value.parse(address)).collect()
+}
+
+pub(super) fn public_url(root: &mut Section<'_>, listen: &[ListenAddress]) -> Option<Origin> {
+    let value = root.get("public_url");
+    let url = match &value {
+        Some(value) => value.parse(Origin::from_str)?,
+        None => format!("http://{}", listen.first()?).parse().ok()?,
+    };
+    if !url.is_https() && listen.iter().any(|address| !address.is_loopback()) {
+        let message = "passwords and sessions travel unencrypted: `public_url` is plain http, and `listen` is open to other machines";
+        let warning = value.map_or_else(|| root.fault(message), |value| value.fault(message));
+        root.reader().warn(warning.help("set `public_url` to the https origin that browsers use"));
+    }
+    Some(url)
+}
+
+pub(super) fn trusted_proxies(root: &mut Section<'_>) -> TrustedProxies {
+    let values = root.get("trusted_proxies").map(|value| value.list()).unwrap_or_default();
+    let networks = values.iter().filter_map(|value| {
+        let network = value.parse(network)?;
+        if network.prefix_len() == 0 {
+            let warning = value.fault("everybody is a trusted proxy: any client can say who and where it is");
+            value.reader().warn(warning.help("list the addresses of your proxies alone"));
+        }
+        Some(network)
+    });
+    TrustedProxies(networks.collect())
+}
+
+pub(super) fn store(root: &mut Section<'_>) -> PathBuf {
+    let default = root.reader().resolve("data");
+    let Some(value) = root.get("store") else { return default };
+    let directory = value.parse(|raw| match raw.split_once(':') {
+        Some(("sled", directory)) if !directory.is_empty() && !directory.contains(char::is_control) => {
+            Ok(directory.to_owned())
+        }
+        Some(("mysql" | "mariadb" | "postgres" | "postgresql", _)) => {
+            Err(Expected("`sled:DIRECTORY`: databases are not supported yet"))
+        }
+        Some(_) | None => Err(Expected("`sled:DIRECTORY`, such as `sled:./data`")),
+    });
+    directory.map_or(default, |directory| value.reader().resolve(&directory))
+}
+
+pub(super) fn portal(root: &mut Section<'_>) -> PortalSettings {
+    root.section("portal", |portal| {
+        let prefix = portal.get("prefix").and_then(|value| value.parse(prefix));
+        let prefix = prefix.unwrap_or_else(|| "/.auth".to_owned());
+        let title = portal.get("title").and_then(|value| value.line(200));
+        let after_login = portal.get("after_login").and_then(|value| value.parse(local_path));
+        let after_logout = portal.get("after_logout").and_then(|value| value.parse(local_path));
+        let hosts = portal.get("allowed_redirects").and_then(|value| value.parse_list(HostPattern::from_str));
+        PortalSettings {
+            after_login: after_login.unwrap_or_else(|| "/".to_owned()),
+            after_logout: after_logout.unwrap_or_else(|| format!("{prefix}/login")),
+            allowed_redirects: hosts.unwrap_or_default(),
+            prefix,
+            title: title.unwrap_or_else(|| "Sign in".to_owned()),
+        }
+    })
+}
+
+pub(super) fn session(root: &mut Section<'_>, public_url: Option<&Origin>) -> SessionSettings {
+    root.section("session", |session| {
+        let idle_timeout = session.get("idle_timeout").and_then(|value| value.parse(duration));
+        let lifetime = session.get("lifetime").and_then(|value| value.parse(duration));
+        let remember = session.get("remember").and_then(|value| value.parse(duration_or_zero));
+        let (name, domain, same_site) =
+            session.section("cookie", |cookie| cookie_settings(cookie, public_url));
+        let secure = public_url.is_some_and(Origin::is_https);
+        let prefix = match (secure, &domain) {
+            (true, None) => "__Host-",
+            (true, Some(_)) => "__Secure-",
+            (false, _) => "",
+        };
+        SessionSettings {
+            cookie_domain: domain,
+            cookie_name: format!("{prefix}{name}"),
+            idle_timeout: idle_timeout.unwrap_or(HOUR),
+            lifetime: lifetime.unwrap_or(DAY),
+            remember: Some(remember.unwrap_or(30 * DAY)).filter(|remember| !remember.is_zero()),
+            same_site,
+            secure,
+        }
+    })
+}
+
+fn cookie_settings(
+    cookie: &mut Section<'_>,
+    public_url: Option<&Origin>,
+) -> (String, Option<String>, SameSite) {
+    let name = cookie.get("name").and_then(|value| value.parse(cookie_name));
+    let domain = cookie.get("domain").and_then(|value| {
+        let domain = value.parse(cookie_domain)?;
+        // A browser drops a cookie for a domain that its page isn't in, and nobody could sign in.
+        let host = public_url?.host();
+        let within = host.strip_suffix(&domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        if !within {
+            value.refuse(format!("expected a domain that `{}` is in, the host of `public_url`", host));
+        }
+        Some(domain)
+    });
+    let words = [("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
+    let same_site = cookie.get("same_site").and_then(|value| {
+        let same_site = value.word(&words)?;
+        if same_site == SameSite::None && public_url.is_some_and(|url| !url.is_https()) {
+            value.refuse(
+                "browsers take `none` over https alone: expected `lax` or `strict`, or an https `public_url`",
+            );
+        }
+        Some(same_site)
+    });
+    (name.unwrap_or_else(|| "foregate".to_owned()), domain, same_site.unwrap_or(SameSite::Lax))
+}
+
+pub(super) fn cache(root: &mut Section<'_>) -> CacheSettings {
+    root.section("cache", |cache| CacheSettings {
+        capacity: cache.get("capacity").and_then(|value| value.number(1..=100_000_000)).unwrap_or(100_000),
+        ttl: cache.get("ttl").and_then(|value| value.parse(duration)).unwrap_or(Duration::from_secs(30)),
+    })
+}
+
+pub(super) fn password(root: &mut Section<'_>) -> PasswordSettings {
+    // OWASP's weakest choice has 7 MiB; the contract refuses hashes beyond 1 GiB.
+    let memory = |raw: &str| bounded(raw, 7 << 20..=1 << 30, "a size from `7MiB` to `1GiB`");
+    let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+    root.section("password", |password| {
+        let min_length = password.get("min_length").and_then(|value| value.number(8..=1024));
+        let min_score = password.get("min_score").and_then(|value| value.number(0..=4));
+        let workers = password.get("workers").and_then(|value| value.number(1..=1024));
+        let (memory, iterations, parallelism) = password.section("argon2", |argon2| {
+            (
+                argon2.get("memory").and_then(|value| value.parse(memory)).unwrap_or(19 << 20),
+                argon2.get("iterations").and_then(|value| value.number(1..=100)).unwrap_or(2),
+                argon2.get("parallelism").and_then(|value| value.number(1..=16)).unwrap_or(1),
+            )
+        });
+        // Memory times passes of OWASP's choices: 46 MiB once, 19 twice, 12 three times, 9 four times, 7 five times.
+        if memory.saturating_mul(iterations) < 35 << 20 {
+            let warning = password.fault("these Argon2id costs are below what OWASP advises");
+            password
+                .reader()
+                .warn(warning.help("memory times iterations: 35 MiB at least, such as 19MiB and 2"));
+        }
+        PasswordSettings {
+            iterations: narrow(iterations),
+            memory_kib: narrow(memory / 1024),
+            min_length: usize::try_from(min_length.unwrap_or(8)).unwrap_or(usize::MAX),
+            min_score: min_score.and_then(|score| u8::try_from(score).ok()).unwrap_or(3),
+            parallelism: narrow(parallelism),
+            workers: workers
+                .map_or_else(|| cores.saturating_sub(1).max(1), |workers| narrow(workers) as usize),
+        }
+    })
+}
+
+pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> TokenSettings {
+    let origin = || public_url.map(ToString::to_string).unwrap_or_default();
+    let algorithms = [
+        ("EdDSA", Algorithm::EdDsa),
+        ("ES256", Algorithm::Es256),
+        ("RS256", Algorithm::Rs256),
+        ("HS256", Algorithm::Hs256),
+    ];
+    root.section("tokens", |tokens| TokenSettings {
+        issuer: tokens.get("issuer").and_then(|value| value.line(500)).unwrap_or_else(origin),
+        audience: tokens.get("audience").and_then(|value| value.line(500)).unwrap_or_else(origin),
+        algorithm: tokens
+            .get("algorithm")
+            .and_then(|value| value.word(&algorithms))
+            .unwrap_or(Algorithm::EdDsa),
+        access_ttl: tokens.get("access_ttl").and_then(|value| value.parse(duration)).unwrap_or(15 * MINUTE),
+    })
+}
+
+pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
+    let header_bytes = |raw: &str| bounded(raw, 8 << 10..=1 << 20, "a size from `8KiB` to `1MiB`");
+    let per = |count| Rate { count, period: 15 * MINUTE };
+    root.section("limits", |limits| {
+        let login = limits.section("login", |login| LoginLimits {
+            per_account: login.get("per_account").and_then(|value| value.parse(rate)).unwrap_or(per(10)),
+            per_ip: login.get("per_ip").and_then(|value| value.parse(rate)).unwrap_or(per(100)),
+        });
+        let mut timeout = |key, default| {
+            let timeout = limits.get(key).and_then(|value| value.parse(duration));
+            timeout.unwrap_or(Duration::from_secs(default))
+        };
+        let (header_timeout, idle_timeout) = (timeout("header_timeout", 10), timeout("idle_timeout", 75));
+        let mut number = |key, range: RangeInclusive<u64>, default| {
+            let number = limits.get(key).and_then(|value| value.number(range));
+            number.map_or(default, |number| narrow(number) as usize)
+        };
+        let connections = number("connections", 1..=1_000_000, 10_000);
+        let headers = number("headers", 10..=10_000, 100);
+        let header_bytes = limits.get("header_bytes").and_then(|value| value.parse(header_bytes));
+        let limits = Limits {
+            body_bytes: limits.get("body").and_then(|value| value.parse(size)),
+            connections,
+            header_bytes: header_bytes.map_or(32 << 10, |bytes| narrow(bytes) as usize),
+            header_timeout,
+            headers,
+            idle_timeout,
+        };
+        (limits, login)
+    })
+}
+
+pub(super) fn admin_socket(root: &mut Section<'_>, store: &std::path::Path) -> PathBuf {
+    let socket = root.section("admin", |admin| {
+        let value = admin.get("socket")?;
+        let path = value.path()?;
+        // What the system takes as a socket's address ends there.
+        if path.as_os_str().len() > 107 {
+            value.refuse("expected a path of 107 bytes at most");
+        }
+        Some(path)
+    });
+    socket.unwrap_or_else(|| store.join("admin.sock"))
+}
+
+pub(super) fn log(root: &mut Section<'_>) -> LogSettings {
+    use tracing::Level;
+    let levels = [
+        ("error", Level::ERROR),
+        ("warn", Level::WARN),
+        ("info", Level::INFO),
+        ("debug", Level::DEBUG),
+        ("trace", Level::TRACE),
+    ];
+    let formats = [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
+    root.section("log", |log| LogSettings {
+        format: log.get("format").and_then(|value| value.word(&formats)).unwrap_or(LogFormat::Auto),
+        level: log.get("level").and_then(|value: Value<'_>| value.word(&levels)).unwrap_or(Level::INFO),
+    })
+}
+
+fn bounded(raw: &str, range: RangeInclusive<u64>, expected: &'static str) -> Result<u64, Expected> {
+    size(raw).ok().filter(|size| range.contains(size)).ok_or(Expected(expected))
+}
+
+/// For numbers that were read within a range of which every value fits.
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn prefix(raw: &str) -> Result<String, Expected> {
+    let expected =
+        Expected("a path such as `/.auth`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
+    let pattern: PathPattern = raw.parse().map_err(|_| expected)?;
+    let literal = |segment: &Segment| match segment {
+        Segment::Any => false,
+        Segment::Literal(text) => text.chars().all(plain),
+    };
+    let sound = !pattern.any_depth && !pattern.segments.is_empty() && pattern.segments.iter().all(literal);
+    sound.then(|| raw.to_owned()).ok_or(expected)
+}
+
+/// A path that a browser can't take for another origin.
+fn local_path(raw: &str) -> Result<String, Expected> {
+    let sound = raw.starts_with('/')
+        && !raw.starts_with("//")
+        && raw.len() <= 2048
+        && raw.chars().all(|c| c.is_ascii_graphic() && c != '\\');
+    sound.then(|| raw.to_owned()).ok_or(Expected("a path on this origin, such as `/` or `/home`"))
+}
+
+fn cookie_name(raw: &str) -> Result<String, Expected> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    // The prefixes `__Host-` and `__Secure-` come by themselves where they hold.
+    let sound = (1..=64).contains(&raw.len()) && raw.chars().all(token) && !raw.starts_with("__");
+    sound.then(|| raw.to_owned()).ok_or(Expected("a cookie's name such as `foregate`, without a `__` prefix"))
+}
+
+fn cookie_domain(raw: &str) -> Result<String, Expected> {
+    let expected = Expected("a domain such as `example.com`");
+    match raw.parse() {
+        Ok(HostPattern::Exact(domain))
+            if domain.parse::<std::net::IpAddr>().is_err() && !domain.starts_with('[') =>
+        {
+            Ok(domain)
+        }
+        Ok(HostPattern::Exact(_) | HostPattern::Under(_)) | Err(_) => Err(expected),
+    }
+}

@@ -1,0 +1,260 @@
+//! The decision: which route is this, whose credential is on it, and may they pass.
+//!
+//! One decision, many doors: the proxy, the sub-requests of other proxies and `foregate explain` all
+//! come here. `decide` is the only maker of a `Permit`, and without one nothing is forwarded. A
+//! failure of ours is an `Err`; it is a 5xx, never a challenge and never a pass.
+//!
+//! Callers: `gateway`, `subrequest` and `cli`. How an answer looks in HTTP is theirs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::UPGRADE;
+use http::{HeaderMap, Method};
+
+use crate::authn::{Asker, Authentication, AuthenticationError, Authenticator, Rejection};
+use crate::identity::{Credential, Identity};
+use crate::policy::{Facts, Policy, Reason, Verdict};
+use crate::request::{Context, Origin, SentFrom, Target, sent_from};
+use crate::route::{Route, Table, Unauthenticated};
+
+mod explain;
+mod refusal;
+
+pub use explain::{Explanation, Question};
+
+/// Proof that `Gate::decide` let this request through. Only `decide` can build one, so `forward`
+/// can't be reached by an undecided request.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    identity: Option<Arc<Identity>>,
+    route: Arc<Route>,
+}
+
+impl Permit {
+    /// Who it is, where somebody is known.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
+    }
+
+    /// The route that let it through.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// For the tests of the room that takes permits.
+    #[cfg(test)]
+    pub(crate) fn for_test(identity: Option<Arc<Identity>>, route: Arc<Route>) -> Self {
+        Self { identity, route }
+    }
+}
+
+/// What the gate says.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// Forward it.
+    Allow(Permit),
+    /// Don't.
+    Refuse(Refusal),
+}
+
+/// Why a request does not pass. What it looks like in HTTP is in `gate/refusal.rs`.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// The readings of the target lead to different routes: 400.
+    Ambiguous,
+    /// Sign in first, or again: 303 or 401.
+    Challenge(Challenge),
+    /// A session's unsafe request that comes from another site: 403.
+    CrossSite {
+        /// Whose session it is.
+        identity: Arc<Identity>,
+        /// The route that minds.
+        route: Arc<Route>,
+    },
+    /// Signed in, and not permitted: 403.
+    Forbid {
+        /// Who it is.
+        identity: Arc<Identity>,
+        /// For the log.
+        reason: Reason,
+        /// The route that says no.
+        route: Arc<Route>,
+    },
+    /// Too many failed logins from this source: 429.
+    Limited {
+        /// When to try again.
+        retry_after: Duration,
+        /// The route that was asked for.
+        route: Arc<Route>,
+    },
+    /// No route: 404.
+    NotFound,
+}
+
+/// Somebody has to sign in.
+#[derive(Clone, Debug)]
+pub struct Challenge {
+    /// The route that asks.
+    pub route: Arc<Route>,
+    /// Whether the answer leads to the login page instead of being a 401.
+    pub to_login: bool,
+    /// Why what was shown does not do.
+    pub why: Why,
+}
+
+/// Why what was shown does not do.
+#[derive(Clone, Debug)]
+pub enum Why {
+    /// Nothing was shown.
+    Absent,
+    /// A Bearer or a Basic pair was shown and is bad.
+    Rejected(Credential),
+    /// The password was typed too long ago.
+    Stale {
+        /// Who it is.
+        identity: Arc<Identity>,
+        /// The oldest age of a login that would do.
+        max_age: Duration,
+    },
+}
+
+/// Decides. One for the process, shared by its threads.
+pub struct Gate {
+    authenticator: Arc<Authenticator>,
+    public_url: Origin,
+    table: Table,
+}
+
+impl Gate {
+    /// Over these routes.
+    pub fn new(table: Table, authenticator: Arc<Authenticator>, public_url: Origin) -> Self {
+        Self { authenticator, public_url, table }
+    }
+
+    /// Decides on one request. `patience` bounds the wait for a password to be hashed.
+    pub async fn decide(
+        &self,
+        context: &Context,
+        headers: &HeaderMap,
+        patience: Duration,
+    ) -> Result<Decision, AuthenticationError> {
+        let route = match self.route(context) {
+            Ok(route) => route,
+            Err(refusal) => return Ok(Decision::Refuse(refusal)),
+        };
+        // No authentication work at all, and so nobody is identified.
+        if matches!(route.policy, Policy::Public) {
+            return Ok(Decision::Allow(Permit { identity: None, route: Arc::clone(route) }));
+        }
+        let asker = Asker { client: context.client, now: context.received_at, patience };
+        let authentication = self.authenticator.authenticate(headers, &route.credentials, asker).await?;
+        let facts = Facts { client: context.client, now: context.received_at };
+        let decision = judge(route, authentication, facts, context.navigates(headers));
+        Ok(match decision {
+            Decision::Allow(Permit { identity: Some(identity), route })
+                if is_cross_site(&identity, &route, context, headers, &self.public_url) =>
+            {
+                Decision::Refuse(Refusal::CrossSite { identity, route })
+            }
+            decision => decision,
+        })
+    }
+
+    /// The routes, in the order of the file.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        self.table.routes()
+    }
+
+    fn route<'a>(&'a self, context: &'a Context) -> Result<&'a Arc<Route>, Refusal> {
+        match find(&self.table, &context.host.name, &context.method, &context.target) {
+            Ok(route) => route.ok_or(Refusal::NotFound),
+            Err(Disagreement { .. }) => Err(Refusal::Ambiguous),
+        }
+    }
+}
+
+/// Two readings of one target that lead to different routes.
+struct Disagreement<'a> {
+    first: Option<&'a Arc<Route>>,
+    other: Option<&'a Arc<Route>>,
+    /// The reading that leads to `other`.
+    reading: &'a str,
+}
+
+/// The one route to which every reading of the target leads, if any does.
+fn find<'a>(
+    table: &'a Table,
+    host: &str,
+    method: &Method,
+    target: &'a Target,
+) -> Result<Option<&'a Arc<Route>>, Disagreement<'a>> {
+    let mut readings = target.readings();
+    let first = readings.next().and_then(|path| table.find(host, method, path));
+    for reading in readings {
+        let other = table.find(host, method, reading);
+        if other.map(Arc::as_ptr) != first.map(Arc::as_ptr) {
+            return Err(Disagreement { first, other, reading });
+        }
+    }
+    Ok(first)
+}
+
+/// The rule, once everything is known.
+fn judge(route: &Arc<Route>, authentication: Authentication, facts: Facts, navigates: bool) -> Decision {
+    let identity = match authentication {
+        Authentication::Absent => None,
+        Authentication::Verified(identity) => Some(identity),
+        Authentication::Rejected(Rejection::Limited { retry_after }) => {
+            return Decision::Refuse(Refusal::Limited { retry_after, route: Arc::clone(route) });
+        }
+        // On optional routes too: who shows a credential means it.
+        Authentication::Rejected(Rejection::Bearer) => {
+            return challenge(route, Why::Rejected(Credential::Bearer), false);
+        }
+        Authentication::Rejected(Rejection::Basic) => {
+            return challenge(route, Why::Rejected(Credential::Basic), false);
+        }
+    };
+    let to_login = match route.unauthenticated {
+        // A session that the route would not look at leads round in a circle.
+        _ if !route.credentials.contains(&Credential::Session) => false,
+        Unauthenticated::Auto => navigates,
+        Unauthenticated::Login => true,
+        Unauthenticated::Status => false,
+    };
+    match (route.policy.evaluate(identity.as_deref(), facts), identity) {
+        (Verdict::Allow, identity) => Decision::Allow(Permit { identity, route: Arc::clone(route) }),
+        (Verdict::Forbid(reason), Some(identity)) => {
+            Decision::Refuse(Refusal::Forbid { identity, reason, route: Arc::clone(route) })
+        }
+        (Verdict::Stale { max_age }, Some(identity)) => {
+            challenge(route, Why::Stale { identity, max_age }, to_login)
+        }
+        (Verdict::Challenge | Verdict::Forbid(_) | Verdict::Stale { .. }, _) => {
+            challenge(route, Why::Absent, to_login)
+        }
+    }
+}
+
+fn challenge(route: &Arc<Route>, why: Why, to_login: bool) -> Decision {
+    Decision::Refuse(Refusal::Challenge(Challenge { route: Arc::clone(route), to_login, why }))
+}
+
+/// Whether a browser says that another site made it send this with the session cookie.
+fn is_cross_site(
+    identity: &Identity,
+    route: &Route,
+    context: &Context,
+    headers: &HeaderMap,
+    public: &Origin,
+) -> bool {
+    let safe = matches!(context.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        // A WebSocket starts with a GET and carries anything afterwards.
+        && !headers.contains_key(UPGRADE);
+    // Another origin of the same site (a sister host) is no other site.
+    identity.credential == Credential::Session
+        && route.csrf
+        && !safe
+        && sent_from(headers, context, public) == SentFrom::Elsewhere
+}

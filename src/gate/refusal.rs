@@ -1,0 +1,113 @@
+//! What a refusal says: to the operator in one clause, to the client as a problem.
+//!
+//! Callers: `gateway` and `subrequest`, which answer, and `explain`. Which of them redirects instead
+//! is theirs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
+
+use super::{Challenge, Refusal, Why};
+use crate::authn::AuthenticationError;
+use crate::identity::{Credential, Identity};
+use crate::response::Problem;
+use crate::route::Route;
+
+/// When to come back after a failure of ours.
+const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
+impl Refusal {
+    /// The answer to a client that isn't sent to the login page. `next` is where a person wanted to
+    /// go, `host` what it is called.
+    pub fn problem(&self, host: &str, next: Option<&str>) -> Problem {
+        match self {
+            Self::Ambiguous => Problem::bad_request("The address can be read in more than one way."),
+            Self::Challenge(challenge) => challenge.problem(next),
+            Self::CrossSite { .. } => Problem::cross_site(),
+            Self::Forbid { identity, .. } => Problem::forbidden(identity.username.as_str(), host, next),
+            Self::Limited { retry_after, .. } => Problem::too_many_requests(*retry_after),
+            Self::NotFound => Problem::not_found(),
+        }
+    }
+
+    /// The route that said no, where one did.
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        match self {
+            Self::Challenge(Challenge { route, .. })
+            | Self::CrossSite { route, .. }
+            | Self::Forbid { route, .. }
+            | Self::Limited { route, .. } => Some(route),
+            Self::Ambiguous | Self::NotFound => None,
+        }
+    }
+
+    /// Who was refused, where somebody is known.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        match self {
+            Self::Challenge(Challenge { why: Why::Stale { identity, .. }, .. })
+            | Self::CrossSite { identity, .. }
+            | Self::Forbid { identity, .. } => Some(identity),
+            Self::Challenge(_) | Self::Ambiguous | Self::Limited { .. } | Self::NotFound => None,
+        }
+    }
+}
+
+impl Challenge {
+    fn problem(&self, next: Option<&str>) -> Problem {
+        let problem = match self.why {
+            Why::Absent | Why::Rejected(_) => Problem::unauthorized(next),
+            Why::Stale { .. } => Problem::stale_login(next),
+        };
+        self.challenges()
+            .into_iter()
+            .fold(problem, |problem, value| problem.with_header(WWW_AUTHENTICATE, value))
+    }
+
+    /// `WWW-Authenticate` (RFC 6750 §3, RFC 9470 §3, RFC 7617 §2).
+    pub fn challenges(&self) -> Vec<HeaderValue> {
+        let bearer = match &self.why {
+            Why::Rejected(Credential::Bearer) => {
+                HeaderValue::from_static(r#"Bearer realm="foregate", error="invalid_token""#)
+            }
+            Why::Absent | Why::Rejected(_) => HeaderValue::from_static(r#"Bearer realm="foregate""#),
+            Why::Stale { max_age, .. } => HeaderValue::try_from(format!(
+                r#"Bearer realm="foregate", error="insufficient_user_authentication", max_age="{}""#,
+                max_age.as_secs()
+            ))
+            .expect("ASCII"),
+        };
+        let mut challenges = vec![bearer];
+        if self.route.credentials.contains(&Credential::Basic) {
+            challenges.push(HeaderValue::from_static(r#"Basic realm="foregate", charset="UTF-8""#));
+        }
+        challenges
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ambiguous => f.write_str("the target has readings that lead to different routes"),
+            Self::Challenge(challenge) => f.write_str(match challenge.why {
+                Why::Absent => "nobody is signed in, and the route asks for it",
+                Why::Rejected(_) => "the credential that was shown is not good",
+                Why::Stale { .. } => "the password was typed too long ago",
+            }),
+            Self::CrossSite { .. } => f.write_str("the request comes from another site"),
+            Self::Forbid { identity, reason, .. } => write!(f, "{} {}", identity.username, reason.as_str()),
+            Self::Limited { .. } => f.write_str("too many logins have failed"),
+            Self::NotFound => f.write_str("no route matches"),
+        }
+    }
+}
+
+/// A failure of ours, as the client is told it: never "not signed in".
+impl From<&AuthenticationError> for Problem {
+    fn from(error: &AuthenticationError) -> Self {
+        match error {
+            AuthenticationError::Busy | AuthenticationError::Store(_) => Self::unavailable(RETRY),
+        }
+    }
+}

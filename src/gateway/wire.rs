@@ -1,0 +1,504 @@
+//! One connection's bytes, judged before hyper sees them.
+//!
+//! A wrapper round the socket: what it reads goes through `request::head`, and only sound messages
+//! pass on. A head that isn't is replaced by a marker that the service answers with the fault, so
+//! that every refusal looks alike. The time limits of a connection are kept here as well, with one
+//! lazy timer instead of one for each request.
+//!
+//! In the common case (a whole head in one read) nothing is copied: bytes are read straight into
+//! hyper's buffer and looked at there.
+//!
+//! Callers: `gateway::connection`. What a request means is not looked at here.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::request::head::{BodyFraming, HeadFault, HeadLimits, MessageReader, Passage};
+
+/// The method of the request that stands for a fault. A client that sends it gets the answer to any unknown method.
+pub const FAULT_METHOD: &str = "FOREGATE-FAULT";
+const FAULT_HEAD: &[u8] = b"FOREGATE-FAULT / HTTP/1.1\r\nhost: fault\r\nconnection: close\r\n\r\n";
+
+/// After the last answer the rest of an unread body is taken for a while, for closing with bytes
+/// unread would reset the connection and take the answer along (RFC 9112 §9.6).
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
+/// Bytes that are read at once where they can't go straight into hyper's buffer.
+const CHUNK: usize = 4096;
+
+/// The time limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct WireTimeouts {
+    /// From the first byte of a head to its end; also for the first byte of the first.
+    pub head: Duration,
+    /// For the first byte of the next request, and for a client that takes nothing of an answer.
+    pub idle: Duration,
+}
+
+/// Why the connection can't go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WireFault {
+    /// The bytes are no sound request.
+    Head(HeadFault),
+    /// The head did not end in time.
+    TimedOut,
+}
+
+impl WireFault {
+    /// What it is answered with.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Head(fault) => fault.status(),
+            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    /// A stable word.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Head(fault) => fault.code(),
+            Self::TimedOut => "request_timeout",
+        }
+    }
+
+    /// For the client.
+    pub fn public_message(self) -> &'static str {
+        match self {
+            Self::Head(fault) => fault.public_message(),
+            Self::TimedOut => "The request did not arrive in time.",
+        }
+    }
+}
+
+/// What the service and the wire tell each other.
+#[derive(Debug, Default)]
+pub struct WireControl {
+    fault: OnceLock<WireFault>,
+    /// Answers that have begun and not ended.
+    in_flight: AtomicUsize,
+    switch: AtomicU8,
+    upgrade_asked: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+const UNDECIDED: u8 = 0;
+const TUNNEL: u8 = 1;
+const REFUSED: u8 = 2;
+
+/// Held while an answer is under way; the idle limit does not run meanwhile.
+#[derive(Debug)]
+pub struct InFlight(Arc<WireControl>);
+
+impl WireControl {
+    /// Why the marker stands in place of a request.
+    pub fn fault(&self) -> Option<WireFault> {
+        self.fault.get().copied()
+    }
+
+    /// An answer begins.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// The answer's head is known: if an upgrade was asked for, what follows is a tunnel or the next request.
+    pub fn answered(&self, status: StatusCode) {
+        if !self.upgrade_asked.load(Ordering::Relaxed) {
+            return;
+        }
+        self.upgrade_asked.store(false, Ordering::Relaxed);
+        let switch = if status == StatusCode::SWITCHING_PROTOCOLS { TUNNEL } else { REFUSED };
+        self.switch.store(switch, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // hyper asks for the next head in the same turn in which it lets go of an answer, so the idle
+        // limit begins to run without a wake-up.
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The wrapped socket.
+pub struct Wire<S> {
+    control: Arc<WireControl>,
+    /// Read and not passed on yet.
+    held: Vec<u8>,
+    /// Something of the present message has not passed yet.
+    in_body: bool,
+    linger: Option<Linger>,
+    marker_sent: bool,
+    /// So much of `held` was judged and passes, as hyper has room for it.
+    passing: usize,
+    reader: MessageReader,
+    socket: S,
+    timeouts: WireTimeouts,
+    waiting: Waiting,
+    write_stalled_since: Option<Instant>,
+    write_timer: Timer,
+}
+
+struct Linger {
+    bytes: usize,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// Since when is a head waited for, and a timer that fires at or before the end of that.
+struct Waiting {
+    phase: Phase,
+    since: Instant,
+    timer: Timer,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// No byte of the first request yet.
+    First,
+    /// Part of a head is there.
+    Head,
+    /// Between two requests.
+    Idle,
+    /// A request is being answered, or its body read.
+    Busy,
+}
+
+/// A timer that is moved only when it has to fire earlier, or has fired too early.
+#[derive(Default)]
+struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// Ready when the deadline is over.
+    fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+impl<S> Wire<S> {
+    /// At the start of a connection.
+    pub fn new(socket: S, limits: HeadLimits, timeouts: WireTimeouts, control: Arc<WireControl>) -> Self {
+        Self {
+            control,
+            held: Vec::new(),
+            in_body: false,
+            linger: None,
+            marker_sent: false,
+            passing: 0,
+            reader: MessageReader::new(limits),
+            socket,
+            timeouts,
+            waiting: Waiting { phase: Phase::First, since: Instant::now(), timer: Timer::default() },
+            write_stalled_since: None,
+            write_timer: Timer::default(),
+        }
+    }
+
+    /// How much of `bytes` passes now, and whether the judge said to stop there.
+    fn judge(&mut self, bytes: &[u8]) -> (usize, Stop) {
+        let mut passed = 0;
+        loop {
+            match self.reader.judge(&bytes[passed..]) {
+                Ok(Passage::Head(head)) => {
+                    passed += head.len;
+                    self.in_body = !matches!(head.body, BodyFraming::None | BodyFraming::Length(0));
+                    // The next wait is another one, however soon it begins.
+                    self.waiting.phase = Phase::Busy;
+                    if head.upgrade {
+                        self.control.switch.store(UNDECIDED, Ordering::Relaxed);
+                        self.control.upgrade_asked.store(true, Ordering::Relaxed);
+                    }
+                }
+                Ok(Passage::Body { bytes, end }) => {
+                    passed += bytes;
+                    self.in_body = !end;
+                }
+                Ok(Passage::Tunnel { bytes }) => passed += bytes,
+                Ok(Passage::Wait) => return (passed, Stop::Wait),
+                Ok(Passage::Held) => return (passed, Stop::Held),
+                Ok(Passage::Over) => return (passed, Stop::Over),
+                Err(fault) => return (passed, Stop::Fault(WireFault::Head(fault))),
+            }
+        }
+    }
+
+    /// The next thing hyper reads after a fault: the marker between two messages, an error within one.
+    fn fail(&mut self, fault: WireFault, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.held = Vec::new();
+        if self.in_body {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the request's body is malformed",
+            )));
+        }
+        if self.marker_sent {
+            return Poll::Pending;
+        }
+        self.marker_sent = true;
+        let _ = self.control.fault.set(fault);
+        // hyper never reads with less room than this; if it did, the connection would end without an answer.
+        if buf.remaining() >= FAULT_HEAD.len() {
+            buf.put_slice(FAULT_HEAD);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the limit on the present wait is over.
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<Phase> {
+        let phase = if self.in_body || self.control.in_flight.load(Ordering::Relaxed) > 0 {
+            Phase::Busy
+        } else if !self.held.is_empty() {
+            Phase::Head
+        } else if self.waiting.phase == Phase::First {
+            Phase::First
+        } else {
+            Phase::Idle
+        };
+        if phase != self.waiting.phase {
+            self.waiting.phase = phase;
+            self.waiting.since = Instant::now();
+        }
+        let limit = match phase {
+            // The proxy bounds how long a body may stand still.
+            Phase::Busy => return Poll::Pending,
+            Phase::First | Phase::Head => self.timeouts.head,
+            Phase::Idle => self.timeouts.idle,
+        };
+        ready!(self.waiting.timer.poll(self.waiting.since + limit, cx));
+        Poll::Ready(phase)
+    }
+
+    fn register(&self, cx: &mut Context<'_>) {
+        let mut waker = self.control.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *waker {
+            Some(known) => known.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+}
+
+enum Stop {
+    Fault(WireFault),
+    Held,
+    Over,
+    Wait,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            match this.control.switch.swap(UNDECIDED, Ordering::Acquire) {
+                TUNNEL => this.reader.tunnel(),
+                REFUSED => this.reader.resume(),
+                _ => {}
+            }
+            let held = std::mem::take(&mut this.held);
+            let room = held.len().min(buf.remaining());
+            // What doesn't fit now is judged the next time: a message may pass in parts only once its head did.
+            let (passed, stop) = this.judge_within(&held, room);
+            buf.put_slice(&held[..passed]);
+            this.held = held;
+            if passed > 0 {
+                this.held.drain(..passed);
+                return Poll::Ready(Ok(()));
+            }
+            match stop {
+                Stop::Fault(fault) => return this.fail(fault, buf),
+                Stop::Wait if this.held.is_empty() => {
+                    if !ready!(this.poll_straight(cx, buf))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Stop::Wait => {
+                    if !ready!(this.poll_aside(cx, buf))? {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Stop::Held => {
+                    this.register(cx);
+                    // The service may have answered between the look above and now.
+                    if this.control.switch.load(Ordering::Acquire) == UNDECIDED {
+                        return Poll::Pending;
+                    }
+                }
+                Stop::Over => return this.poll_end(cx),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Wire<S> {
+    /// As `judge`, for bytes of which only the first `room` can be taken now.
+    ///
+    /// A head longer than the room waits in hyper's way: its buffer grows with what it is given, so
+    /// the head is given in parts once it was judged as a whole.
+    fn judge_within(&mut self, bytes: &[u8], room: usize) -> (usize, Stop) {
+        if self.passing > 0 {
+            let passed = self.passing.min(room);
+            self.passing -= passed;
+            return (passed, Stop::Wait);
+        }
+        let (passed, stop) = self.judge(bytes);
+        let now = passed.min(room);
+        self.passing = passed - now;
+        (now, stop)
+    }
+
+    /// Reads straight into hyper's buffer. `false`: something passed, or the end.
+    fn poll_straight(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.socket).poll_read(cx, buf)? {
+            Poll::Pending => return self.poll_limit(cx).map(|phase| self.time_out(phase, buf)).map(Ok),
+            Poll::Ready(()) if buf.filled().len() == before => return Poll::Ready(Ok(false)),
+            Poll::Ready(()) => {}
+        }
+        let (passed, stop) = self.judge(&buf.filled()[before..]);
+        let rest = &buf.filled()[before + passed..];
+        if !rest.is_empty() && !matches!(stop, Stop::Over) {
+            self.held.extend_from_slice(rest);
+        }
+        buf.set_filled(before + passed);
+        Poll::Ready(Ok(passed == 0))
+    }
+
+    /// Reads on behind what is held. `false`: the end.
+    fn poll_aside(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let mut chunk = [0; CHUNK];
+        let mut more = ReadBuf::new(&mut chunk);
+        match Pin::new(&mut self.socket).poll_read(cx, &mut more)? {
+            Poll::Pending => self.poll_limit(cx).map(|phase| self.time_out(phase, buf)).map(Ok),
+            // The client went away within a head: nothing of it was a request.
+            Poll::Ready(()) if more.filled().is_empty() => {
+                self.held = Vec::new();
+                Poll::Ready(Ok(false))
+            }
+            Poll::Ready(()) => {
+                self.held.extend_from_slice(more.filled());
+                Poll::Ready(Ok(true))
+            }
+        }
+    }
+
+    /// A head that didn't end is answered; a wait for a next request just ends.
+    fn time_out(&mut self, phase: Phase, buf: &mut ReadBuf<'_>) -> bool {
+        if phase == Phase::Head {
+            let _ = self.fail(WireFault::TimedOut, buf);
+        }
+        false
+    }
+
+    /// After the last request: the end of the client's side is passed on, anything else is nobody's.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut chunk = [0; CHUNK];
+        let mut taken = 0;
+        loop {
+            let mut more = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut more))?;
+            taken += more.filled().len();
+            if more.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if taken > LINGER_BYTES {
+                // Not read any more; the kernel's window holds the client back.
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
+        this.bound_write(written, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
+        this.bound_write(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    /// Ends our side; then takes what the client still sends, within bounds.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let linger = match &mut this.linger {
+            Some(linger) => linger,
+            None => {
+                ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+                if !this.in_body && !this.marker_sent {
+                    return Poll::Ready(Ok(()));
+                }
+                this.linger.insert(Linger { bytes: 0, timer: Box::pin(tokio::time::sleep(LINGER)) })
+            }
+        };
+        let mut chunk = [0; CHUNK];
+        while linger.bytes < LINGER_BYTES && linger.timer.as_mut().poll(cx).is_pending() {
+            let mut more = ReadBuf::new(&mut chunk);
+            // Whatever goes wrong now, the answer was sent.
+            let read = ready!(Pin::new(&mut this.socket).poll_read(cx, &mut more));
+            if read.is_err() || more.filled().is_empty() {
+                break;
+            }
+            linger.bytes += more.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S> Wire<S> {
+    /// A client that takes nothing of an answer for as long as the idle limit is gone.
+    fn bound_write(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.write_stalled_since = None;
+            return written;
+        }
+        let since = *self.write_stalled_since.get_or_insert_with(Instant::now);
+        ready!(self.write_timer.poll(since + self.timeouts.idle, cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of the answer")))
+    }
+}

@@ -1,0 +1,216 @@
+//! Argon2id in PHC strings (RFC 9106): making and verifying, with one kept block of memory.
+//!
+//! Callers: the threads of `password::pool`. Nothing here knows of queues.
+
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+use super::PasswordSettings;
+
+/// Bytes of a new salt and of a new hash.
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
+
+/// A stored hash is obeyed in its cost, so the cost has a bound: 1 GiB, and about ten seconds of work.
+const MAX_MEMORY_KIB: u32 = 1024 * 1024;
+const MAX_WORK_KIB: u64 = 10 * 1024 * 1024;
+
+/// Why a stored hash can't be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum UnusableHash {
+    /// The cost it asks for is over the bound.
+    #[error("the hash asks for more than 1 GiB of memory or 10 s of work")]
+    TooDear,
+    /// It is in no format that is known here.
+    #[error("the hash is in no known format; an Argon2 PHC string begins with $argon2id$")]
+    UnknownFormat,
+}
+
+/// A stored hash, understood.
+pub(super) struct StoredHash {
+    algorithm: Algorithm,
+    output: Output,
+    params: Params,
+    salt: Salt,
+    version: Version,
+}
+
+/// Reads a PHC string of Argon2id or Argon2i.
+pub(super) fn parse(text: &str) -> Result<StoredHash, UnusableHash> {
+    let hash = PasswordHash::new(text).map_err(|_| UnusableHash::UnknownFormat)?;
+    let algorithm = match hash.algorithm.as_str() {
+        "argon2id" => Algorithm::Argon2id,
+        "argon2i" => Algorithm::Argon2i,
+        _ => return Err(UnusableHash::UnknownFormat),
+    };
+    let version = match hash.version {
+        None | Some(0x13) => Version::V0x13,
+        Some(0x10) => Version::V0x10,
+        Some(_) => return Err(UnusableHash::UnknownFormat),
+    };
+    let params = Params::try_from(&hash).map_err(|_| UnusableHash::UnknownFormat)?;
+    if params.m_cost() > MAX_MEMORY_KIB
+        || u64::from(params.m_cost()) * u64::from(params.t_cost()) > MAX_WORK_KIB
+    {
+        return Err(UnusableHash::TooDear);
+    }
+    let (Some(salt), Some(output)) = (hash.salt, hash.hash) else {
+        return Err(UnusableHash::UnknownFormat);
+    };
+    Ok(StoredHash { algorithm, output, params, salt, version })
+}
+
+/// Hashes and verifies; keeps its memory between two hashes, for allocating 19 MiB anew each time
+/// leaves the process several times as large.
+pub(super) struct Hasher {
+    memory: Vec<Block>,
+    params: Params,
+    /// What an unknown user's password is compared with, so that it costs what a known one's does.
+    decoy: String,
+}
+
+impl Hasher {
+    pub(super) fn new(settings: &PasswordSettings) -> Self {
+        let params =
+            Params::new(settings.memory_kib, settings.iterations, settings.parallelism, Some(HASH_BYTES))
+                .expect("the configuration holds the costs within Argon2's own bounds");
+        let mut hasher =
+            Self { memory: vec![Block::new(); params.block_count()], params, decoy: String::new() };
+        hasher.decoy = hasher.hash("nobody has this account");
+        hasher
+    }
+
+    /// A new PHC string with a salt of its own.
+    pub(super) fn hash(&mut self, password: &str) -> String {
+        let mut salt = [0; SALT_BYTES];
+        getrandom::fill(&mut salt).expect("the operating system gives random bytes");
+        let mut output = [0; HASH_BYTES];
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
+        argon
+            .hash_password_into_with_memory(
+                normalised(password).as_bytes(),
+                &salt,
+                &mut output,
+                &mut self.memory,
+            )
+            .expect("the parameters, the salt and the length are within Argon2's bounds");
+        PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&self.params).expect("three numbers fit a PHC string"),
+            salt: Some(Salt::new(&salt).expect("16 bytes make a salt")),
+            hash: Some(Output::new(&output).expect("32 bytes make a hash")),
+        }
+        .to_string()
+    }
+
+    /// Whether the password is the hash's, and whether the hash is of today's parameters.
+    ///
+    /// Without a hash, or with one that can't be used, it does the same work and says no.
+    pub(super) fn verify(&mut self, stored: Option<&str>, password: &str) -> (bool, bool) {
+        let Some(hash) = stored.and_then(|text| parse(text).ok()) else {
+            let decoy = parse(&self.decoy).expect("our own hash can be read");
+            self.matches(&decoy, password);
+            return (false, true);
+        };
+        let current = matches!(hash.algorithm, Algorithm::Argon2id)
+            && hash.params.m_cost() == self.params.m_cost()
+            && hash.params.t_cost() == self.params.t_cost()
+            && hash.params.p_cost() == self.params.p_cost()
+            && hash.output.len() == HASH_BYTES;
+        (self.matches(&hash, password), current)
+    }
+
+    fn matches(&mut self, hash: &StoredHash, password: &str) -> bool {
+        let argon = Argon2::new(hash.algorithm, hash.version, hash.params.clone());
+        let mut output = vec![0; hash.output.len()];
+        let password = normalised(password);
+        let needed = hash.params.block_count();
+        let mut larger = Vec::new();
+        let memory = if needed <= self.memory.len() {
+            &mut self.memory[..needed]
+        } else {
+            larger.resize(needed, Block::new());
+            &mut larger[..]
+        };
+        argon
+            .hash_password_into_with_memory(password.as_bytes(), hash.salt.as_ref(), &mut output, memory)
+            .is_ok_and(|()| verify_slices_are_equal(&output, hash.output.as_bytes()).is_ok())
+    }
+}
+
+fn normalised(password: &str) -> Zeroizing<String> {
+    Zeroizing::new(if password.is_ascii() { password.to_owned() } else { password.nfc().collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hasher() -> Hasher {
+        Hasher::new(&PasswordSettings {
+            iterations: 1,
+            memory_kib: 64,
+            min_length: 8,
+            min_score: 0,
+            parallelism: 1,
+            workers: 1,
+        })
+    }
+
+    #[test]
+    fn a_hash_verifies_its_own_password_alone() {
+        let mut hasher = hasher();
+        let hash = hasher.hash("correct horse");
+        assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
+        assert_eq!(hasher.verify(Some(&hash), "correct horse"), (true, true));
+        assert_eq!(hasher.verify(Some(&hash), "correct horse "), (false, true));
+        assert_ne!(hash, hasher.hash("correct horse"), "each has its own salt");
+    }
+
+    #[test]
+    fn composed_and_decomposed_spellings_are_one_password() {
+        let mut hasher = hasher();
+        let hash = hasher.hash("cafe\u{301} noir");
+        assert_eq!(hasher.verify(Some(&hash), "caf\u{e9} noir"), (true, true));
+    }
+
+    #[test]
+    fn other_parameters_verify_and_ask_for_a_new_hash() {
+        // Made by the reference implementation: argon2 -id -m 8 -t 2 -p 1, password "password", salt "somesalt".
+        let reference = {
+            let mut other = Hasher::new(&PasswordSettings {
+                iterations: 2,
+                memory_kib: 256,
+                min_length: 8,
+                min_score: 0,
+                parallelism: 1,
+                workers: 1,
+            });
+            other.hash("password")
+        };
+        assert_eq!(hasher().verify(Some(&reference), "password"), (true, false));
+    }
+
+    #[test]
+    fn the_reference_vector_of_rfc_9106_style_phc_strings_verifies() {
+        // From the reference implementation's own test suite (test.c, Argon2id, v=19, m=2^8, t=2, p=1).
+        let hash = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        assert_eq!(hasher().verify(Some(hash), "password"), (true, false));
+        assert_eq!(hasher().verify(Some(hash), "passwore"), (false, false));
+    }
+
+    #[test]
+    fn what_can_not_be_used_is_refused_and_never_matches() {
+        let dear = "$argon2id$v=19$m=2097152,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+        assert_eq!(parse(dear).err(), Some(UnusableHash::TooDear));
+        for bad in ["", "secret", "$argon2d$v=19$m=64,t=1,p=1$c29tZXNhbHQ$aaaaaaaaaaaaaaaa", "$2b$10$abc"] {
+            assert_eq!(parse(bad).err(), Some(UnusableHash::UnknownFormat), "{bad}");
+            assert!(!hasher().verify(Some(bad), bad).0, "{bad}");
+        }
+        assert!(!hasher().verify(None, "").0);
+    }
+}

@@ -1,0 +1,193 @@
+//! The hashing threads: as many as configured, at a lower priority, behind a bounded queue.
+//!
+//! Callers: `authn` and `account` through `Passwords`. A caller that goes away takes its place in
+//! the queue along: its hash is never computed.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::oneshot;
+
+use super::argon::Hasher;
+use super::strength::{self, Weakness};
+use super::{MAX_LENGTH, PasswordSettings};
+
+/// How many wait at most, and for how long: past that the answer is `Busy`, for somebody who waits
+/// longer at a login page has pressed the button again.
+const QUEUE: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// More hashes wait than the queue holds, or one waited too long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("too many passwords are being checked")]
+pub struct Busy;
+
+/// What comparing a password with a hash gave.
+#[derive(Debug)]
+pub struct Verified {
+    /// It is the right one.
+    pub matches: bool,
+    /// A hash of the same password with today's parameters, where the stored one is of others.
+    pub upgrade: Option<SecretString>,
+}
+
+/// The hashing threads. Cheap to clone; they end when the last clone goes.
+#[derive(Clone)]
+pub struct Passwords {
+    jobs: SyncSender<Job>,
+    settings: Arc<PasswordSettings>,
+}
+
+struct Job {
+    task: Task,
+    queued_at: Instant,
+}
+
+enum Task {
+    Hash {
+        password: SecretString,
+        context: Vec<String>,
+        answer: oneshot::Sender<Result<Result<SecretString, Weakness>, Busy>>,
+    },
+    Verify {
+        stored: Option<SecretString>,
+        password: SecretString,
+        answer: oneshot::Sender<Result<Verified, Busy>>,
+    },
+}
+
+impl Passwords {
+    /// Starts the threads; they are ready when this returns.
+    pub fn start(settings: PasswordSettings) -> Self {
+        let (jobs, queue) = sync_channel(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..settings.workers.max(1) {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new()
+                .name(format!("password-{number}"))
+                .spawn(move || work(&queue, &settings))
+                .expect("the operating system starts a thread");
+        }
+        Self { jobs, settings: Arc::new(settings) }
+    }
+
+    /// Compares a password with a hash. Without a hash it does the same work and says no.
+    pub async fn verify(
+        &self,
+        stored: Option<SecretString>,
+        password: SecretString,
+    ) -> Result<Verified, Busy> {
+        // What no account can have as its password costs no more than any other wrong one.
+        let password = if is_too_long(&password) { SecretString::from("") } else { password };
+        let (answer, verified) = oneshot::channel();
+        self.enqueue(Task::Verify { stored, password, answer })?;
+        verified.await.unwrap_or(Err(Busy))
+    }
+
+    /// Hashes a new password if the policy takes it; `context` has names, address and site.
+    pub async fn hash(
+        &self,
+        password: SecretString,
+        context: Vec<String>,
+    ) -> Result<Result<SecretString, Weakness>, Busy> {
+        if is_too_long(&password) {
+            return Ok(Err(Weakness::TooLong));
+        }
+        let (answer, hashed) = oneshot::channel();
+        self.enqueue(Task::Hash { password, context, answer })?;
+        hashed.await.unwrap_or(Err(Busy))
+    }
+
+    /// The policy, for the pages that state it.
+    pub fn settings(&self) -> &PasswordSettings {
+        &self.settings
+    }
+
+    fn enqueue(&self, task: Task) -> Result<(), Busy> {
+        self.jobs.try_send(Job { task, queued_at: Instant::now() }).map_err(|_| Busy)
+    }
+}
+
+/// Four bytes a code point at most: a longer text is refused before anything counts it.
+fn is_too_long(password: &SecretString) -> bool {
+    password.expose_secret().len() > MAX_LENGTH * 4
+}
+
+fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
+    // On Linux a thread has its own nice value: requests go first, and hashing takes what is left.
+    let _ = rustix::process::nice(10);
+    let mut hasher = Hasher::new(settings);
+    loop {
+        // The lock is held while waiting: the others wait for it instead of the queue, which is the same.
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { task, queued_at }) = job else { return };
+        let late = queued_at.elapsed() > PATIENCE;
+        match task {
+            Task::Verify { answer, .. } if answer.is_closed() => {}
+            Task::Hash { answer, .. } if answer.is_closed() => {}
+            Task::Verify { answer, .. } if late => drop(answer.send(Err(Busy))),
+            Task::Hash { answer, .. } if late => drop(answer.send(Err(Busy))),
+            Task::Verify { stored, password, answer } => {
+                let password = password.expose_secret();
+                let (matches, current) =
+                    hasher.verify(stored.as_ref().map(ExposeSecret::expose_secret), password);
+                let upgrade = (matches && !current).then(|| hasher.hash(password).into());
+                drop(answer.send(Ok(Verified { matches, upgrade })));
+            }
+            Task::Hash { password, context, answer } => {
+                let password = password.expose_secret();
+                let judged = strength::check(settings, password, &context);
+                drop(answer.send(Ok(judged.map(|()| hasher.hash(password).into()))));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passwords() -> Passwords {
+        Passwords::start(PasswordSettings {
+            iterations: 1,
+            memory_kib: 1024,
+            min_length: 8,
+            min_score: 0,
+            parallelism: 1,
+            workers: 1,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_password_is_hashed_and_verified() {
+        let passwords = passwords();
+        let hash = passwords
+            .hash("long enough".into(), Vec::new())
+            .await
+            .expect("a place in the queue")
+            .expect("good");
+        let right = passwords.verify(Some(hash.clone()), "long enough".into()).await.expect("a place");
+        assert!(right.matches && right.upgrade.is_none());
+        assert!(!passwords.verify(Some(hash), "long enougH".into()).await.expect("a place").matches);
+        assert!(!passwords.verify(None, "long enough".into()).await.expect("a place").matches);
+    }
+
+    #[tokio::test]
+    async fn past_the_bound_the_answer_is_busy_at_once() {
+        let passwords = passwords();
+        let tries: Vec<_> = (0..QUEUE * 4)
+            .map(|_| {
+                let passwords = passwords.clone();
+                tokio::spawn(async move { passwords.verify(None, "x".into()).await.is_err() })
+            })
+            .collect();
+        let mut busy = 0;
+        for one in tries {
+            busy += usize::from(one.await.expect("no panic"));
+        }
+        assert!(busy > 0, "four times the queue was taken in whole");
+    }
+}

@@ -1,0 +1,171 @@
+//! Hosts, as `Host` and its kin name them.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+/// The longest name that DNS knows.
+const NAME_BYTES: usize = 253;
+
+/// A host without doubt: lower case, no trailing dot; the port apart.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Host {
+    /// Lower case; an IPv6 address in brackets.
+    pub name: String,
+    /// As sent, if one was.
+    pub port: Option<u16>,
+}
+
+/// A text that is no host, or is more than one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a host name, an IP address or one of them with a port")]
+pub struct InvalidHost;
+
+impl FromStr for Host {
+    type Err = InvalidHost;
+
+    /// Stricter than RFC 3986 §3.2.2: no percent-encoding, no empty label and no empty port; a name of which the last label
+    /// is a number has to be an IPv4 address in its usual form, as `127.1` is one to some.
+    fn from_str(raw: &str) -> Result<Self, InvalidHost> {
+        let (name, port) = match raw.strip_prefix('[').map(|rest| rest.split_once(']')) {
+            Some(None) => return Err(InvalidHost),
+            Some(Some((address, port))) => {
+                let address: Ipv6Addr = address.parse().map_err(|_| InvalidHost)?;
+                (format!("[{address}]"), port)
+            }
+            None => {
+                let (name, port) = raw.split_at(raw.find(':').unwrap_or(raw.len()));
+                (registered_name(name).ok_or(InvalidHost)?, port)
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
+            None => return Err(InvalidHost),
+            Some(digits) => Some(read_port(digits).ok_or(InvalidHost)?),
+        };
+        Ok(Self { name, port })
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            None => f.write_str(&self.name),
+            Some(port) => write!(f, "{}:{port}", self.name),
+        }
+    }
+}
+
+/// Digits alone, 1 to 65535.
+pub(super) fn read_port(digits: &str) -> Option<u16> {
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok()).flatten().filter(|port| *port > 0)
+}
+
+fn registered_name(raw: &str) -> Option<String> {
+    let name = raw.strip_suffix('.').unwrap_or(raw);
+    let is_character = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let is_sound = name.len() <= NAME_BYTES
+        && name.bytes().all(is_character)
+        && name.split('.').all(|label| !label.is_empty())
+        && (!ends_in_number(name) || name.parse::<Ipv4Addr>().is_ok());
+    is_sound.then(|| name.to_ascii_lowercase())
+}
+
+fn ends_in_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default().as_bytes();
+    match last {
+        [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        digits => digits.iter().all(u8::is_ascii_digit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_host_is_read_in_one_form() {
+        for (raw, name, port) in [
+            ("app.test", "app.test", None),
+            ("APP.Test.:8080", "app.test", Some(8080)),
+            ("my_app-1~x", "my_app-1~x", None),
+            ("127.0.0.1:80", "127.0.0.1", Some(80)),
+            ("[::1]", "[::1]", None),
+            ("[2001:DB8:0::1]:65535", "[2001:db8::1]", Some(65535)),
+            ("1.2.3.a", "1.2.3.a", None),
+            ("xn--caf-dma.test", "xn--caf-dma.test", None),
+        ] {
+            assert_eq!(raw.parse(), Ok(Host { name: name.to_owned(), port }), "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_two_hosts_is_none() {
+        for raw in [
+            "",
+            ".",
+            "..",
+            ".a",
+            "a..b",
+            "a..",
+            ":80",
+            "a:",
+            "a:0",
+            "a:+80",
+            "a:65536",
+            "a:80:80",
+            "a:8o",
+            "a b",
+            " a",
+            "a\t",
+            "a,b",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "u@a",
+            "u:p@a",
+            "a%2eb",
+            "a%00",
+            "caf\u{e9}",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[::1]:",
+            "[::1%eth0]",
+            "[1.2.3.4]",
+            "[v1.x]",
+            "1",
+            "127.1",
+            "1.2.3.4.5",
+            "0x7f.1",
+            "0x7f000001",
+            "1.2.3.04",
+            "256.1.1.1",
+            "a.1",
+            "a.0x1",
+            "http://a",
+            "*",
+            "*.a",
+            "a;b",
+            "a\"",
+            "a'b",
+            "(a)",
+        ] {
+            assert_eq!(raw.parse::<Host>(), Err(InvalidHost), "{raw:?}");
+        }
+        assert!("a".repeat(254).parse::<Host>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn reading_again_changes_nothing(raw in "[\\[\\]a-zA-Z0-9.:_~-]{0,20}|\\PC*") {
+            if let Ok(host) = raw.parse::<Host>() {
+                prop_assert_eq!(host.to_string().parse(), Ok(host));
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What the store keeps, as the rooms above see it: accounts, sessions, one-time tokens, keys.
+//!
+//! Callers: everybody who asks the store for something, by way of `store`. How a row looks on disk
+//! is in `record`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use secrecy::SecretString;
+
+use crate::identity::{DisplayName, Email, Role, UserId, Username};
+
+/// SHA-256 of a random token (a session cookie, a one-time link). The token itself is never kept.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of a token's bytes.
+    pub fn of(token: &[u8]) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token);
+        Self(digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+    }
+
+    /// From its bytes, as they were kept.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Digest {
+    /// The first four bytes: enough to follow one session through a log, useless as a credential.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}…")
+    }
+}
+
+/// An account as it is kept.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// A disabled account can't sign in and holds no session.
+    pub disabled: bool,
+    /// Unique among all accounts, folded.
+    pub email: Option<Email>,
+    /// The account's number.
+    pub id: UserId,
+    /// For display.
+    pub name: DisplayName,
+    /// When the password was last set; `None` without a password.
+    pub password_changed_at: Option<SystemTime>,
+    /// A hash in one of the formats of the `password` room; `None` until one is set.
+    pub password_hash: Option<SecretString>,
+    /// What `require.roles` looks at.
+    pub roles: BTreeSet<Role>,
+    /// Unique among all accounts, folded.
+    pub username: Username,
+    /// Goes up with every change.
+    pub version: u64,
+}
+
+/// An account to be made. Its number and version are the store's to give.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// When.
+    pub created_at: SystemTime,
+    /// Its address, if it has one.
+    pub email: Option<Email>,
+    /// For display.
+    pub name: DisplayName,
+    /// `None`: nobody can sign in until one is set.
+    pub password_hash: Option<SecretString>,
+    /// Its roles.
+    pub roles: BTreeSet<Role>,
+    /// Its login name.
+    pub username: Username,
+}
+
+/// What to change of an account; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// Disabled or not.
+    pub disabled: Option<bool>,
+    /// `Some(None)` takes the address away.
+    pub email: Option<Option<Email>>,
+    /// For display.
+    pub name: Option<DisplayName>,
+    /// A new hash, and when it was set.
+    pub password: Option<(SecretString, SystemTime)>,
+    /// The whole new set.
+    pub roles: Option<BTreeSet<Role>>,
+    /// Which of its sessions end in the same unit.
+    pub sessions: EndSessions,
+}
+
+/// Which sessions of an account end with a change.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum EndSessions {
+    /// None: the change is seen by the sessions that go on.
+    #[default]
+    None,
+    /// All of them, and all one-time tokens.
+    All,
+    /// All but this one.
+    Except(Digest),
+}
+
+/// A login kept on the server.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// When the password was typed.
+    pub authenticated_at: SystemTime,
+    /// Where from.
+    pub client: IpAddr,
+    /// SHA-256 of the cookie's value.
+    pub digest: Digest,
+    /// It ends here, used or not.
+    pub expires_at: SystemTime,
+    /// It ends this long after its last use.
+    pub idle_timeout: Duration,
+    /// The last use that was written down.
+    pub last_seen: SystemTime,
+    /// Made with "remember me".
+    pub remembered: bool,
+    /// The browser's name for itself; the store keeps the first 256 bytes.
+    pub user_agent: String,
+    /// Whose it is.
+    pub user_id: UserId,
+}
+
+/// What a one-time token is good for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// Setting a password.
+    SetPassword,
+}
+
+/// A link that works once.
+#[derive(Clone, Debug)]
+pub struct OneTimeToken {
+    /// SHA-256 of what the link holds.
+    pub digest: Digest,
+    /// It ends here, used or not.
+    pub expires_at: SystemTime,
+    /// What for.
+    pub purpose: Purpose,
+    /// Whose.
+    pub user_id: UserId,
+}
+
+/// A JWT signing key as it is kept.
+#[derive(Clone, Debug)]
+pub struct SigningKey {
+    /// `EdDSA`, `ES256`, `RS256` or `HS256`.
+    pub algorithm: String,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// Its name in `kid`: the RFC 7638 thumbprint, or a random one for a secret.
+    pub kid: String,
+    /// PKCS#8 in DER (version 1 for Ed25519), or the raw secret of `HS256`.
+    pub private: secrecy::SecretBox<[u8]>,
+}
+
+/// What a check of all rows against each other found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Verification {
+    /// Accounts that are there.
+    pub accounts: u64,
+    /// Rows that no other row vouches for; nothing when all is well.
+    pub faults: u64,
+    /// What the first few faults are, without a name or an address.
+    pub first_faults: Vec<String>,
+    /// One-time tokens that are there, ended ones among them.
+    pub one_time_tokens: u64,
+    /// Sessions that are there, ended ones among them.
+    pub sessions: u64,
+}

@@ -1,0 +1,290 @@
+//! The embedded engine: sled 0.34.7 behind one writer thread. Nothing outside this file and its
+//! children names sled, and each of its known faults has an answer here.
+//!
+//! Reads go to the tree directly. Writes are commands to the writer, which answers once they are on
+//! disk. The tree is swapped out while the writer recovers from a failure, and taken away at the end.
+//!
+//! Callers: `store`.
+
+mod keys;
+mod open;
+mod rules;
+mod unit;
+mod verify;
+mod writer;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use ::sled::Db;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+
+use self::unit::{Rows, read_error};
+use self::writer::{Command, Reply, Writer};
+use super::{
+    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, SigningKey, StoreError,
+    StoreSettings, TokenError, User, UserChange, UserError, Verification,
+};
+use crate::identity::{UserId, Username};
+
+/// Commands that may wait. Past it the answer is `Busy`.
+const QUEUE: usize = 1024;
+
+/// Touches that may wait for the next time they are written; further ones are lost.
+const TOUCHES: usize = 8192;
+
+/// A disk that doesn't answer for this long keeps nobody waiting.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// The engine's handle.
+#[derive(Clone)]
+pub(super) struct Sled {
+    commands: SyncSender<Command>,
+    shared: Arc<Shared>,
+}
+
+/// What readers and the writer both look at.
+struct Shared {
+    closed: AtomicBool,
+    /// Why writing doesn't work at the moment.
+    failure: ArcSwap<Option<String>>,
+    touched: Mutex<HashMap<Digest, SystemTime>>,
+    /// `None` while the writer opens it anew, and after the end.
+    tree: ArcSwapOption<Db>,
+}
+
+impl Sled {
+    pub(super) fn open(settings: StoreSettings) -> Result<Self, OpenError> {
+        let opened = open::open(&settings)?;
+        let shared = Arc::new(Shared {
+            closed: AtomicBool::new(false),
+            failure: ArcSwap::from_pointee(None),
+            touched: Mutex::default(),
+            tree: ArcSwapOption::empty(),
+        });
+        let (commands, waiting) = mpsc::sync_channel(QUEUE);
+        let directory = settings.directory.clone();
+        let writer = Writer::new(opened, settings, shared.clone(), waiting);
+        thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::Failed { directory, reason: error.to_string() })?;
+        Ok(Self { commands, shared })
+    }
+
+    pub(super) async fn close(self) {
+        self.shared.closed.store(true, Ordering::Release);
+        let (reply, stopped) = oneshot::channel();
+        let commands = self.commands;
+        // Waits for room in the queue, hence not on the runtime. Somebody else's close may have been
+        // first: then the writer is gone and `stopped` ends by itself.
+        let sent = tokio::task::spawn_blocking(move || commands.send(Command::Close(reply)));
+        drop(sent.await);
+        drop(stopped.await);
+    }
+
+    // ---- reading -----------------------------------------------------------------------------
+
+    pub(super) fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.read(|rows| rows.user(id))
+    }
+
+    pub(super) fn user_by_login(&self, login: &str) -> Result<Option<User>, StoreError> {
+        self.read(|rows| rows.user_by_login(login))
+    }
+
+    pub(super) fn session(&self, digest: Digest) -> Result<Option<Session>, StoreError> {
+        self.read(|rows| Ok(rows.session(digest)?.map(|kept| kept.session)))
+    }
+
+    pub(super) fn one_time_token(&self, digest: Digest, now: SystemTime) -> Result<OneTimeToken, TokenError> {
+        self.shared.with_tree(|db| rules::live_token(&***db, digest, now))
+    }
+
+    pub(super) fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
+        self.read(|rows| rows.signing_keys())
+    }
+
+    pub(super) async fn users(&self, after: Option<Username>, limit: usize) -> Result<Vec<User>, StoreError> {
+        self.scan(move |db| {
+            let start = keys::username(&after.as_ref().map(Username::folded).unwrap_or_default());
+            let entries = db.range::<Vec<u8>, _>((Bound::Excluded(start), Bound::Excluded(vec![b'N' + 1])));
+            let mut users = Vec::new();
+            for entry in entries {
+                if users.len() >= limit {
+                    break;
+                }
+                let (key, value) = entry.map_err(read_error)?;
+                let Some(id) = keys::user_id_of(&value) else { continue };
+                let user = db.user(id)?;
+                // As with every entry: it counts when its row says the same.
+                users.extend(user.filter(|user| keys::username(&user.username.folded()) == key.as_ref()));
+            }
+            Ok(users)
+        })
+        .await
+    }
+
+    pub(super) async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
+        let kept = self.scan(move |db| db.sessions_of(user)).await?;
+        Ok(kept.into_iter().map(|kept| kept.session).collect())
+    }
+
+    pub(super) async fn verify(&self) -> Result<Verification, StoreError> {
+        let shared = self.shared.clone();
+        blocking(move || verify::verify(&shared)).await
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&::sled::Tree) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.shared.with_tree(|db| read(db))
+    }
+
+    async fn scan<T, F>(&self, scan: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&::sled::Tree) -> Result<T, StoreError> + Send + 'static,
+    {
+        let shared = self.shared.clone();
+        blocking(move || shared.with_tree(|db| scan(db))).await
+    }
+
+    // ---- writing -----------------------------------------------------------------------------
+
+    pub(super) async fn create_user(&self, new: NewUser) -> Result<User, UserError> {
+        self.submit(|reply| Command::CreateUser(new, reply)).await
+    }
+
+    pub(super) async fn change_user(&self, id: UserId, change: UserChange) -> Result<User, UserError> {
+        self.submit(|reply| Command::ChangeUser(id, change, reply)).await
+    }
+
+    pub(super) async fn upgrade_hash(
+        &self,
+        id: UserId,
+        old: SecretString,
+        new: SecretString,
+    ) -> Result<bool, StoreError> {
+        self.submit(|reply| Command::UpgradeHash(id, old, new, reply)).await
+    }
+
+    pub(super) async fn delete_user(&self, id: UserId) -> Result<User, UserError> {
+        self.submit(|reply| Command::DeleteUser(id, reply)).await
+    }
+
+    pub(super) async fn create_session(&self, session: Session) -> Result<(), SessionError> {
+        self.submit(|reply| Command::CreateSession(session, reply)).await
+    }
+
+    pub(super) async fn end_session(&self, digest: Digest) -> Result<bool, StoreError> {
+        self.submit(|reply| Command::EndSession(digest, reply)).await
+    }
+
+    pub(super) async fn end_sessions_of(
+        &self,
+        user: UserId,
+        which: EndSessions,
+    ) -> Result<usize, StoreError> {
+        self.submit(|reply| Command::EndSessionsOf(user, which, reply)).await
+    }
+
+    pub(super) fn touch_session(&self, digest: Digest, now: SystemTime) {
+        let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = touched.len() < TOUCHES;
+        match touched.entry(digest) {
+            Entry::Occupied(mut entry) => {
+                let latest = (*entry.get()).max(now);
+                entry.insert(latest);
+            }
+            Entry::Vacant(entry) if room => drop(entry.insert(now)),
+            Entry::Vacant(_) => (),
+        }
+    }
+
+    pub(super) async fn create_one_time_token(&self, token: OneTimeToken) -> Result<(), TokenError> {
+        self.submit(|reply| Command::CreateToken(token, reply)).await
+    }
+
+    pub(super) async fn set_password_with_token(
+        &self,
+        digest: Digest,
+        hash: SecretString,
+        now: SystemTime,
+    ) -> Result<User, TokenError> {
+        self.submit(|reply| Command::SetPassword(digest, hash, now, reply)).await
+    }
+
+    pub(super) async fn ensure_signing_key(
+        &self,
+        candidate: SigningKey,
+    ) -> Result<Vec<SigningKey>, StoreError> {
+        self.submit(|reply| Command::EnsureKey(candidate, reply)).await
+    }
+
+    pub(super) async fn ensure_secret(
+        &self,
+        name: &'static str,
+        candidate: [u8; 32],
+    ) -> Result<[u8; 32], StoreError> {
+        self.submit(|reply| Command::EnsureSecret(name, candidate, reply)).await
+    }
+
+    pub(super) fn health(&self) -> Result<(), StoreError> {
+        self.shared.is_open()?;
+        match self.shared.failure.load().as_ref() {
+            Some(reason) => Err(StoreError::Unavailable(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    async fn submit<T, E: From<StoreError>>(
+        &self,
+        command: impl FnOnce(Reply<T, E>) -> Command,
+    ) -> Result<T, E> {
+        self.health()?;
+        let (reply, answer) = oneshot::channel();
+        self.commands.try_send(command(reply)).map_err(|refused| match refused {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => closed(),
+        })?;
+        match tokio::time::timeout(ANSWER_WAIT, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(closed().into()),
+            Err(_) => Err(StoreError::Unavailable("the disk doesn't answer".to_owned()).into()),
+        }
+    }
+}
+
+impl Shared {
+    /// Lends the tree for one read. Whoever holds it keeps the writer from recovering: be short.
+    fn with_tree<T, E: From<StoreError>>(&self, read: impl FnOnce(&Arc<Db>) -> Result<T, E>) -> Result<T, E> {
+        self.is_open()?;
+        match self.tree.load().as_ref() {
+            Some(db) => read(db),
+            None => Err(StoreError::Unavailable("the store is being opened again".to_owned()).into()),
+        }
+    }
+
+    fn is_open(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".to_owned())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(StoreError::Unavailable(format!("a read ended early: {error}"))))
+}

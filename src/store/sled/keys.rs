@@ -1,0 +1,140 @@
+//! The keys of the one tree: a byte for the table, then parts of fixed length or one text at the end.
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `M` | name | format number, clean marker |
+//! | `U` | user id | account |
+//! | `N` | folded username | user id |
+//! | `E` | folded address | user id |
+//! | `S` | session digest | session |
+//! | `L` | user id, session digest | nothing; lists and ends all of them |
+//! | `T` | token digest | one-time token |
+//! | `O` | user id, purpose | digest of the one token that is good |
+//! | `X` | second of the end, `S` or `T`, digest | nothing; what the sweeper looks at |
+//! | `K` | `kid` | signing key |
+//! | `V` | name | secret of 32 bytes |
+//!
+//! Integers are big-endian, so that the tree's order is theirs.
+
+use crate::identity::UserId;
+use crate::store::Digest;
+
+pub(super) const FORMAT: &[u8] = b"Mformat";
+pub(super) const CLEAN: &[u8] = b"Mclean";
+
+pub(super) fn user(id: UserId) -> Vec<u8> {
+    row(b'U', &[id.as_bytes()])
+}
+
+pub(super) fn username(folded: &str) -> Vec<u8> {
+    row(b'N', &[folded.as_bytes()])
+}
+
+pub(super) fn email(folded: &str) -> Vec<u8> {
+    row(b'E', &[folded.as_bytes()])
+}
+
+pub(super) fn session(digest: Digest) -> Vec<u8> {
+    row(b'S', &[digest.as_bytes()])
+}
+
+pub(super) fn session_of(user: UserId, digest: Digest) -> Vec<u8> {
+    row(b'L', &[user.as_bytes(), digest.as_bytes()])
+}
+
+pub(super) fn sessions_of(user: UserId) -> Vec<u8> {
+    row(b'L', &[user.as_bytes()])
+}
+
+pub(super) fn token(digest: Digest) -> Vec<u8> {
+    row(b'T', &[digest.as_bytes()])
+}
+
+pub(super) fn token_of(user: UserId, purpose: u8) -> Vec<u8> {
+    row(b'O', &[user.as_bytes(), &[purpose]])
+}
+
+pub(super) fn tokens_of(user: UserId) -> Vec<u8> {
+    row(b'O', &[user.as_bytes()])
+}
+
+/// What an entry of the expiry index points at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Expiring {
+    Session,
+    Token,
+}
+
+pub(super) fn expiry(second: u64, kind: Expiring, digest: Digest) -> Vec<u8> {
+    let kind = match kind {
+        Expiring::Session => b'S',
+        Expiring::Token => b'T',
+    };
+    row(b'X', &[&second.to_be_bytes(), &[kind], digest.as_bytes()])
+}
+
+/// Everything that ends before this second is below this key.
+pub(super) fn expiry_before(second: u64) -> Vec<u8> {
+    row(b'X', &[&second.to_be_bytes()])
+}
+
+/// Second, kind and digest of an entry in the expiry index.
+pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
+    let (second, rest) = key.strip_prefix(b"X")?.split_first_chunk::<8>()?;
+    let (kind, digest) = rest.split_first()?;
+    let kind = match kind {
+        b'S' => Expiring::Session,
+        b'T' => Expiring::Token,
+        _ => return None,
+    };
+    Some((u64::from_be_bytes(*second), kind, digest_of(digest)?))
+}
+
+pub(super) fn signing_key(kid: &str) -> Vec<u8> {
+    row(b'K', &[kid.as_bytes()])
+}
+
+pub(super) fn secret(name: &str) -> Vec<u8> {
+    row(b'V', &[name.as_bytes()])
+}
+
+/// The number in a value, or in the front of a key's rest.
+pub(super) fn user_id_of(bytes: &[u8]) -> Option<UserId> {
+    bytes.try_into().ok().map(UserId::from_bytes)
+}
+
+/// The digest in a value, or at the end of a key.
+pub(super) fn digest_of(bytes: &[u8]) -> Option<Digest> {
+    bytes.try_into().ok().map(Digest::from_bytes)
+}
+
+/// User and digest of an entry in the list of sessions.
+pub(super) fn parse_session_of(key: &[u8]) -> Option<(UserId, Digest)> {
+    let (user, digest) = key.strip_prefix(b"L")?.split_first_chunk::<16>()?;
+    Some((UserId::from_bytes(*user), digest_of(digest)?))
+}
+
+fn row(table: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_expiry_index_is_in_the_order_of_time_and_reads_back() {
+        let digest = Digest::of(b"x");
+        let early = expiry(255, Expiring::Token, digest);
+        let late = expiry(256, Expiring::Session, digest);
+        assert!(early < late);
+        assert!(early < expiry_before(256) && expiry_before(256) < late);
+        assert_eq!(parse_expiry(&late), Some((256, Expiring::Session, digest)));
+        assert_eq!(parse_expiry(b"Xshort"), None);
+    }
+}

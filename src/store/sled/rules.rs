@@ -1,0 +1,350 @@
+//! What each operation reads, refuses and changes: the store's promises, without threads or disks.
+//!
+//! Callers: `writer`, which makes a unit of each of these durable. A rule that returns an error has
+//! changed nothing, for its unit is then thrown away.
+
+use std::time::SystemTime;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::keys::{self, Expiring};
+use super::unit::{Rows, Unit};
+use crate::identity::{Email, UserId};
+use crate::store::record::{self, KeptSession, millis, purpose_byte, time};
+use crate::store::{
+    Digest, EndSessions, NewUser, OneTimeToken, Purpose, SESSIONS_PER_ACCOUNT, Session, SessionError,
+    SigningKey, StoreError, TokenError, User, UserChange, UserError,
+};
+
+/// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
+/// sweeper. It keeps the largest unit, an account that goes with all its sessions, at 296 operations.
+const EXPIRY_ENTRIES_PER_UNIT: usize = 90;
+
+// ---- accounts --------------------------------------------------------------------------------
+
+pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User, UserError> {
+    let id = UserId::generate();
+    if unit.user_by_username(&new.username.folded())?.is_some() {
+        return Err(UserError::UsernameTaken);
+    }
+    claim_email(unit, id, new.email.as_ref())?;
+    let user = User {
+        created_at: kept(new.created_at),
+        disabled: false,
+        email: new.email.clone(),
+        id,
+        name: new.name.clone(),
+        password_changed_at: new.password_hash.is_some().then(|| kept(new.created_at)),
+        password_hash: new.password_hash.clone(),
+        roles: new.roles.clone(),
+        username: new.username.clone(),
+        version: 1,
+    };
+    unit.put(keys::user(id), record::encode_user(&user)?);
+    unit.put(keys::username(&user.username.folded()), *id.as_bytes());
+    Ok(user)
+}
+
+pub(super) fn change_user(
+    unit: &mut Unit<'_, '_>,
+    id: UserId,
+    change: &UserChange,
+) -> Result<User, UserError> {
+    let mut user = unit.user(id)?.ok_or(UserError::NotFound)?;
+    let mut links_are_void = false;
+    if let Some(email) = &change.email {
+        if let Some(old) = &user.email {
+            unit.delete(keys::email(&old.folded()));
+        }
+        claim_email(unit, id, email.as_ref())?;
+        // A link may be waiting in the mailbox that is no longer theirs.
+        links_are_void |= user.email != *email;
+        user.email = email.clone();
+    }
+    if let Some(name) = &change.name {
+        user.name = name.clone();
+    }
+    if let Some((hash, at)) = &change.password {
+        user.password_hash = Some(hash.clone());
+        user.password_changed_at = Some(kept(*at));
+        links_are_void = true;
+    }
+    if let Some(roles) = &change.roles {
+        user.roles = roles.clone();
+    }
+    user.disabled = change.disabled.unwrap_or(user.disabled);
+    user.version += 1;
+    unit.put(keys::user(id), record::encode_user(&user)?);
+
+    let ending = if user.disabled { EndSessions::All } else { change.sessions };
+    end_sessions_of(unit, id, ending)?;
+    if links_are_void {
+        delete_tokens_of(unit, id)?;
+    }
+    Ok(user)
+}
+
+pub(super) fn upgrade_hash(
+    unit: &mut Unit<'_, '_>,
+    id: UserId,
+    old: &SecretString,
+    new: &SecretString,
+) -> Result<bool, StoreError> {
+    let Some(mut user) = unit.user(id)? else { return Ok(false) };
+    let still = user.password_hash.as_ref().is_some_and(|hash| hash.expose_secret() == old.expose_secret());
+    if still {
+        user.password_hash = Some(new.clone());
+        user.version += 1;
+        unit.put(keys::user(id), record::encode_user(&user)?);
+    }
+    Ok(still)
+}
+
+pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, UserError> {
+    let user = unit.user(id)?.ok_or(UserError::NotFound)?;
+    end_sessions_of(unit, id, EndSessions::All)?;
+    unit.delete(keys::username(&user.username.folded()));
+    if let Some(email) = &user.email {
+        unit.delete(keys::email(&email.folded()));
+    }
+    unit.delete(keys::user(id));
+    Ok(user)
+}
+
+fn claim_email(unit: &mut Unit<'_, '_>, id: UserId, email: Option<&Email>) -> Result<(), UserError> {
+    let Some(folded) = email.map(Email::folded) else { return Ok(()) };
+    if unit.user_by_email(&folded)?.is_some_and(|other| other.id != id) {
+        return Err(UserError::EmailTaken);
+    }
+    unit.put(keys::email(&folded), *id.as_bytes());
+    Ok(())
+}
+
+// ---- sessions --------------------------------------------------------------------------------
+
+pub(super) fn create_session(unit: &mut Unit<'_, '_>, session: &Session) -> Result<(), SessionError> {
+    if unit.user(session.user_id)?.is_none_or(|user| user.disabled) {
+        return Err(SessionError::NoAccount);
+    }
+    if let Some(same) = unit.session(session.digest)? {
+        end(unit, &same, true);
+    }
+    // Counting the entries first spares the rows of everybody who is below the cap.
+    if unit.keys_under(&keys::sessions_of(session.user_id))?.len() >= SESSIONS_PER_ACCOUNT {
+        let mut others = unit.sessions_of(session.user_id)?;
+        others.sort_by_key(|kept| std::cmp::Reverse(kept.session.authenticated_at));
+        for oldest in others.iter().skip(SESSIONS_PER_ACCOUNT - 1) {
+            end(unit, oldest, true);
+        }
+    }
+    let swept_at = end_second(session);
+    unit.put(keys::session_of(session.user_id, session.digest), []);
+    unit.put(keys::expiry(swept_at, Expiring::Session, session.digest), []);
+    let kept = KeptSession { session: session.clone(), swept_at };
+    unit.put(keys::session(session.digest), record::encode_session(&kept)?);
+    Ok(())
+}
+
+pub(super) fn end_session(unit: &mut Unit<'_, '_>, digest: Digest) -> Result<bool, StoreError> {
+    let found = unit.session(digest)?;
+    if let Some(kept) = &found {
+        end(unit, kept, true);
+    }
+    Ok(found.is_some())
+}
+
+pub(super) fn end_sessions_of(
+    unit: &mut Unit<'_, '_>,
+    user: UserId,
+    which: EndSessions,
+) -> Result<usize, StoreError> {
+    let keep = match which {
+        EndSessions::None => return Ok(0),
+        EndSessions::All => {
+            delete_tokens_of(unit, user)?;
+            None
+        }
+        EndSessions::Except(digest) => Some(digest),
+    };
+    let mut sessions = unit.sessions_of(user)?;
+    sessions.retain(|kept| Some(kept.session.digest) != keep);
+    for (number, kept) in sessions.iter().enumerate() {
+        end(unit, kept, number < EXPIRY_ENTRIES_PER_UNIT);
+    }
+    Ok(sessions.len())
+}
+
+/// Writes down when sessions were last used, unless what is written is recent enough.
+pub(super) fn touch_sessions(
+    unit: &mut Unit<'_, '_>,
+    touches: &[(Digest, SystemTime)],
+) -> Result<(), StoreError> {
+    for (digest, now) in touches {
+        let Some(mut kept) = unit.session(*digest)? else { continue };
+        let since = now.duration_since(kept.session.last_seen).unwrap_or_default();
+        if since > kept.session.idle_timeout / 10 {
+            kept.session.last_seen = time(millis(*now));
+            // The expiry index learns of it when the sweeper comes by: one row a touch is enough.
+            unit.put(keys::session(*digest), record::encode_session(&kept)?);
+        }
+    }
+    Ok(())
+}
+
+fn end(unit: &mut Unit<'_, '_>, kept: &KeptSession, with_expiry_entry: bool) {
+    let session = &kept.session;
+    unit.delete(keys::session(session.digest));
+    unit.delete(keys::session_of(session.user_id, session.digest));
+    if with_expiry_entry {
+        unit.delete(keys::expiry(kept.swept_at, Expiring::Session, session.digest));
+    }
+}
+
+/// The first second in which the session is over, used no more.
+fn end_second(session: &Session) -> u64 {
+    let idle = u64::try_from(session.idle_timeout.as_millis()).unwrap_or(u64::MAX);
+    let end = millis(session.expires_at).min(millis(session.last_seen).saturating_add(idle));
+    end.div_ceil(1000)
+}
+
+// ---- one-time tokens -------------------------------------------------------------------------
+
+pub(super) fn create_one_time_token(unit: &mut Unit<'_, '_>, token: &OneTimeToken) -> Result<(), TokenError> {
+    if unit.user(token.user_id)?.is_none_or(|user| user.disabled) {
+        return Err(TokenError::Invalid);
+    }
+    let only = keys::token_of(token.user_id, purpose_byte(token.purpose));
+    if let Some(older) = unit.get(&only)?.as_deref().and_then(keys::digest_of) {
+        delete_token(unit, older)?;
+    }
+    unit.put(keys::expiry(millis(token.expires_at).div_ceil(1000), Expiring::Token, token.digest), []);
+    unit.put(keys::token(token.digest), record::encode_token(token)?);
+    unit.put(only, *token.digest.as_bytes());
+    Ok(())
+}
+
+pub(super) fn live_token(
+    rows: &impl Rows,
+    digest: Digest,
+    now: SystemTime,
+) -> Result<OneTimeToken, TokenError> {
+    rows.token(digest)?.filter(|token| now < token.expires_at).ok_or(TokenError::Invalid)
+}
+
+pub(super) fn set_password_with_token(
+    unit: &mut Unit<'_, '_>,
+    digest: Digest,
+    hash: &SecretString,
+    now: SystemTime,
+) -> Result<User, TokenError> {
+    let token = live_token(unit, digest, now)?;
+    match token.purpose {
+        Purpose::SetPassword => (),
+    }
+    let Some(mut user) = unit.user(token.user_id)?.filter(|user| !user.disabled) else {
+        return Err(TokenError::Invalid);
+    };
+    user.password_hash = Some(hash.clone());
+    user.password_changed_at = Some(kept(now));
+    user.version += 1;
+    unit.put(keys::user(user.id), record::encode_user(&user)?);
+    // Ends this token as well.
+    end_sessions_of(unit, user.id, EndSessions::All)?;
+    Ok(user)
+}
+
+fn delete_tokens_of(unit: &mut Unit<'_, '_>, user: UserId) -> Result<(), StoreError> {
+    for only in unit.keys_under(&keys::tokens_of(user))? {
+        if let Some(digest) = unit.get(&only)?.as_deref().and_then(keys::digest_of) {
+            delete_token(unit, digest)?;
+        }
+        unit.delete(only);
+    }
+    Ok(())
+}
+
+/// The token and its expiry entry, not the entry that names it as the account's one.
+fn delete_token(unit: &mut Unit<'_, '_>, digest: Digest) -> Result<(), StoreError> {
+    if let Some(token) = unit.token(digest)? {
+        unit.delete(keys::expiry(millis(token.expires_at).div_ceil(1000), Expiring::Token, digest));
+        unit.delete(keys::token(digest));
+    }
+    Ok(())
+}
+
+// ---- keys ------------------------------------------------------------------------------------
+
+pub(super) fn ensure_signing_key(
+    unit: &mut Unit<'_, '_>,
+    candidate: &SigningKey,
+) -> Result<Vec<SigningKey>, StoreError> {
+    if !unit.signing_keys()?.iter().any(|key| key.algorithm == candidate.algorithm) {
+        unit.put(keys::signing_key(&candidate.kid), record::encode_key(candidate)?.as_slice());
+    }
+    unit.signing_keys()
+}
+
+pub(super) fn ensure_secret(
+    unit: &mut Unit<'_, '_>,
+    name: &str,
+    candidate: &[u8; 32],
+) -> Result<[u8; 32], StoreError> {
+    let key = keys::secret(name);
+    match unit.get(&key)? {
+        Some(kept) => kept
+            .as_ref()
+            .try_into()
+            .map_err(|_| StoreError::Corrupt("a secret that hasn't 32 bytes".to_owned())),
+        None => {
+            unit.put(key, *candidate);
+            Ok(*candidate)
+        }
+    }
+}
+
+// ---- sweeping --------------------------------------------------------------------------------
+
+/// Takes away up to `limit` rows whose time is over; says how many entries it looked at.
+pub(super) fn sweep(unit: &mut Unit<'_, '_>, now: SystemTime, limit: usize) -> Result<usize, StoreError> {
+    let now = millis(now) / 1000;
+    let due = unit.due(&keys::expiry_before(now), limit)?;
+    for key in &due {
+        unit.delete(key.clone());
+        match keys::parse_expiry(key) {
+            Some((second, Expiring::Session, digest)) => sweep_session(unit, digest, second, now)?,
+            Some((_, Expiring::Token, digest)) => sweep_token(unit, digest, now)?,
+            None => (),
+        }
+    }
+    Ok(due.len())
+}
+
+fn sweep_session(unit: &mut Unit<'_, '_>, digest: Digest, second: u64, now: u64) -> Result<(), StoreError> {
+    let Some(mut kept) = unit.session(digest)? else { return Ok(()) };
+    let ends_at = end_second(&kept.session);
+    if ends_at < now {
+        end(unit, &kept, true);
+    } else if kept.swept_at == second {
+        // It was used since the entry was made: come back at its new end.
+        kept.swept_at = ends_at;
+        unit.put(keys::expiry(ends_at, Expiring::Session, digest), []);
+        unit.put(keys::session(digest), record::encode_session(&kept)?);
+    }
+    Ok(())
+}
+
+fn sweep_token(unit: &mut Unit<'_, '_>, digest: Digest, now: u64) -> Result<(), StoreError> {
+    let over = |token: &OneTimeToken| millis(token.expires_at).div_ceil(1000) < now;
+    let Some(token) = unit.token(digest)?.filter(over) else { return Ok(()) };
+    delete_token(unit, digest)?;
+    let only = keys::token_of(token.user_id, purpose_byte(token.purpose));
+    if unit.get(&only)?.as_deref() == Some(digest.as_bytes()) {
+        unit.delete(only);
+    }
+    Ok(())
+}
+
+/// A time as it will be read back, so that what is answered now equals what is answered later.
+fn kept(at: SystemTime) -> SystemTime {
+    time(millis(at))
+}

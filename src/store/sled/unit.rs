@@ -1,0 +1,202 @@
+//! Reading rows, and collecting the changes of a unit before the tree hears of them.
+//!
+//! A command is evaluated against the tree, plus what the commands before it in the same group will
+//! change (`Group`), plus what it changes itself (`Unit`). So two creations of one name in one group
+//! are one success and one conflict, and the whole group is still one batch.
+//!
+//! Callers: `rules` reads and changes through a `Unit`; `sled` reads the tree; `writer` owns the group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ::sled::{Batch, IVec, Tree};
+
+use super::keys;
+use crate::identity::{UserId, fold};
+use crate::store::record::{self, KeptSession};
+use crate::store::{Digest, OneTimeToken, SigningKey, StoreError, User};
+
+/// More in one batch and the engine's garbage, which it frees only between operations, is counted in gigabytes.
+pub(super) const OPERATIONS_PER_BATCH: usize = 300;
+
+/// Rows by key; a `None` deletes.
+type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Rows that can be read: the tree as it is, or as it will be.
+pub(super) trait Rows {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError>;
+
+    fn keys_under(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.get(&keys::user(id))?.map(|row| record::decode_user(&row)).transpose()
+    }
+
+    fn user_by_username(&self, folded: &str) -> Result<Option<User>, StoreError> {
+        let found = self.user_by_entry(&keys::username(folded))?;
+        Ok(found.filter(|user| user.username.folded() == folded))
+    }
+
+    fn user_by_email(&self, folded: &str) -> Result<Option<User>, StoreError> {
+        let found = self.user_by_entry(&keys::email(folded))?;
+        Ok(found.filter(|user| user.email.as_ref().is_some_and(|email| email.folded() == folded)))
+    }
+
+    fn user_by_login(&self, login: &str) -> Result<Option<User>, StoreError> {
+        let folded = fold(login);
+        // No username has an `@`, every address has one.
+        if folded.contains('@') { self.user_by_email(&folded) } else { self.user_by_username(&folded) }
+    }
+
+    /// The row that an entry points at. The caller checks that it says the same as the entry, so that
+    /// a stale entry can never lead to another account.
+    fn user_by_entry(&self, key: &[u8]) -> Result<Option<User>, StoreError> {
+        match self.get(key)?.as_deref().map(keys::user_id_of) {
+            Some(Some(id)) => self.user(id),
+            Some(None) => Err(StoreError::Corrupt("an index entry that is no number".to_owned())),
+            None => Ok(None),
+        }
+    }
+
+    fn session(&self, digest: Digest) -> Result<Option<KeptSession>, StoreError> {
+        self.get(&keys::session(digest))?.map(|row| record::decode_session(digest, &row)).transpose()
+    }
+
+    fn sessions_of(&self, user: UserId) -> Result<Vec<KeptSession>, StoreError> {
+        let mut sessions = Vec::new();
+        for key in self.keys_under(&keys::sessions_of(user))? {
+            let (_, digest) = keys::parse_session_of(&key)
+                .ok_or_else(|| StoreError::Corrupt("an entry in a list of sessions".to_owned()))?;
+            sessions.extend(self.session(digest)?.filter(|kept| kept.session.user_id == user));
+        }
+        Ok(sessions)
+    }
+
+    fn token(&self, digest: Digest) -> Result<Option<OneTimeToken>, StoreError> {
+        self.get(&keys::token(digest))?.map(|row| record::decode_token(digest, &row)).transpose()
+    }
+
+    /// Newest first.
+    fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
+        let mut found = Vec::new();
+        for key in self.keys_under(b"K")? {
+            if let Some(row) = self.get(&key)? {
+                found.push(record::decode_key(&row)?);
+            }
+        }
+        found.sort_by(|a, b| (b.created_at, &b.kid).cmp(&(a.created_at, &a.kid)));
+        Ok(found)
+    }
+}
+
+impl Rows for Tree {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        Tree::get(self, key).map_err(read_error)
+    }
+
+    fn keys_under(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.scan_prefix(prefix).keys().map(|key| key.map(|key| key.to_vec()).map_err(read_error)).collect()
+    }
+}
+
+/// A failed read, for whoever asked.
+pub(super) fn read_error(error: ::sled::Error) -> StoreError {
+    match error {
+        ::sled::Error::Corruption { .. } => StoreError::Corrupt("a damaged page".to_owned()),
+        other => StoreError::Unavailable(other.to_string()),
+    }
+}
+
+/// The changes that will be one batch.
+pub(super) struct Group<'a> {
+    changes: Changes,
+    tree: &'a Tree,
+}
+
+impl<'a> Group<'a> {
+    pub(super) fn new(tree: &'a Tree) -> Self {
+        Self { changes: Changes::new(), tree }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.changes.len() >= OPERATIONS_PER_BATCH
+    }
+
+    pub(super) fn unit(&self) -> Unit<'_, 'a> {
+        Unit { changes: Changes::new(), group: self }
+    }
+
+    /// Takes a unit's changes in whole, or leaves the unit for the next group where it would be too much for this one.
+    pub(super) fn absorb(&mut self, changes: Changes) -> bool {
+        let fits = self.changes.len() + changes.len() <= OPERATIONS_PER_BATCH || self.changes.is_empty();
+        if fits {
+            self.changes.extend(changes);
+        }
+        fits
+    }
+
+    pub(super) fn into_batch(self) -> Batch {
+        let mut batch = Batch::default();
+        for (key, value) in self.changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch
+    }
+}
+
+/// One command's changes: they count whole or not at all.
+pub(super) struct Unit<'g, 'a> {
+    changes: Changes,
+    group: &'g Group<'a>,
+}
+
+impl Unit<'_, '_> {
+    pub(super) fn put(&mut self, key: Vec<u8>, value: impl Into<Vec<u8>>) {
+        self.changes.insert(key, Some(value.into()));
+    }
+
+    pub(super) fn delete(&mut self, key: Vec<u8>) {
+        self.changes.insert(key, None);
+    }
+
+    pub(super) fn into_changes(self) -> Changes {
+        self.changes
+    }
+
+    /// Up to `limit` keys of the expiry index below this one. Looks at the tree alone: the sweeper's
+    /// group has nobody else's changes.
+    pub(super) fn due(&self, end: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let found = self.group.tree.range(b"X".as_slice()..end).keys().take(limit);
+        found.map(|key| key.map(|key| key.to_vec()).map_err(read_error)).collect()
+    }
+}
+
+impl Rows for Unit<'_, '_> {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        match self.changes.get(key).or_else(|| self.group.changes.get(key)) {
+            Some(pending) => Ok(pending.as_deref().map(IVec::from)),
+            None => Rows::get(self.group.tree, key),
+        }
+    }
+
+    fn keys_under(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut keys: BTreeSet<Vec<u8>> = self.group.tree.keys_under(prefix)?.into_iter().collect();
+        for changes in [&self.group.changes, &self.changes] {
+            for (key, value) in
+                changes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix))
+            {
+                match value {
+                    Some(_) => keys.insert(key.clone()),
+                    None => keys.remove(key),
+                };
+            }
+        }
+        Ok(keys.into_iter().collect())
+    }
+}

@@ -1,0 +1,527 @@
+//! The one thread that writes: it groups the commands that wait, makes them durable, then answers.
+//!
+//! The order carries the promise that an answered write is kept: one batch for the whole group, the
+//! engine's flush, our own sync of its log, and only then the answers. Any failure on that way stops
+//! all writing (the engine would refuse from then on in any case) until the store was opened anew;
+//! reads go on from the old tree for as long as there is no better one.
+//!
+//! Callers: `sled` starts it and sends to it. What a command means is in `rules`.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use ::sled::Db;
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+
+use super::open::{self, Opened};
+use super::unit::{Group, Unit};
+use super::{Shared, keys, rules, verify};
+use crate::identity::UserId;
+use crate::store::{
+    Digest, EndSessions, NewUser, OneTimeToken, Session, SessionError, SigningKey, StoreError, StoreSettings,
+    TokenError, User, UserChange, UserError,
+};
+
+/// More wait for the next group, so that none of them waits for ever longer ones.
+const COMMANDS_PER_GROUP: usize = 100;
+
+/// Chores are looked at this often when nothing else happens.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Uses of sessions are written down this often.
+const TOUCH_EVERY: Duration = Duration::from_secs(1);
+
+/// One row each.
+const TOUCHES_PER_BATCH: usize = 250;
+
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// With more to sweep than one batch holds, the next one follows after this.
+const SWEEP_ON: Duration = Duration::from_millis(100);
+
+/// Three operations each.
+const SWEPT_PER_BATCH: usize = 90;
+
+/// Opening the store anew needs room for the engine's snapshot and a first segment.
+const ROOM_TO_OPEN: u64 = 4 << 20;
+
+/// Between attempts to open the store anew; it doubles up to the second of them.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// How long readers may keep a tree that is to be dropped, and the engine may take to drop it.
+const LET_GO_WAIT: Duration = Duration::from_secs(10);
+
+/// Where an answer goes.
+pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    ChangeUser(UserId, UserChange, Reply<User, UserError>),
+    Close(oneshot::Sender<()>),
+    CreateSession(Session, Reply<(), SessionError>),
+    CreateToken(OneTimeToken, Reply<(), TokenError>),
+    CreateUser(NewUser, Reply<User, UserError>),
+    DeleteUser(UserId, Reply<User, UserError>),
+    EndSession(Digest, Reply<bool, StoreError>),
+    EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
+    EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
+    EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
+    UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
+}
+
+pub(super) struct Writer {
+    /// Was evaluated, and found no room in the last group.
+    held: Option<Command>,
+    settings: StoreSettings,
+    shared: Arc<Shared>,
+    state: State,
+    sweep_at: Instant,
+    touch_at: Instant,
+    waiting: Receiver<Command>,
+}
+
+enum State {
+    /// No writing until the store was opened anew; `db` is for the readers meanwhile.
+    Failed {
+        db: Option<Arc<Db>>,
+        retry_at: Instant,
+        wait: Duration,
+    },
+    Working {
+        db: Arc<Db>,
+        log: File,
+    },
+}
+
+impl Writer {
+    pub(super) fn new(
+        opened: Opened,
+        settings: StoreSettings,
+        shared: Arc<Shared>,
+        waiting: Receiver<Command>,
+    ) -> Self {
+        let now = Instant::now();
+        let state = serve_tree(&shared, opened);
+        Self { held: None, settings, shared, state, sweep_at: now, touch_at: now, waiting }
+    }
+
+    pub(super) fn run(mut self) {
+        let stopped = loop {
+            let next = match self.held.take() {
+                Some(command) => Ok(command),
+                None => self.waiting.recv_timeout(TICK),
+            };
+            match next {
+                Ok(command) => {
+                    if let Some(stopped) = self.serve(command) {
+                        break Some(stopped);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => (),
+                Err(RecvTimeoutError::Disconnected) => break None,
+            }
+            self.do_chores();
+        };
+        self.stop();
+        // Whoever asked may now open the directory again.
+        if let Some(stopped) = stopped {
+            // Nobody may be waiting any more.
+            let _ = stopped.send(());
+        }
+    }
+
+    // ---- commands ----------------------------------------------------------------------------
+
+    /// Serves this command and those that wait behind it, as one group. Gives the sender of a `Close`.
+    fn serve(&mut self, first: Command) -> Option<oneshot::Sender<()>> {
+        let space = Space::of(&self.settings);
+        let State::Working { db, log } = &self.state else {
+            return refuse(first, self.reason());
+        };
+        if self.is_full(&space) {
+            return refuse(first, self.reason());
+        }
+        let mut answers = Vec::new();
+        let mut closing = None;
+        let mut group = Group::new(db);
+        let mut next = Some(first);
+        while let Some(command) = next.take() {
+            let refusal = match &command {
+                Command::CreateUser(..) if space.is_low() => {
+                    Some(StoreError::Unavailable("the disk is nearly full: no new accounts".to_owned()))
+                }
+                _ => None,
+            };
+            let stage = refusal.map_or(Stage::Evaluate(&mut group), Stage::Refuse);
+            match evaluate(command, stage) {
+                Evaluated::Answer(answer) => answers.push(answer),
+                Evaluated::Close(stopped) => {
+                    closing = Some(stopped);
+                    break;
+                }
+                Evaluated::TooMuch(command) => {
+                    self.held = Some(command);
+                    break;
+                }
+            }
+            if answers.len() < COMMANDS_PER_GROUP && !group.is_full() {
+                next = self.waiting.try_recv().ok();
+            }
+        }
+        let failure = commit(db, log, group).err();
+        let told = failure.clone().map(StoreError::Unavailable);
+        if let Some(reason) = failure {
+            self.fail(reason);
+        }
+        for answer in answers {
+            answer(told.clone());
+        }
+        closing
+    }
+
+    /// Notes for `health`, and for those who would write, whether there is room.
+    fn is_full(&self, space: &Space) -> bool {
+        let (full, known) = (space.is_full(), self.shared.failure.load().is_some());
+        if full && !known {
+            tracing::error!("the disk is full: the store writes nothing until there is room");
+            self.shared.failure.store(Arc::new(Some("the disk is full".to_owned())));
+        } else if known && !full {
+            tracing::info!("there is room on the disk again: the store writes");
+            self.shared.failure.store(Arc::new(None));
+        }
+        full
+    }
+
+    fn reason(&self) -> String {
+        self.shared.failure.load().as_ref().clone().unwrap_or_else(|| "writing failed".to_owned())
+    }
+
+    // ---- chores ------------------------------------------------------------------------------
+
+    fn do_chores(&mut self) {
+        let now = Instant::now();
+        match &self.state {
+            State::Failed { retry_at, .. } => {
+                if now >= *retry_at {
+                    self.recover();
+                }
+                return;
+            }
+            State::Working { .. } => (),
+        }
+        if self.is_full(&Space::of(&self.settings)) {
+            return;
+        }
+        if now >= self.touch_at {
+            self.touch_at = now + TOUCH_EVERY;
+            self.write_touches();
+        }
+        // A command that was held back says that the queue is long; those who wait go first.
+        if now >= self.sweep_at && self.held.is_none() {
+            self.sweep();
+        }
+    }
+
+    fn write_touches(&mut self) {
+        let touches: Vec<_> = {
+            let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
+            let some: Vec<_> = touched.keys().take(TOUCHES_PER_BATCH).copied().collect();
+            some.into_iter().filter_map(|digest| touched.remove_entry(&digest)).collect()
+        };
+        if !touches.is_empty() {
+            self.write_chore("noting the use of sessions", |unit| rules::touch_sessions(unit, &touches));
+        }
+    }
+
+    fn sweep(&mut self) {
+        let swept = self.write_chore("sweeping what has ended", |unit| {
+            rules::sweep(unit, SystemTime::now(), SWEPT_PER_BATCH)
+        });
+        let more = swept.is_some_and(|swept| swept == SWEPT_PER_BATCH);
+        self.sweep_at = Instant::now() + if more { SWEEP_ON } else { SWEEP_EVERY };
+        // The engine's own thread stops silently when it meets an error; a flush brings it to light.
+        if let State::Working { db, .. } = &self.state
+            && let Err(error) = db.flush()
+        {
+            self.fail(error.to_string());
+        }
+    }
+
+    /// A group of its own, for which nobody waits.
+    fn write_chore<T>(
+        &mut self,
+        what: &str,
+        rule: impl FnOnce(&mut Unit<'_, '_>) -> Result<T, StoreError>,
+    ) -> Option<T> {
+        let State::Working { db, log } = &self.state else { return None };
+        let mut group = Group::new(db);
+        let mut unit = group.unit();
+        let done = match rule(&mut unit) {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::warn!(%error, "{what} failed");
+                return None;
+            }
+        };
+        let changes = unit.into_changes();
+        group.absorb(changes);
+        match commit(db, log, group) {
+            Ok(()) => Some(done),
+            Err(reason) => {
+                self.fail(reason);
+                None
+            }
+        }
+    }
+
+    // ---- failing, recovering, stopping -------------------------------------------------------
+
+    fn fail(&mut self, reason: String) {
+        tracing::error!(%reason, "the store can't write; reads go on, and it will be opened anew");
+        self.shared.failure.store(Arc::new(Some(reason)));
+        let (wait, _) = RETRY;
+        // The log's handle goes with the old state: a sync that failed once is never asked again, for
+        // the kernel would call the second one a success.
+        let db = self.shared.tree.load_full();
+        self.state = State::Failed { db, retry_at: Instant::now() + wait, wait };
+    }
+
+    fn recover(&mut self) {
+        let State::Failed { db, retry_at, wait } = &mut self.state else { return };
+        let log = self.settings.directory.join(open::LOG);
+        let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
+        let space = Space::of(&self.settings);
+        // Without room it would not open, and the readers would have lost their tree for nothing.
+        if space.is_full() || space.free < ROOM_TO_OPEN + log_bytes / 32 {
+            *retry_at = Instant::now() + TICK;
+            return;
+        }
+        *retry_at = Instant::now() + *wait;
+        *wait = (*wait * 2).min(RETRY.1);
+        if let Some(old) = db.take() {
+            self.shared.tree.store(None);
+            if let Err(old) = let_go(old) {
+                self.shared.tree.store(Some(old.clone()));
+                *db = Some(old);
+                return;
+            }
+        }
+        match open::open(&self.settings) {
+            Ok(opened) => {
+                self.state = serve_tree(&self.shared, opened);
+                self.shared.failure.store(Arc::new(None));
+                tracing::info!("the store was opened anew and writes again");
+            }
+            Err(error) => tracing::error!(%error, "the store could not be opened anew; it is tried again"),
+        }
+    }
+
+    /// What waited was served before. The marker says so to the next start.
+    fn stop(mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.write_touches();
+        self.write_chore("marking the clean stop", |unit| {
+            unit.put(keys::CLEAN.to_vec(), []);
+            Ok(())
+        });
+        self.shared.tree.store(None);
+        let db = match self.state {
+            State::Failed { db, .. } => db,
+            State::Working { db, .. } => Some(db),
+        };
+        if db.is_some_and(|db| let_go(db).is_err()) {
+            tracing::warn!("a long read kept the store open beyond its end");
+        }
+    }
+}
+
+/// Hands an opened tree to the readers, and has it checked where the last stop was not a clean one.
+fn serve_tree(shared: &Arc<Shared>, opened: Opened) -> State {
+    let Opened { clean, db, log } = opened;
+    let db = Arc::new(db);
+    shared.tree.store(Some(db.clone()));
+    if !clean {
+        verify::in_background(shared.clone());
+    }
+    State::Working { db, log }
+}
+
+/// Durable when it returns `Ok`; after an error anything may have happened.
+fn commit(db: &Db, log: &File, group: Group<'_>) -> Result<(), String> {
+    if group.is_empty() {
+        return Ok(());
+    }
+    let batch = group.into_batch();
+    // The engine has assertions that a full disk has been seen to break.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        db.apply_batch(batch).map_err(|error| error.to_string())?;
+        db.flush().map_err(|error| error.to_string())?;
+        log.sync_data().map_err(|error| format!("syncing the log: {error}"))
+    }));
+    outcome.unwrap_or_else(|panic| Err(open::panic_text(panic.as_ref()).to_owned()))
+}
+
+/// Drops the tree once its last reader is gone; gives it back where one stays.
+fn let_go(mut db: Arc<Db>) -> Result<(), Arc<Db>> {
+    let deadline = Instant::now() + LET_GO_WAIT;
+    let db = loop {
+        match Arc::try_unwrap(db) {
+            Ok(db) => break db,
+            Err(held) if Instant::now() > deadline => return Err(held),
+            Err(held) => db = held,
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    // On a thread of its own: after a failure the engine may panic in its destructor, or wait there
+    // for a thread that is gone. The next opening finds out by the lock.
+    let (done, dropped) = mpsc::channel::<()>();
+    let dropping = thread::Builder::new().name("store-close".to_owned()).spawn(move || {
+        drop(db);
+        drop(done);
+    });
+    if dropping.is_ok() {
+        // Nothing is ever sent: what is waited for is the end of the sender.
+        let _ = dropped.recv_timeout(LET_GO_WAIT);
+    }
+    Ok(())
+}
+
+// ---- evaluating ------------------------------------------------------------------------------
+
+/// An answer that waits for the group's fate: `None` when it is durable.
+type Answer = Box<dyn FnOnce(Option<StoreError>)>;
+
+enum Stage<'s, 'a> {
+    Evaluate(&'s mut Group<'a>),
+    Refuse(StoreError),
+}
+
+enum Evaluated {
+    Answer(Answer),
+    Close(oneshot::Sender<()>),
+    /// For the next group.
+    TooMuch(Command),
+}
+
+fn refuse(command: Command, reason: String) -> Option<oneshot::Sender<()>> {
+    match evaluate(command, Stage::Refuse(StoreError::Unavailable(reason))) {
+        Evaluated::Answer(answer) => {
+            answer(None);
+            None
+        }
+        Evaluated::Close(stopped) => Some(stopped),
+        Evaluated::TooMuch(_) => unreachable!("a refusal takes no room"),
+    }
+}
+
+fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
+    use Command as C;
+    match command {
+        C::ChangeUser(id, change, reply) => {
+            settle(stage, reply, |unit| rules::change_user(unit, id, &change))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
+        }
+        C::Close(stopped) => Evaluated::Close(stopped),
+        C::CreateSession(session, reply) => {
+            settle(stage, reply, |unit| rules::create_session(unit, &session))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateSession(session, reply)))
+        }
+        C::CreateToken(token, reply) => {
+            settle(stage, reply, |unit| rules::create_one_time_token(unit, &token))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateToken(token, reply)))
+        }
+        C::CreateUser(new, reply) => settle(stage, reply, |unit| rules::create_user(unit, &new))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
+        C::DeleteUser(id, reply) => settle(stage, reply, |unit| rules::delete_user(unit, id))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteUser(id, reply))),
+        C::EndSession(digest, reply) => settle(stage, reply, |unit| rules::end_session(unit, digest))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::EndSession(digest, reply))),
+        C::EndSessionsOf(user, which, reply) => {
+            settle(stage, reply, |unit| rules::end_sessions_of(unit, user, which))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::EndSessionsOf(user, which, reply)))
+        }
+        C::EnsureKey(candidate, reply) => {
+            settle(stage, reply, |unit| rules::ensure_signing_key(unit, &candidate))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureKey(candidate, reply)))
+        }
+        C::EnsureSecret(name, candidate, reply) => {
+            settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
+        }
+        C::SetPassword(digest, hash, now, reply) => {
+            settle(stage, reply, |unit| rules::set_password_with_token(unit, digest, &hash, now))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::SetPassword(digest, hash, now, reply)))
+        }
+        C::UpgradeHash(id, old, new, reply) => {
+            settle(stage, reply, |unit| rules::upgrade_hash(unit, id, &old, &new))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::UpgradeHash(id, old, new, reply)))
+        }
+    }
+}
+
+/// Evaluates a rule into the group. Gives the reply back where its changes don't fit in.
+fn settle<T, E>(
+    stage: Stage<'_, '_>,
+    reply: Reply<T, E>,
+    rule: impl FnOnce(&mut Unit<'_, '_>) -> Result<T, E>,
+) -> Result<Evaluated, Reply<T, E>>
+where
+    T: 'static,
+    E: From<StoreError> + 'static,
+{
+    let result = match stage {
+        Stage::Refuse(error) => Err(error.into()),
+        Stage::Evaluate(group) => {
+            let mut unit = group.unit();
+            let result = rule(&mut unit);
+            let changes = unit.into_changes();
+            // A refusal has changed nothing, yet it waits like the rest: what it rests on may be in this group.
+            if result.is_ok() && !group.absorb(changes) {
+                return Err(reply);
+            }
+            result
+        }
+    };
+    Ok(Evaluated::Answer(Box::new(move |failure| {
+        // Who asked may have gone.
+        let _ = reply.send(failure.map_or(result, |failure| Err(failure.into())));
+    })))
+}
+
+// ---- room on the disk ------------------------------------------------------------------------
+
+struct Space {
+    free: u64,
+    for_registrations: u64,
+    for_writes: u64,
+}
+
+impl Space {
+    fn of(settings: &StoreSettings) -> Self {
+        // Where the system doesn't say, writing finds out.
+        let (free, total) = rustix::fs::statvfs(&settings.directory).map_or((u64::MAX, 0), |found| {
+            (found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
+        });
+        let twentieth = total / 20;
+        Self {
+            free,
+            for_registrations: settings.registration_reserve_bytes.min(twentieth),
+            for_writes: settings.write_reserve_bytes.min(twentieth),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.free < self.for_writes
+    }
+
+    fn is_low(&self) -> bool {
+        self.free < self.for_registrations
+    }
+}
