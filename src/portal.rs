@@ -3,9 +3,46 @@
 //! Forms and JSON meet at the same paths. Nothing here decides who may pass a route, and nothing
 //! here changes an account except through `account`.
 //!
-//! Callers: `gateway`, for paths under the prefix.
+//! Callers: `gateway`, for paths under the prefix. The sub-requests of other proxies live under it
+//! too and are `subrequest`'s: they are taken before anything comes here.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+
+use crate::account::Accounts;
+use crate::authn::{self, Authentication, Authenticator, SessionSettings};
+use crate::identity::{Credential, Identity};
+use crate::request::{Context, Origin, SentFrom, sent_from};
+use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
+
+mod cookie;
+mod csrf;
+mod form;
+mod login;
+mod logout;
+mod me;
+mod next;
+mod reset;
+mod token;
+
+use csrf::{Csrf, FormToken};
+use form::{Fields, Format};
+pub use next::{Next, NextRules};
+
+/// How long a Basic password may be waited for at `/me`.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// When to come back after a failure of ours.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Sources that `form-action` lists at most, so that a long list of routes makes no long header.
+const MAX_FORM_TARGETS: usize = 24;
 
 /// What the pages need (`portal` in the configuration).
 #[derive(Clone, Debug)]
@@ -20,4 +57,261 @@ pub struct PortalSettings {
     pub prefix: String,
     /// The heading of the login page.
     pub title: String,
+}
+
+/// The rooms and facts that the portal works with.
+pub struct PortalDoors {
+    /// Changes accounts.
+    pub accounts: Accounts,
+    /// Says who is signed in.
+    pub authenticator: Arc<Authenticator>,
+    /// What tokens in forms are made with, the same for all instances.
+    pub csrf_key: [u8; 32],
+    /// Renders; shared with whoever else answers with a page.
+    pub pages: Arc<Pages>,
+    /// Whether new requests are welcome: not draining, and the store works.
+    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// The portal.
+pub struct Portal {
+    accounts: Accounts,
+    authenticator: Arc<Authenticator>,
+    csrf: Csrf,
+    form_targets: Vec<String>,
+    next_rules: NextRules,
+    pages: Arc<Pages>,
+    public_url: Origin,
+    ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    remember: Option<Duration>,
+    session_cookie: String,
+    settings: PortalSettings,
+}
+
+/// One request to the portal, its body apart.
+struct Visit<'a> {
+    asker: Asker,
+    context: &'a Context,
+    headers: &'a HeaderMap,
+    query: Vec<(String, String)>,
+}
+
+/// What counts of a method here.
+#[derive(Clone, Copy)]
+enum Verb {
+    Get,
+    Post,
+    Other,
+}
+
+impl Portal {
+    /// `public_url` is the origin that browsers use; `route_hosts` are the hosts that routes name.
+    pub fn new(
+        settings: PortalSettings,
+        session: &SessionSettings,
+        public_url: Origin,
+        route_hosts: Vec<HostPattern>,
+        doors: PortalDoors,
+    ) -> Self {
+        let mut hosts = vec![HostPattern::Exact(public_url.host().to_owned())];
+        hosts.extend(route_hosts);
+        hosts.extend(settings.allowed_redirects.iter().cloned());
+        Self {
+            accounts: doors.accounts,
+            authenticator: doors.authenticator,
+            csrf: Csrf::new(doors.csrf_key, session.secure),
+            form_targets: hosts.iter().filter_map(next::form_target).take(MAX_FORM_TARGETS).collect(),
+            next_rules: NextRules { hosts, prefix: settings.prefix.clone() },
+            pages: doors.pages,
+            public_url,
+            ready: doors.ready,
+            remember: session.remember,
+            session_cookie: session.cookie_name.clone(),
+            settings,
+        }
+    }
+
+    /// Answers a request whose path is under the prefix.
+    pub async fn handle<B>(&self, context: &Context, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BodyError>,
+    {
+        let (parts, body) = request.into_parts();
+        let asker = Asker::new(&parts.method, &parts.headers, context.id.header_value().clone());
+        let in_json = parts.method == Method::POST && matches!(Format::of(&parts.headers), Ok(Format::Json));
+        let asker = if in_json { asker.in_json() } else { asker };
+        let visit = Visit { asker, context, headers: &parts.headers, query: form::query(parts.uri.query()) };
+        let path = parts.uri.path().strip_prefix(&self.settings.prefix).unwrap_or_default();
+        let verb = match parts.method {
+            Method::GET | Method::HEAD => Verb::Get,
+            Method::POST => Verb::Post,
+            _ => Verb::Other,
+        };
+        match self.dispatch(&visit, verb, path, body).await {
+            Ok(response) => response,
+            Err(problem) => problem.respond(&visit.asker, &self.pages),
+        }
+    }
+
+    /// Every path of ours.
+    async fn dispatch<B>(
+        &self,
+        visit: &Visit<'_>,
+        verb: Verb,
+        path: &str,
+        body: B,
+    ) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BodyError>,
+    {
+        match (path, verb) {
+            ("/login", Verb::Get) => login::page(self, visit).await,
+            ("/login", Verb::Post) => login::submit(self, visit, self.fields(visit, body).await?).await,
+            ("/logout", Verb::Get) => logout::page(self, visit).await,
+            ("/logout", Verb::Post) => logout::submit(self, visit, self.fields(visit, body).await?).await,
+            ("/reset", Verb::Get) => reset::page(self, visit),
+            ("/reset", Verb::Post) => reset::submit(self, visit, self.fields(visit, body).await?).await,
+            ("/token", Verb::Post) => {
+                self.check_origin(visit)?;
+                token::submit(self, visit, body).await
+            }
+            ("/me", Verb::Get) => me::answer(self, visit).await,
+            ("/jwks.json", Verb::Get) => Ok(self.jwks(visit)),
+            ("/healthz", Verb::Get) => Ok(visit.asker.text(StatusCode::OK, "ok")),
+            ("/readyz", Verb::Get) if (self.ready)() => Ok(visit.asker.text(StatusCode::OK, "ok")),
+            ("/readyz", Verb::Get) => Ok(visit.asker.text(StatusCode::SERVICE_UNAVAILABLE, "not ready")),
+            ("/login" | "/logout" | "/reset", Verb::Other) => {
+                Err(Problem::method_not_allowed("GET, HEAD, POST"))
+            }
+            ("/token", Verb::Get | Verb::Other) => Err(Problem::method_not_allowed("POST")),
+            ("/me" | "/jwks.json" | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
+                Err(Problem::method_not_allowed("GET, HEAD"))
+            }
+            _ => Err(Problem::not_found()),
+        }
+    }
+
+    /// The fields of a POST, after it was asked where it comes from.
+    async fn fields<B>(&self, visit: &Visit<'_>, body: B) -> Result<Fields, Problem>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BodyError>,
+    {
+        self.check_origin(visit)?;
+        let format = Format::of(visit.headers)?;
+        Fields::parse(format, &form::read(visit.headers, body).await?)
+    }
+
+    fn check_origin(&self, visit: &Visit<'_>) -> Result<(), Problem> {
+        // Stricter than for applications: a sister host has no business with our forms either.
+        match sent_from(visit.headers, visit.context, &self.public_url) {
+            SentFrom::Here => Ok(()),
+            // Its body was not read, so the connection closes.
+            SentFrom::Elsewhere | SentFrom::SameSite => Err(Problem::cross_site().closing()),
+        }
+    }
+
+    /// Whether a form was sent by our own page. JSON needs no token: no page elsewhere can send it unasked.
+    fn check_csrf(&self, visit: &Visit<'_>, fields: &mut Fields) -> Result<bool, Problem> {
+        let token = fields.text("csrf_token")?.unwrap_or_default();
+        Ok(match fields.format {
+            Format::Json => true,
+            Format::Form => self.csrf.holds(visit.headers, &token, visit.context.received_at),
+        })
+    }
+
+    fn form_token(&self, visit: &Visit<'_>) -> FormToken {
+        self.csrf.issue(visit.headers, visit.context.received_at)
+    }
+
+    async fn authenticate(
+        &self,
+        visit: &Visit<'_>,
+        accepted: &BTreeSet<Credential>,
+    ) -> Result<Authentication, Problem> {
+        let Context { client, received_at, .. } = *visit.context;
+        let asker = authn::Asker { client, now: received_at, patience: PATIENCE };
+        let answer = self.authenticator.authenticate(visit.headers, accepted, asker).await;
+        answer.map_err(|error| failure(&error))
+    }
+
+    /// Who is signed in in this browser.
+    async fn signed_in(&self, visit: &Visit<'_>) -> Result<Option<Arc<Identity>>, Problem> {
+        match self.authenticate(visit, &BTreeSet::from([Credential::Session])).await? {
+            Authentication::Verified(identity) => Ok(Some(identity)),
+            Authentication::Absent | Authentication::Rejected(_) => Ok(None),
+        }
+    }
+
+    /// The browser's session cookie, whether or not it is worth anything.
+    fn session_cookie<'a>(&self, visit: &Visit<'a>) -> Option<&'a str> {
+        authn::session::cookie(visit.headers, &self.session_cookie)
+    }
+
+    fn next(&self, raw: Option<&str>) -> Option<Next> {
+        Next::parse(raw?, &self.next_rules)
+    }
+
+    /// Where a form of ours may lead to by redirects. An application may send a person who has just
+    /// come in on to another scheme, port or host of ours, and Chromium would stop there without a word.
+    fn form_targets(&self, visit: &Visit<'_>, next: Option<&Next>) -> String {
+        let here = next::form_target(&HostPattern::Exact(visit.context.host.name.clone()));
+        let next = next.and_then(Next::host).map(|host| HostPattern::Exact(host.name.clone()));
+        let next = next.as_ref().and_then(next::form_target);
+        let mut targets: Vec<&str> =
+            here.iter().chain(&next).chain(&self.form_targets).map(String::as_str).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets.join(" ")
+    }
+
+    fn jwks(&self, visit: &Visit<'_>) -> Response<Body> {
+        let keys = self.authenticator.tokens().jwks();
+        let mut response = visit.asker.answer(StatusCode::OK, "application/json", keys.to_string());
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
+        response
+    }
+}
+
+impl<'a> Visit<'a> {
+    /// The one value of a parameter in the query, under any of its names.
+    fn parameter(&self, names: &[&str]) -> Option<&str> {
+        form::parameter(&self.query, names)
+    }
+
+    /// Where the person stands, for them to read.
+    fn place(&self) -> String {
+        self.context.host.to_string()
+    }
+
+    fn user_agent(&self) -> &'a str {
+        self.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default()
+    }
+}
+
+/// A failure of ours: a 503, logged here, once.
+fn failure(error: &dyn std::error::Error) -> Problem {
+    tracing::error!(%error, "a request to the portal is answered with 503");
+    Problem::unavailable(RETRY)
+}
+
+/// `WWW-Authenticate` of endpoints that take a Bearer.
+fn bearer_challenge() -> HeaderValue {
+    HeaderValue::from_static("Bearer realm=\"foregate\"")
+}
+
+fn set_cookie(response: &mut Response<Body>, cookie: Option<HeaderValue>) {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+}
+
+fn set_retry_after(response: &mut Response<Body>, wait: Duration) {
+    response.headers_mut().insert(RETRY_AFTER, crate::response::retry_after_value(wait));
+}
+
+fn set_challenge(response: &mut Response<Body>) {
+    response.headers_mut().insert(WWW_AUTHENTICATE, bearer_challenge());
 }

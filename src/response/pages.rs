@@ -19,7 +19,8 @@ use serde::Serialize;
 
 use super::{Asker, Body};
 
-const TEMPLATES: [(&str, &str); 5] = [
+const TEMPLATES: [(&str, &str); 6] = [
+    ("alert.html", include_str!("templates/alert.html")),
     ("base.html", include_str!("templates/base.html")),
     ("login.html", include_str!("templates/login.html")),
     ("logout.html", include_str!("templates/logout.html")),
@@ -94,8 +95,8 @@ pub(crate) enum Template {
 /// What is said of a page besides its view.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page<'a> {
-    /// A further origin that the page's form may lead to: browsers hold the redirect after a form to `form-action` too.
-    pub(crate) form_target: Option<&'a str>,
+    /// Further sources for `form-action`, separated by blanks: Chromium holds every redirect after a form to it as well.
+    pub(crate) form_targets: &'a str,
     pub(crate) status: StatusCode,
     pub(crate) template: Template,
 }
@@ -160,7 +161,7 @@ impl Pages {
         };
         let mut response = asker.answer(page.status, "text/html; charset=utf-8", html);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_SECURITY_POLICY, self.policy(page.form_target));
+        headers.insert(CONTENT_SECURITY_POLICY, self.policy(page.form_targets));
         // Not `no-referrer`: browsers then send `Origin: null` with our own forms, and `null` is refused.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
@@ -173,12 +174,12 @@ impl Pages {
         self.environment.get_template(template.name())?.render(context! { view => Value::from(Serde(view)) })
     }
 
-    fn policy(&self, form_target: Option<&str>) -> HeaderValue {
+    fn policy(&self, form_targets: &str) -> HeaderValue {
         let Self { script_digest, style_digest, .. } = self;
-        let target = form_target.map(|origin| format!(" {origin}")).unwrap_or_default();
+        let targets = if form_targets.is_empty() { String::new() } else { format!(" {form_targets}") };
         let policy = format!(
             "default-src 'none'; style-src '{style_digest}'; script-src '{script_digest}'; img-src data:; \
-             form-action 'self'{target}; frame-ancestors 'none'; base-uri 'none'"
+             form-action 'self'{targets}; frame-ancestors 'none'; base-uri 'none'"
         );
         HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
     }
@@ -240,10 +241,10 @@ mod tests {
     #[test]
     fn style_and_script_are_what_the_policy_names() {
         let pages = pages();
-        let policy = pages.policy(Some("https://app.test"));
+        let policy = pages.policy("http://app.test:*");
         let policy = policy.to_str().expect("ASCII");
         assert!(policy.contains(&digest(&compact(STYLE))) && policy.contains(&digest(&compact(SCRIPT))));
-        assert!(policy.contains("form-action 'self' https://app.test;"), "{policy}");
+        assert!(policy.contains("form-action 'self' http://app.test:*;"), "{policy}");
         // Between its tags a text may not end them, nor begin a comment.
         for text in [compact(STYLE), compact(SCRIPT)] {
             assert!(!text.contains("</") && !text.contains("<!--") && !text.contains('\r'));

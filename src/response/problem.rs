@@ -26,6 +26,12 @@ pub struct Problem {
     pub status: StatusCode,
     /// A few words, the same for every problem of this kind.
     pub title: Cow<'static, str>,
+    more: Box<More>,
+}
+
+/// What few look at: boxed, as a problem is the error of many functions.
+#[derive(Clone, Debug, Default)]
+struct More {
     actions: Vec<Action>,
     headers: HeaderMap,
 }
@@ -74,7 +80,7 @@ impl Problem {
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
         let (title, detail) = (title.into(), detail.into());
-        Self { code, detail, status, title, actions: Vec::new(), headers: HeaderMap::new() }
+        Self { code, detail, status, title, more: Box::default() }
     }
 
     /// 400: the request is not sound; `detail` says which rule it breaks.
@@ -110,7 +116,7 @@ impl Problem {
     pub fn forbidden(username: &str, host: &str, next: Option<&str>) -> Self {
         let detail = format!(
             "You are signed in as {username}, and this account may not open this page of {host}. \
-             If you think it should, ask whoever looks after {host} and quote the request id."
+             If you think it should, ask whoever looks after it and quote the request id."
         );
         Self::new(StatusCode::FORBIDDEN, "forbidden", "You don’t have access", detail)
             .with(Action::SignIn { next: next.map(str::to_owned), prompt: Some(Prompt::SelectAccount) })
@@ -235,7 +241,7 @@ impl Problem {
 
     /// Adds a header to the answer (`WWW-Authenticate`, say); one of the same name stays.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.append(name, value);
+        self.more.headers.append(name, value);
         self
     }
 
@@ -253,7 +259,7 @@ impl Problem {
     pub fn respond(self, asker: &Asker, pages: &Pages) -> Response<Body> {
         let mut response = if asker.wants_html() { self.page(asker, pages) } else { self.details(asker) };
         let headers = response.headers_mut();
-        for (name, value) in &self.headers {
+        for (name, value) in &self.more.headers {
             headers.append(name, value.clone());
         }
         headers.append(VARY, HeaderValue::from_static("accept"));
@@ -273,7 +279,7 @@ impl Problem {
     }
 
     fn page(&self, asker: &Asker, pages: &Pages) -> Response<Body> {
-        let actions = self.actions.iter().map(|action| action.view(pages)).collect();
+        let actions = self.more.actions.iter().map(|action| action.view(pages)).collect();
         let view = ProblemView {
             actions,
             detail: &self.detail,
@@ -283,13 +289,13 @@ impl Problem {
         };
         pages.respond(
             asker,
-            Page { status: self.status, template: Template::Problem, form_target: None },
+            Page { status: self.status, template: Template::Problem, form_targets: "" },
             &view,
         )
     }
 
     fn with(mut self, action: Action) -> Self {
-        self.actions.push(action);
+        self.more.actions.push(action);
         self
     }
 

@@ -1,0 +1,98 @@
+//! Reading one cookie, and the notice that survives one redirect.
+//!
+//! Callers: the portal's pages. What the session's cookie is worth is `authn`'s to say.
+
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+const NOTICE: &str = "foregate-notice";
+
+/// The value of the cookie with this name. Two different ones are none: one of them was planted.
+pub(super) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let fields = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
+    let pairs = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut values = pairs.filter(|(found, _)| *found == name).map(|(_, value)| value);
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first)
+}
+
+/// What the next login page says, once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Notice {
+    PasswordSet,
+    SignedOut,
+}
+
+impl Notice {
+    /// For the person.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::PasswordSet => "Your password is set. You can sign in with it now.",
+            Self::SignedOut => "You are signed out.",
+        }
+    }
+
+    /// What these headers carry. Anybody may plant it, so it is one of our words or nothing.
+    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
+        match value(headers, NOTICE)? {
+            "password_set" => Some(Self::PasswordSet),
+            "signed_out" => Some(Self::SignedOut),
+            _ => None,
+        }
+    }
+
+    /// `Set-Cookie` that carries it to the next page under `prefix`. It says nothing worth hiding, so it needs no `Secure`.
+    pub(super) fn set(self, prefix: &str) -> Option<HeaderValue> {
+        let word = match self {
+            Self::PasswordSet => "password_set",
+            Self::SignedOut => "signed_out",
+        };
+        set_cookie(word, prefix, 60)
+    }
+
+    /// `Set-Cookie` that takes it away again.
+    pub(super) fn clear(prefix: &str) -> Option<HeaderValue> {
+        set_cookie("", prefix, 0)
+    }
+}
+
+fn set_cookie(value: &str, prefix: &str, seconds: u32) -> Option<HeaderValue> {
+    let cookie = format!("{NOTICE}={value}; Path={prefix}; Max-Age={seconds}; HttpOnly; SameSite=Lax");
+    HeaderValue::try_from(cookie).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_or_none() {
+        let cases: [(&[&str], Option<&str>); 9] = [
+            (&["a=1"], Some("1")),
+            (&["b=2; a=1"], Some("1")),
+            (&["b=2", "a=1"], Some("1")),
+            (&["a=1; a=1"], Some("1")),
+            (&["a=1; a=2"], None),
+            (&["a=1", "a=2"], None),
+            (&["aa=1; A=2"], None),
+            (&["a"], None),
+            (&[], None),
+        ];
+        for (fields, expected) in cases {
+            let headers = fields.iter().map(|field| (COOKIE, HeaderValue::from_static(field))).collect();
+            assert_eq!(value(&headers, "a"), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_notice_survives_the_way_through_the_browser() {
+        for notice in [Notice::PasswordSet, Notice::SignedOut] {
+            let set = notice.set("/.auth").expect("a header value");
+            let pair = set.to_str().expect("ASCII").split(';').next().expect("a pair");
+            let headers = HeaderMap::from_iter([(COOKIE, pair.parse().expect("a header value"))]);
+            assert_eq!(Notice::read(&headers), Some(notice));
+        }
+        let planted = HeaderMap::from_iter([(COOKIE, HeaderValue::from_static("foregate-notice=<b>"))]);
+        assert_eq!(Notice::read(&planted), None);
+    }
+}

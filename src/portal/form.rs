@@ -1,0 +1,333 @@
+//! What a POST says: a form or JSON, read within bounds into named fields.
+//!
+//! A name that stands twice is refused: two readers would take two different values.
+//!
+//! Callers: the portal's endpoints. What a field means is theirs.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use crate::response::{BodyError, Problem};
+
+/// Ours are far smaller.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// From the head to the last byte.
+const MAX_TIME: Duration = Duration::from_secs(15);
+
+/// In which of the two a request speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Format {
+    Form,
+    Json,
+}
+
+/// The fields of one request.
+pub(super) struct Fields {
+    pub(super) format: Format,
+    values: BTreeMap<String, Value>,
+}
+
+enum Value {
+    Flag(bool),
+    Other,
+    Text(String),
+}
+
+impl Format {
+    /// By `Content-Type`; without one, a form: it may be an empty one.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut types = headers.get_all(CONTENT_TYPE).iter();
+        let Some(first) = types.next() else { return Ok(Self::Form) };
+        let text = first.to_str().unwrap_or_default();
+        let media = text.split(';').next().unwrap_or_default().trim();
+        match () {
+            () if types.next().is_some() => Err(Problem::bad_request("Content-Type stands twice.")),
+            () if media.eq_ignore_ascii_case("application/json") => Ok(Self::Json),
+            () if media.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Ok(Self::Form),
+            () => Err(Problem::unsupported_media_type()),
+        }
+    }
+}
+
+/// Reads a whole body of ours, bounded in bytes and in time.
+pub(super) async fn read<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Problem>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    read_within(MAX_TIME, headers, body).await
+}
+
+async fn read_within<B>(max_time: Duration, headers: &HeaderMap, body: B) -> Result<Bytes, Problem>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > MAX_BYTES as u64) {
+        return Err(Problem::too_large().closing());
+    }
+    let collected = tokio::time::timeout(max_time, Limited::new(body, MAX_BYTES).collect()).await;
+    match collected.map_err(|_| Problem::request_timeout())? {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Problem::too_large().closing()),
+        Err(_) => Err(Problem::bad_request("The body broke off.").closing()),
+    }
+}
+
+impl Fields {
+    /// Reads a body that is whole.
+    pub(super) fn parse(format: Format, body: &[u8]) -> Result<Self, Problem> {
+        let values = match format {
+            Format::Form => form_values(body)?,
+            Format::Json => {
+                let Members(values) = serde_json::from_slice(body).map_err(|_| {
+                    Problem::bad_request("The body is not a JSON object with each member once.")
+                })?;
+                values
+            }
+        };
+        Ok(Self { format, values })
+    }
+
+    /// This field's text; empty counts as absent.
+    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        match self.values.remove(name) {
+            None => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+            Some(Value::Flag(_) | Value::Other) => {
+                Err(Problem::bad_request("A member that should be a text is something else."))
+            }
+        }
+    }
+
+    /// This field's text, not to be shown to anybody.
+    pub(super) fn secret(&mut self, name: &str) -> Result<Option<SecretString>, Problem> {
+        Ok(self.text(name)?.map(SecretString::from))
+    }
+
+    /// Whether a box is ticked, or a member is true.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        match self.values.remove(name) {
+            Some(Value::Flag(flag)) => flag,
+            Some(Value::Text(text)) => {
+                !matches!(text.to_ascii_lowercase().as_str(), "" | "0" | "false" | "no" | "off" | "n" | "f")
+            }
+            Some(Value::Other) | None => false,
+        }
+    }
+}
+
+/// The parameters of a query, in their order.
+pub(super) fn query(raw: Option<&str>) -> Vec<(String, String)> {
+    serde_urlencoded::from_str(raw.unwrap_or_default()).unwrap_or_default()
+}
+
+/// The one value of a parameter under any of its names; two different values are none.
+pub(super) fn parameter<'a>(query: &'a [(String, String)], names: &[&str]) -> Option<&'a str> {
+    let mut values = query.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(_, value)| value);
+    let first = values.next()?;
+    values.all(|value| value == first).then_some(first.as_str())
+}
+
+fn form_values(body: &[u8]) -> Result<BTreeMap<String, Value>, Problem> {
+    let pairs: Vec<(String, String)> =
+        serde_urlencoded::from_bytes(body).map_err(|_| Problem::bad_request("The body is not a form."))?;
+    let mut values = BTreeMap::new();
+    for (name, value) in pairs {
+        match values.entry(name) {
+            Entry::Occupied(_) => return Err(Problem::bad_request("A field stands twice in the form.")),
+            Entry::Vacant(entry) => entry.insert(Value::Text(value)),
+        };
+    }
+    Ok(values)
+}
+
+/// The members of one JSON object, each once.
+struct Members(BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut values = BTreeMap::new();
+        while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
+            let value = match value {
+                serde_json::Value::Bool(flag) => Value::Flag(flag),
+                serde_json::Value::String(text) => Value::Text(text),
+                // Absent, as most clients mean it; but it may stand once as well.
+                serde_json::Value::Null => Value::Text(String::new()),
+                _ => Value::Other,
+            };
+            if values.insert(name, value).is_some() {
+                return Err(serde::de::Error::custom("a member stands twice"));
+            }
+        }
+        Ok(Members(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use http::HeaderValue;
+    use http_body::Frame;
+    use http_body_util::Full;
+
+    use super::*;
+
+    fn parse(format: Format, body: &str) -> Option<Fields> {
+        Fields::parse(format, body.as_bytes()).ok()
+    }
+
+    #[test]
+    fn fields_of_forms_and_of_json() {
+        let cases = [
+            (Format::Form, "a=b", Some("b")),
+            (Format::Form, "a=b%20c+d%26", Some("b c d&")),
+            (Format::Form, "x=y&a=+b+", Some(" b ")),
+            (Format::Form, "a=", None),
+            (Format::Form, "", None),
+            (Format::Json, r#"{"a":"b"}"#, Some("b")),
+            (Format::Json, r#"{"a":"\u00e4","n":{"deep":[1]}}"#, Some("ä")),
+            (Format::Json, r#"{"a":""}"#, None),
+            (Format::Json, r#"{"a":null}"#, None),
+            (Format::Json, "{}", None),
+        ];
+        for (format, body, expected) in cases {
+            let mut fields = parse(format, body).unwrap_or_else(|| panic!("{body} is sound"));
+            assert_eq!(fields.text("a").ok().flatten().as_deref(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn doubled_and_broken_ones_are_refused() {
+        for (format, body) in [
+            (Format::Form, "a=1&a=2"),
+            (Format::Form, "a=1&b=2&a=1"),
+            (Format::Json, r#"{"a":"1","a":"2"}"#),
+            (Format::Json, r#"{"a":null,"a":"2"}"#),
+            (Format::Json, "[]"),
+            (Format::Json, "\"a\""),
+            (Format::Json, "{"),
+            (Format::Json, ""),
+            (Format::Json, "{} x"),
+        ] {
+            assert!(parse(format, body).is_none(), "{body}");
+        }
+        let mut fields = parse(Format::Json, r#"{"a":1,"b":["x"],"c":true}"#).expect("an object");
+        assert!(fields.text("a").is_err() && fields.text("b").is_err() && fields.text("c").is_err());
+    }
+
+    #[test]
+    fn boxes() {
+        let cases = [
+            (Format::Form, "remember=1", true),
+            (Format::Form, "remember=on", true),
+            (Format::Form, "remember=true", true),
+            (Format::Form, "remember=false", false),
+            (Format::Form, "remember=0", false),
+            (Format::Form, "remember=", false),
+            (Format::Form, "", false),
+            (Format::Json, r#"{"remember":true}"#, true),
+            (Format::Json, r#"{"remember":false}"#, false),
+            (Format::Json, r#"{"remember":1}"#, false),
+        ];
+        for (format, body, expected) in cases {
+            assert_eq!(parse(format, body).expect("sound").flag("remember"), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn content_types() {
+        let cases = [
+            (None, Some(Format::Form)),
+            (Some("application/x-www-form-urlencoded"), Some(Format::Form)),
+            (Some("application/x-www-form-urlencoded; charset=UTF-8"), Some(Format::Form)),
+            (Some("Application/JSON"), Some(Format::Json)),
+            (Some("application/json;charset=utf-8"), Some(Format::Json)),
+            (Some("application/jsonp"), None),
+            (Some("multipart/form-data; boundary=x"), None),
+            (Some("text/plain"), None),
+            (Some(""), None),
+        ];
+        for (value, expected) in cases {
+            let headers =
+                value.map(|value| (CONTENT_TYPE, HeaderValue::from_static(value))).into_iter().collect();
+            assert_eq!(Format::of(&headers).ok(), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_has_one_value() {
+        let cases = [
+            ("next=/a", Some("/a")),
+            ("rd=%2Fa", Some("/a")),
+            ("x=1&next=/a&rd=/a", Some("/a")),
+            ("next=/a&rd=/b", None),
+            ("next=/a&next=/b", None),
+            ("", None),
+        ];
+        for (raw, expected) in cases {
+            assert_eq!(parameter(&query(Some(raw)), &["next", "rd"]), expected, "{raw}");
+        }
+    }
+
+    /// A client that announces a body and then says nothing.
+    struct Never;
+
+    impl http_body::Body for Never {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded_in_bytes_and_time() {
+        let none = HeaderMap::new();
+        let body = |length| Full::new(Bytes::from(vec![b'a'; length]));
+        assert_eq!(read(&none, body(MAX_BYTES)).await.map(|body| body.len()).ok(), Some(MAX_BYTES));
+        assert_eq!(
+            read(&none, body(MAX_BYTES + 1)).await.map_err(|problem| problem.status.as_u16()),
+            Err(413)
+        );
+
+        let told = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(MAX_BYTES + 1))]);
+        assert_eq!(read(&told, body(1)).await.map_err(|problem| problem.status.as_u16()), Err(413));
+
+        let soon = Duration::from_millis(5);
+        let late = read_within(soon, &none, Never).await;
+        assert_eq!(late.map_err(|problem| problem.status.as_u16()), Err(408));
+    }
+}

@@ -1,0 +1,298 @@
+//! Signing in: the page, and what it sends.
+//!
+//! Every wrong pair gets the same page with the same sentence, whether the name is unknown, the
+//! password wrong or the account disabled. A form that was open for too long is shown afresh.
+//!
+//! Callers: the portal's dispatch.
+
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use secrecy::SecretString;
+use serde::Serialize;
+
+use super::cookie::Notice;
+use super::form::{Fields, Format};
+use super::me::Me;
+use super::next::Next;
+use super::{Portal, RETRY, Visit, bearer_challenge, failure, set_challenge, set_cookie, set_retry_after};
+use crate::account::{LoggedIn, LoginAttempt, LoginError};
+use crate::request::Host;
+use crate::response::pages::{Page, Template};
+use crate::response::{Body, Problem, Prompt, in_words};
+
+const INCORRECT: &str = "Incorrect username or password.";
+const INCOMPLETE: &str = "Enter your username and your password.";
+const STALE_FORM: &str = "This page was open for a while. Please enter your password once more.";
+
+#[derive(Serialize)]
+struct LoginView<'a> {
+    confirming: bool,
+    csrf_token: &'a str,
+    error: Option<&'a str>,
+    heading: &'a str,
+    invalid: bool,
+    next: Option<&'a str>,
+    notice: Option<&'a str>,
+    place: &'a str,
+    prompt: Option<&'static str>,
+    remember: bool,
+    remember_for: Option<String>,
+    switch_to: String,
+    username: &'a str,
+}
+
+#[derive(Serialize)]
+struct SignedIn<'a> {
+    user: Me<'a>,
+}
+
+/// What the form keeps from one showing to the next.
+struct LoginForm {
+    next: Option<Next>,
+    prompt: Option<Prompt>,
+    remember: bool,
+    username: String,
+}
+
+/// What is said above the form, and with which status.
+enum Message {
+    None,
+    Notice(&'static str),
+    StaleForm,
+    Incomplete,
+    Incorrect,
+    Limited(Duration),
+    Unavailable,
+}
+
+pub(super) async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
+    let next = portal.next(visit.parameter(&["next", "rd"]));
+    let prompt = visit.parameter(&["prompt"]).and_then(Prompt::parse);
+    let identity = portal.signed_in(visit).await?;
+    let (prompt, username) = match (identity, prompt) {
+        (Some(_), None) => return Ok(visit.asker.see_other(destination(portal, next.as_ref()))),
+        (Some(identity), Some(Prompt::Login)) => (prompt, identity.username.to_string()),
+        (Some(_), Some(Prompt::SelectAccount)) => (prompt, String::new()),
+        // Nobody is signed in: there is nothing to confirm and nobody to change from.
+        (None, _) => (None, String::new()),
+    };
+    let form = LoginForm { next, prompt, remember: false, username };
+    let notice = Notice::read(visit.headers);
+    let message = notice.map_or(Message::None, |notice| Message::Notice(notice.text()));
+    let mut response = form.show(portal, visit, message);
+    if notice.is_some() {
+        set_cookie(&mut response, Notice::clear(&portal.settings.prefix));
+    }
+    Ok(response)
+}
+
+pub(super) async fn submit(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    mut fields: Fields,
+) -> Result<Response<Body>, Problem> {
+    let password = fields.secret("password")?;
+    let next = fields.text("next")?.or(fields.text("rd")?);
+    let form = LoginForm {
+        next: portal.next(next.as_deref()),
+        prompt: fields.text("prompt")?.as_deref().and_then(Prompt::parse),
+        remember: fields.flag("remember"),
+        // Phones add a blank behind a name; behind a password it may be meant.
+        username: fields.text("username")?.unwrap_or_default().trim().to_owned(),
+    };
+    if !portal.check_csrf(visit, &mut fields)? {
+        return Ok(form.show(portal, visit, Message::StaleForm));
+    }
+    let outcome = match password {
+        Some(password) if !form.username.is_empty() => attempt(portal, visit, &form, password).await,
+        Some(_) | None => Err(Message::Incomplete),
+    };
+    match (outcome, fields.format) {
+        (Ok(logged_in), Format::Form) => {
+            let mut response = visit.asker.see_other(destination(portal, form.next.as_ref()));
+            set_cookie(&mut response, Some(logged_in.cookie));
+            Ok(response)
+        }
+        (Ok(logged_in), Format::Json) => {
+            let user = Me::of(&logged_in.identity);
+            let mut response = visit.asker.json(StatusCode::OK, &SignedIn { user });
+            set_cookie(&mut response, Some(logged_in.cookie));
+            Ok(response)
+        }
+        (Err(message), Format::Form) => Ok(form.show(portal, visit, message)),
+        (Err(message), Format::Json) => Err(message.problem()),
+    }
+}
+
+async fn attempt(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    form: &LoginForm,
+    password: SecretString,
+) -> Result<LoggedIn, Message> {
+    let attempt = LoginAttempt {
+        login: &form.username,
+        now: visit.context.received_at,
+        password,
+        previous: portal.session_cookie(visit),
+        remember: form.remember && portal.remember.is_some(),
+        source: visit.context.client,
+        user_agent: visit.user_agent(),
+    };
+    portal.accounts.log_in(attempt).await.map_err(|error| match error {
+        LoginError::Busy => Message::Unavailable,
+        LoginError::Incorrect => Message::Incorrect,
+        LoginError::Limited { retry_after } => Message::Limited(retry_after),
+        LoginError::Store(error) => {
+            failure(&error);
+            Message::Unavailable
+        }
+    })
+}
+
+fn destination<'a>(portal: &'a Portal, next: Option<&'a Next>) -> &'a str {
+    next.map_or(portal.settings.after_login.as_str(), Next::as_str)
+}
+
+impl LoginForm {
+    fn show(&self, portal: &Portal, visit: &Visit<'_>, message: Message) -> Response<Body> {
+        let token = portal.form_token(visit);
+        let next = self.next.as_ref();
+        let place = next.and_then(Next::host).map_or_else(|| visit.place(), Host::to_string);
+        let confirming = self.prompt == Some(Prompt::Login) && !self.username.is_empty();
+        let (error, notice) = message.text();
+        let view = LoginView {
+            confirming,
+            csrf_token: &token.token,
+            error: error.as_deref(),
+            heading: if confirming { "Confirm your password" } else { &portal.settings.title },
+            invalid: matches!(message, Message::Incorrect | Message::Incomplete),
+            next: next.map(Next::as_str),
+            notice,
+            place: &place,
+            prompt: self.prompt.map(Prompt::as_str),
+            remember: self.remember,
+            remember_for: portal.remember.map(lasting),
+            switch_to: portal.pages.login_location(next.map(Next::as_str), Some(Prompt::SelectAccount)),
+            username: &self.username,
+        };
+        let page = Page {
+            form_targets: &portal.form_targets(visit, next),
+            status: message.status(),
+            template: Template::Login,
+        };
+        let mut response = portal.pages.respond(&visit.asker, page, &view);
+        set_cookie(&mut response, token.set_cookie);
+        match message {
+            Message::Incorrect => set_challenge(&mut response),
+            Message::Limited(wait) => set_retry_after(&mut response, wait),
+            Message::Unavailable => set_retry_after(&mut response, RETRY),
+            Message::None | Message::Notice(_) | Message::StaleForm | Message::Incomplete => {}
+        }
+        response
+    }
+}
+
+impl Message {
+    /// The error, or else the notice.
+    fn text(&self) -> (Option<String>, Option<&'static str>) {
+        match self {
+            Self::None => (None, None),
+            Self::Notice(text) => (None, Some(text)),
+            Self::StaleForm => (None, Some(STALE_FORM)),
+            Self::Incomplete => (Some(INCOMPLETE.into()), None),
+            Self::Incorrect => (Some(INCORRECT.into()), None),
+            Self::Limited(wait) => {
+                (Some(format!("Too many failed attempts. Please try again {}.", in_words(*wait))), None)
+            }
+            Self::Unavailable => (
+                Some("Passwords can’t be checked at the moment. Please try again in a few seconds.".into()),
+                None,
+            ),
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::None | Self::Notice(_) => StatusCode::OK,
+            Self::StaleForm => StatusCode::FORBIDDEN,
+            Self::Incomplete => StatusCode::BAD_REQUEST,
+            Self::Incorrect => StatusCode::UNAUTHORIZED,
+            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        match self {
+            Self::Incorrect => Problem::new(
+                self.status(),
+                "incorrect_credentials",
+                "Incorrect username or password",
+                INCORRECT,
+            )
+            .with_header(http::header::WWW_AUTHENTICATE, bearer_challenge()),
+            Self::Limited(wait) => Problem::too_many_requests(*wait),
+            Self::Unavailable => Problem::unavailable(RETRY),
+            Self::Incomplete => Problem::bad_request("username and password are both needed."),
+            // JSON needs no token, and is shown no notice.
+            Self::None | Self::Notice(_) | Self::StaleForm => Problem::internal(),
+        }
+    }
+}
+
+/// "30 days", "12 hours".
+fn lasting(time: Duration) -> String {
+    let minutes = time.as_secs().div_ceil(60);
+    let (count, unit) = match minutes {
+        2880.. => (minutes / 1440, "day"),
+        120.. => (minutes / 60, "hour"),
+        _ => (minutes, "minute"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_login_is_remembered() {
+        for (seconds, words) in [
+            (30 * 86_400, "30 days"),
+            (86_400, "24 hours"),
+            (12 * 3600, "12 hours"),
+            (3600, "60 minutes"),
+            (60, "1 minute"),
+        ] {
+            assert_eq!(lasting(Duration::from_secs(seconds)), words);
+        }
+    }
+
+    #[test]
+    fn errors_are_told_by_status_word_and_sentence() {
+        let wait = Duration::from_secs(40);
+        let cases = [
+            (Message::Incorrect, 401, "incorrect_credentials", "Incorrect username or password."),
+            (Message::Incomplete, 400, "bad_request", "Enter your username and your password."),
+            (
+                Message::Limited(wait),
+                429,
+                "too_many_requests",
+                "Too many failed attempts. Please try again in 40 seconds.",
+            ),
+            (
+                Message::Unavailable,
+                503,
+                "unavailable",
+                "Passwords can’t be checked at the moment. Please try again in a few seconds.",
+            ),
+        ];
+        for (message, status, code, sentence) in cases {
+            assert_eq!((message.status().as_u16(), message.problem().code), (status, code));
+            assert_eq!(message.problem().status, message.status(), "form and JSON agree");
+            assert_eq!(message.text().0.as_deref(), Some(sentence));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Signing out: the page asks, the POST ends the session at once.
+//!
+//! Callers: the portal's dispatch.
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::cookie::Notice;
+use super::form::{Fields, Format};
+use super::next::Next;
+use super::{Portal, Visit, failure, set_cookie};
+use crate::response::pages::{Page, Template};
+use crate::response::{Body, Problem};
+
+#[derive(Serialize)]
+struct LogoutView<'a> {
+    csrf_token: &'a str,
+    next: Option<&'a str>,
+    notice: Option<&'static str>,
+    place: &'a str,
+    sign_in: String,
+    stay: &'a str,
+    username: Option<&'a str>,
+}
+
+pub(super) async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
+    let next = portal.next(visit.parameter(&["next", "rd"]));
+    show(portal, visit, next.as_ref(), None).await
+}
+
+pub(super) async fn submit(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    mut fields: Fields,
+) -> Result<Response<Body>, Problem> {
+    let next = fields.text("next")?.or(fields.text("rd")?);
+    let next = portal.next(next.as_deref());
+    if !portal.check_csrf(visit, &mut fields)? {
+        let notice = "This page was open for a while. Please confirm once more.";
+        return show(portal, visit, next.as_ref(), Some(notice)).await;
+    }
+    if let Some(cookie) = portal.session_cookie(visit) {
+        // The cookie is taken away only after the session has ended: whoever reads 503 is still signed in.
+        portal.accounts.log_out(cookie).await.map_err(|error| failure(&error))?;
+    }
+    let mut response = match fields.format {
+        Format::Form => {
+            let to = next.as_ref().map_or(portal.settings.after_logout.as_str(), Next::as_str);
+            let mut response = visit.asker.see_other(to);
+            set_cookie(&mut response, Notice::SignedOut.set(&portal.settings.prefix));
+            response
+        }
+        Format::Json => visit.asker.no_content(),
+    };
+    set_cookie(&mut response, Some(portal.accounts.removal_cookie()));
+    Ok(response)
+}
+
+async fn show(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    next: Option<&Next>,
+    notice: Option<&'static str>,
+) -> Result<Response<Body>, Problem> {
+    let identity = portal.signed_in(visit).await?;
+    let token = portal.form_token(visit);
+    let view = LogoutView {
+        csrf_token: &token.token,
+        next: next.map(Next::as_str),
+        notice,
+        place: &visit.place(),
+        sign_in: portal.pages.login_location(None, None),
+        stay: &portal.settings.after_login,
+        username: identity.as_ref().map(|identity| identity.username.as_str()),
+    };
+    let status = if notice.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let page = Page { form_targets: &portal.form_targets(visit, next), status, template: Template::Logout };
+    let mut response = portal.pages.respond(&visit.asker, page, &view);
+    set_cookie(&mut response, token.set_cookie);
+    Ok(response)
+}

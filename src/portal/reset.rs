@@ -1,0 +1,176 @@
+//! Setting a password by a one-time link: looking at the page changes nothing, sending it does.
+//!
+//! The page holds no link to anywhere else: a browser would tell the address it came from.
+//!
+//! Callers: the portal's dispatch.
+
+use http::{Response, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+
+use super::cookie::Notice;
+use super::form::{Fields, Format};
+use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
+use crate::account::SetPasswordError;
+use crate::identity::Username;
+use crate::response::pages::{Page, Template};
+use crate::response::{Body, Problem};
+use crate::store::TokenError;
+
+#[derive(Serialize)]
+struct ResetView<'a> {
+    csrf_token: &'a str,
+    error: Option<&'a str>,
+    notice: Option<&'static str>,
+    place: &'a str,
+    token: String,
+    username: &'a str,
+}
+
+/// What is said above the form.
+enum Message {
+    None,
+    Again(&'static str),
+    StaleForm,
+    Unavailable,
+    Weak(String),
+}
+
+pub(super) fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
+    let token = link_token(visit)?;
+    let username = holder(portal, visit, token)?;
+    Ok(show(portal, visit, token, &username, Message::None))
+}
+
+pub(super) async fn submit(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    mut fields: Fields,
+) -> Result<Response<Body>, Problem> {
+    let token = link_token(visit)?;
+    // Before anything is hashed: a link that is no good is told at once.
+    let username = holder(portal, visit, token)?;
+    let honest = portal.check_csrf(visit, &mut fields)?;
+    let (password, again) = (fields.secret("password")?, fields.secret("password_again")?);
+    let message = match password {
+        _ if !honest => Message::StaleForm,
+        None => Message::Again("Enter a password."),
+        Some(password) if differs(&password, again.as_ref()) => {
+            Message::Again("The two passwords are not the same. Please enter both once more.")
+        }
+        Some(password) => {
+            let now = visit.context.received_at;
+            match portal.accounts.set_password_by_link(token, password, now).await {
+                Ok(()) => return Ok(done(portal, visit, fields.format)),
+                Err(SetPasswordError::InvalidLink) => return Err(invalid_link(portal)),
+                Err(SetPasswordError::Weak(weakness)) => Message::Weak(weakness.to_string()),
+                Err(SetPasswordError::Busy) => Message::Unavailable,
+                Err(SetPasswordError::Store(error)) => {
+                    failure(&error);
+                    Message::Unavailable
+                }
+            }
+        }
+    };
+    match fields.format {
+        Format::Form => Ok(show(portal, visit, token, &username, message)),
+        Format::Json => Err(message.problem()),
+    }
+}
+
+/// The page has two fields; a program may leave the second out.
+fn differs(password: &SecretString, again: Option<&SecretString>) -> bool {
+    again.is_some_and(|again| again.expose_secret() != password.expose_secret())
+}
+
+fn done(portal: &Portal, visit: &Visit<'_>, format: Format) -> Response<Body> {
+    match format {
+        Format::Form => {
+            let mut response = visit.asker.see_login(&portal.pages, None, None);
+            set_cookie(&mut response, Notice::PasswordSet.set(&portal.settings.prefix));
+            response
+        }
+        Format::Json => visit.asker.no_content(),
+    }
+}
+
+fn link_token<'a>(visit: &'a Visit<'_>) -> Result<&'a str, Problem> {
+    visit
+        .parameter(&["token"])
+        .ok_or(Problem::bad_request("The link is not complete. Please copy all of it."))
+}
+
+fn holder(portal: &Portal, visit: &Visit<'_>, token: &str) -> Result<Username, Problem> {
+    portal.accounts.password_link(token, visit.context.received_at).map_err(|error| match error {
+        TokenError::Invalid => invalid_link(portal),
+        TokenError::Store(error) => failure(&error),
+    })
+}
+
+/// Unknown, used and expired are one answer.
+fn invalid_link(portal: &Portal) -> Problem {
+    let detail = "It works once and for a limited time. Ask whoever sent it to you for a new one.";
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_link", "This link is not valid any more", detail)
+        .with_link("Go to the login page", portal.pages.login_location(None, None))
+}
+
+fn show(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    token: &str,
+    username: &Username,
+    message: Message,
+) -> Response<Body> {
+    let form_token = portal.form_token(visit);
+    let view = ResetView {
+        csrf_token: &form_token.token,
+        error: message.error(),
+        notice: matches!(message, Message::StaleForm)
+            .then_some("This page was open for a while. Please enter the password once more."),
+        place: &visit.place(),
+        token: utf8_percent_encode(token, NON_ALPHANUMERIC).to_string(),
+        username: username.as_str(),
+    };
+    let page = Page { form_targets: "", status: message.status(), template: Template::Reset };
+    let mut response = portal.pages.respond(&visit.asker, page, &view);
+    set_cookie(&mut response, form_token.set_cookie);
+    if matches!(message, Message::Unavailable) {
+        set_retry_after(&mut response, RETRY);
+    }
+    response
+}
+
+impl Message {
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::None | Self::StaleForm => None,
+            Self::Again(text) => Some(text),
+            Self::Unavailable => {
+                Some("The password can’t be set at the moment. Please try again in a few seconds.")
+            }
+            Self::Weak(sentence) => Some(sentence),
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::None => StatusCode::OK,
+            Self::StaleForm => StatusCode::FORBIDDEN,
+            Self::Again(_) | Self::Weak(_) => StatusCode::BAD_REQUEST,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn problem(self) -> Problem {
+        match self {
+            Self::Weak(sentence) => {
+                Problem::new(StatusCode::BAD_REQUEST, "weak_password", "Password too weak", sentence)
+            }
+            Self::Again(detail) => Problem::bad_request(detail),
+            Self::Unavailable => Problem::unavailable(RETRY),
+            // JSON needs no token.
+            Self::None | Self::StaleForm => Problem::internal(),
+        }
+    }
+}
