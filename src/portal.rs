@@ -131,6 +131,11 @@ impl Portal {
         }
     }
 
+    /// The cookies that are ours: no upstream sees or sets them.
+    pub fn cookie_names(session: &SessionSettings) -> Vec<String> {
+        vec![session.cookie_name.clone(), Csrf::cookie_name(session.secure).to_owned()]
+    }
+
     /// Answers a request whose path is under the prefix.
     pub async fn handle<B>(&self, context: &Context, request: Request<B>) -> Response<Body>
     where

@@ -95,7 +95,7 @@ fn what_is_written_is_what_is_meant() {
         config.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["127.0.0.1:0", "[::1]:80"]
     );
-    assert_eq!(config.public_url.origin(), "https://login.example.com");
+    assert_eq!(config.public_url.to_string(), "https://login.example.com");
     assert_eq!(config.store, Path::new("/var/lib/foregate"));
     assert_eq!(config.portal.after_logout, "/-/login/login");
     assert_eq!(config.session.cookie_name, "__Secure-gate");

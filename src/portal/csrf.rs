@@ -40,9 +40,14 @@ pub(crate) struct FormToken {
 }
 
 impl Csrf {
+    /// The name of the cookie that the tokens are bound to.
+    pub(crate) fn cookie_name(secure: bool) -> &'static str {
+        if secure { "__Host-foregate-csrf" } else { "foregate-csrf" }
+    }
+
     /// `secure`: browsers reach us over https.
     pub(crate) fn new(key: [u8; 32], secure: bool) -> Self {
-        let cookie_name = if secure { "__Host-foregate-csrf" } else { "foregate-csrf" };
+        let cookie_name = Self::cookie_name(secure);
         Self { cookie_name, key: hmac::Key::new(hmac::HMAC_SHA256, &key), secure }
     }
 
