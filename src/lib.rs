@@ -1,6 +1,7 @@
 //! Foregate.
 
 pub mod account;
+pub mod admin;
 pub mod authn;
 pub mod config;
 pub mod gate;
