@@ -3,6 +3,7 @@
 pub mod account;
 pub mod admin;
 pub mod authn;
+pub mod cli;
 pub mod config;
 pub mod gate;
 pub mod gateway;
