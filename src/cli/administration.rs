@@ -112,7 +112,7 @@ impl Offline {
 
 /// Where our links begin.
 pub(super) fn links(config: &Config) -> LinkBase {
-    LinkBase::new(&config.public_url.origin(), &config.portal.prefix)
+    LinkBase::new(&config.public_url.to_string(), &config.portal.prefix)
 }
 
 async fn reach(socket: &Path) -> Result<Option<Client>, CliError> {
