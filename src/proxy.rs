@@ -142,6 +142,10 @@ impl Proxy {
         };
         let limit = self.body_bytes;
         if let Some(limit) = limit.filter(|&limit| request.body().size_hint().lower() > limit) {
+            // Whoever waits for `100 Continue` sends nothing, and is not asked to.
+            if !request.headers().contains_key(header::EXPECT) {
+                drain(request.into_body());
+            }
             return Err(ForwardError::BodyTooLarge { limit });
         }
         // A request with a body can't become a tunnel: it goes on as an ordinary one.

@@ -159,10 +159,12 @@ impl RequestStream {
 impl Drop for RequestStream {
     fn drop(&mut self) {
         let lost = matches!(self.progress.fault.get(), Some(BodyFault::Client | BodyFault::Stalled));
-        if self.under_way && !self.progress.done.get() && !lost {
-            if let Some(rest) = self.inner.take() {
-                drain(rest);
-            }
+        if self.under_way
+            && !self.progress.done.get()
+            && !lost
+            && let Some(rest) = self.inner.take()
+        {
+            drain(rest);
         }
     }
 }
