@@ -28,6 +28,7 @@ mod upgrade;
 mod watch;
 mod wire;
 
+pub use body::drain;
 pub use error::ForwardError;
 pub use upgrade::Tunnels;
 
@@ -141,6 +142,10 @@ impl Proxy {
         };
         let limit = self.body_bytes;
         if let Some(limit) = limit.filter(|&limit| request.body().size_hint().lower() > limit) {
+            // Whoever waits for `100 Continue` sends nothing, and is not asked to.
+            if !request.headers().contains_key(header::EXPECT) {
+                drain(request.into_body());
+            }
             return Err(ForwardError::BodyTooLarge { limit });
         }
         // A request with a body can't become a tunnel: it goes on as an ordinary one.
@@ -154,6 +159,7 @@ impl Proxy {
         let uri = judged_target(&parts.uri, context)?;
         let mut headers = parts.headers;
         let told_length = headers.contains_key(header::CONTENT_LENGTH);
+        let expects = headers.contains_key(header::EXPECT);
         let forwarding = Forwarding {
             authorization: route.forward_authorization,
             context,
@@ -166,7 +172,7 @@ impl Proxy {
             .map_err(|_| ForwardError::BadRequest("a field's value"))?;
         frame_request(&parts.method, &mut headers, &body, told_length);
         let is_head = parts.method == Method::HEAD;
-        let (body, progress) = self.request_body(body, upstream);
+        let (body, progress) = self.request_body(body, expects, upstream);
         let mut sent = Request::new(body);
         *sent.method_mut() = parts.method;
         *sent.uri_mut() = uri;
@@ -245,13 +251,19 @@ impl Proxy {
         Ok(self.ready.get(&self.route_maps[at].1, at + 1, identity)?)
     }
 
-    fn request_body(&self, body: Incoming, upstream: &Upstream) -> (RequestBody, Option<Rc<Progress>>) {
+    fn request_body(
+        &self,
+        body: Incoming,
+        expects: bool,
+        upstream: &Upstream,
+    ) -> (RequestBody, Option<Rc<Progress>>) {
         if body.is_end_stream() {
             return (RequestBody::Empty, None);
         }
         let deadline = self.watch.deadline();
+        let (limit, reserved) = (self.body_bytes, self.reserved.clone());
         let (stream, progress) =
-            RequestStream::new(body, self.body_bytes, self.reserved.clone(), deadline, upstream.stall_ticks);
+            RequestStream::new(body, expects, limit, reserved, deadline, upstream.stall_ticks);
         (RequestBody::Stream(stream), Some(progress))
     }
 }

@@ -7,10 +7,11 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -22,6 +23,10 @@ use super::headers::ReservedNames;
 use super::pool::Lease;
 use super::watch::Deadline;
 use crate::response::BodyError;
+
+/// Of a body that nobody wants, this much is read at most, and for so long.
+const DRAINED_BYTES: usize = 16 << 20;
+const DRAINED_FOR: Duration = Duration::from_secs(5);
 
 /// How far a request's body has come; shared with whoever waits for the answer.
 #[derive(Debug)]
@@ -73,18 +78,22 @@ pub(crate) enum RequestBody {
 
 pub(crate) struct RequestStream {
     deadline: Deadline,
-    inner: Incoming,
+    inner: Option<Incoming>, // Invariant: taken in `drop` alone.
     /// Bytes that may still come.
     left: u64,
     progress: Rc<Progress>,
     reserved: Rc<ReservedNames>,
     /// How many ticks it may stand still.
     stall: u64,
+    /// The client sends, whether or not it was asked to.
+    under_way: bool,
 }
 
 impl RequestStream {
+    /// `expects` is whether the client waits to be asked (`Expect: 100-continue`).
     pub(crate) fn new(
         inner: Incoming,
+        expects: bool,
         limit: Option<u64>,
         reserved: Rc<ReservedNames>,
         deadline: Deadline,
@@ -92,7 +101,9 @@ impl RequestStream {
     ) -> (Self, Rc<Progress>) {
         let progress = Progress::new(deadline.now());
         let left = limit.unwrap_or(u64::MAX);
-        (Self { deadline, inner, left, progress: progress.clone(), reserved, stall }, progress)
+        let (inner, under_way) = (Some(inner), !expects);
+        let this = Self { deadline, inner, left, progress: progress.clone(), reserved, stall, under_way };
+        (this, progress)
     }
 
     fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -101,7 +112,9 @@ impl RequestStream {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        self.under_way = true;
+        let inner = self.inner.as_mut().expect("the body is there until the stream is dropped");
+        let polled = Pin::new(inner).poll_frame(cx);
         if polled.is_pending() {
             if !self.progress.waiting.replace(true) {
                 self.progress.touched.set(self.deadline.now());
@@ -121,7 +134,9 @@ impl RequestStream {
                 let size = frame.data_ref().map_or(0, Bytes::len) as u64;
                 let Some(left) = self.left.checked_sub(size) else { return self.fail(BodyFault::TooLarge) };
                 self.left = left;
-                self.progress.done.set(frame.is_trailers() || self.inner.is_end_stream());
+                self.progress
+                    .done
+                    .set(frame.is_trailers() || self.inner.as_ref().is_some_and(Incoming::is_end_stream));
                 Poll::Ready(Some(Ok(self.without_ours(frame))))
             }
             Poll::Ready(Some(Err(_))) => self.fail(BodyFault::Client),
@@ -139,6 +154,40 @@ impl RequestStream {
             Err(frame) => frame,
         }
     }
+}
+
+impl Drop for RequestStream {
+    fn drop(&mut self) {
+        let lost = matches!(self.progress.fault.get(), Some(BodyFault::Client | BodyFault::Stalled));
+        if self.under_way
+            && !self.progress.done.get()
+            && !lost
+            && let Some(rest) = self.inner.take()
+        {
+            drain(rest);
+        }
+    }
+}
+
+/// Reads the rest of a body that nobody wants, within bounds, beside what else goes on.
+///
+/// A connection that is closed with something unread is reset, and the client may lose the answer
+/// that says why. To be called on a `LocalSet`.
+pub fn drain(mut body: Incoming) {
+    // Bodies are dropped with the runtime too, and then there is nobody to read on.
+    if tokio::runtime::Handle::try_current().is_err() {
+        return;
+    }
+    let reading = async move {
+        let mut left = DRAINED_BYTES;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                Some(less) => left = less,
+                None => return,
+            }
+        }
+    };
+    tokio::task::spawn_local(tokio::time::timeout(DRAINED_FOR, reading));
 }
 
 fn allowed(trailers: HeaderMap, allows: impl Fn(&http::HeaderName) -> bool) -> HeaderMap {
@@ -172,14 +221,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream(stream) => stream.inner.is_end_stream(),
+            Self::Stream(stream) => stream.inner.as_ref().is_none_or(Incoming::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Stream(stream) => stream.inner.size_hint(),
+            Self::Stream(stream) => stream.inner.as_ref().map_or_else(SizeHint::default, Incoming::size_hint),
         }
     }
 }

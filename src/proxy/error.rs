@@ -89,20 +89,4 @@ impl ForwardError {
             Self::Timeout => "The application took too long to answer. Please try again shortly.",
         }
     }
-
-    /// Whether part of the request's body may still be under way, so that the connection from the
-    /// client can serve no further request.
-    pub fn leaves_body_unread(&self) -> bool {
-        match self {
-            Self::BodyTooLarge { .. } | Self::RequestBody(_) | Self::RequestStalled => true,
-            Self::BadAnswer(_)
-            | Self::BadRequest(_)
-            | Self::Connect(_)
-            | Self::Identity(_)
-            | Self::NoUpstream
-            | Self::Timeout
-            | Self::UnknownRoute(_)
-            | Self::Upstream(_) => false,
-        }
-    }
 }

@@ -37,14 +37,13 @@ pub(crate) async fn exchange(
         // Under load connections are hardly ever idle, and then no copy is made.
         let rested = lease.idle_ticks.is_some_and(|ticks| ticks > 0);
         let spare = (rested && is_repeatable(&request)).then(|| copy(&request));
-        let error = match send(upstream, watch, &mut lease, request, progress).await {
+        let (error, unsent) = match send(upstream, watch, &mut lease, request, progress).await {
             Ok(response) => return Ok((response, lease)),
-            Err(None) => return Err(ForwardError::Timeout),
-            Err(Some(error)) => error,
+            Err(Lost::Timeout) => return Err(ForwardError::Timeout),
+            Err(Lost::Failed(error, unsent)) => (error, unsent),
         };
-        let (error, unsent) = (error.0, error.1);
         request = match (unsent, spare) {
-            (Some(unsent), _) if lease.idle_ticks.is_some() => unsent,
+            (Some(unsent), _) if lease.idle_ticks.is_some() => *unsent,
             (None, Some(spare)) if closed_unanswered(&error) => spare,
             _ => return Err(failure(error, progress, limit)),
         };
@@ -53,17 +52,20 @@ pub(crate) async fn exchange(
     }
 }
 
-/// Why nothing came back, and the request if it was not sent.
-type Lost = (hyper::Error, Option<Request<RequestBody>>);
+/// Why no answer came.
+enum Lost {
+    /// The connection failed; with the request, if it was not sent.
+    Failed(hyper::Error, Option<Box<Request<RequestBody>>>),
+    Timeout,
+}
 
-/// `None` is a time-out.
 async fn send(
     upstream: &Upstream,
     watch: &Watch,
     lease: &mut Lease,
     request: Request<RequestBody>,
     progress: Option<&Progress>,
-) -> Result<Response<Incoming>, Option<Lost>> {
+) -> Result<Response<Incoming>, Lost> {
     let started = watch.now();
     let mut deadline = watch.deadline();
     let mut answer = pin!(lease.connection.sender.try_send_request(request));
@@ -71,7 +73,7 @@ async fn send(
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(answer.map_err(|mut error| {
                 let unsent = error.take_message();
-                Some((error.into_error(), unsent))
+                Lost::Failed(error.into_error(), unsent.map(Box::new))
             }));
         }
         // The server's time counts from the last it was sent; while the client has to send, it does not.
@@ -80,7 +82,7 @@ async fn send(
             Some(progress) => progress.touched.get().max(started),
             None => started,
         };
-        deadline.poll(cx, since.saturating_add(upstream.response_ticks)).map(|()| Err(None))
+        deadline.poll(cx, since.saturating_add(upstream.response_ticks)).map(|()| Err(Lost::Timeout))
     })
     .await
 }

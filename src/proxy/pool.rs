@@ -145,7 +145,7 @@ impl Upstream {
         };
         let mut last = None;
         for backend in well.into_iter().chain(shunned) {
-            if let Some((connection, idle)) = backend.take_idle().filter(|_| reuse) {
+            if reuse && let Some((connection, idle)) = backend.take_idle() {
                 return Ok(Lease { backend: backend.clone(), connection, idle_ticks: Some(idle) });
             }
             match backend.connect(self.connect_timeout).await {

@@ -27,12 +27,14 @@ pub(crate) struct Watch(Rc<Inner>);
 
 struct Inner {
     /// Run at each tick; each says whether it still has something to look after.
-    chores: RefCell<Vec<Box<dyn Fn(u64) -> bool>>>,
+    chores: RefCell<Vec<Chore>>,
     epoch: Instant,
     now: Cell<u64>,
     running: Cell<bool>,
     slots: RefCell<Slots>,
 }
+
+type Chore = Box<dyn Fn(u64) -> bool>;
 
 #[derive(Default)]
 struct Slots {

@@ -93,3 +93,33 @@ impl Write for Wire {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_answered_can_be_read_when_writing_fails_already() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let stream =
+            TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        let mut wire = TokioIo::new(Wire::new(stream));
+        let (mut server, _) = listener.accept().await.expect("a connection");
+        wire.write_all(b"never read").await.expect("taken");
+        server.write_all(b"answer").await.expect("taken");
+        drop(server);
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            wire.write_all(b"goes nowhere").await.expect("a write is not the end");
+        }
+        let mut answer = [0; 6];
+        wire.read_exact(&mut answer).await.expect("the answer");
+        assert_eq!(&answer, b"answer");
+        assert!(!matches!(wire.read(&mut [0; 1]).await, Ok(1..)));
+    }
+}

@@ -202,8 +202,11 @@ fn needs_encoding(text: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct ReadyValues {
     hasher: RandomState,
-    slots: RefCell<Vec<Option<(Arc<Identity>, usize, HeaderSet)>>>,
+    slots: RefCell<Vec<Option<Ready>>>,
 }
+
+/// Who, under which map, and what is said.
+type Ready = (Arc<Identity>, usize, HeaderSet);
 
 const SLOTS: usize = 1024;
 
