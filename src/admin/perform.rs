@@ -179,33 +179,4 @@ fn store(error: StoreError) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn nearest_of(login: &str, names: &[&str]) -> Option<String> {
-        let mut best = Nearest::to(login);
-        for name in names {
-            best.consider(name.parse().expect("a username"));
-        }
-        best.found.map(|(_, name)| name.to_string())
-    }
-
-    #[test]
-    fn the_nearest_name_is_close_or_none() {
-        let names = ["alice", "alicia", "bob", "Zoë"];
-        assert_eq!(nearest_of("alcie", &names).as_deref(), Some("alice"));
-        assert_eq!(nearest_of("ALICIAA", &names).as_deref(), Some("alicia"));
-        assert_eq!(nearest_of("zoe", &names), None);
-        assert_eq!(nearest_of("mallory", &names), None);
-        assert_eq!(nearest_of("", &names), None);
-    }
-
-    #[test]
-    fn every_failure_of_an_account_has_its_sentence() {
-        let email = Some("a@example.com".to_owned());
-        let taken = failure(UserError::EmailTaken.into(), "bob", email);
-        assert!(taken.to_string().contains("a@example.com"), "{taken}");
-        let store = failure(UserError::Store(StoreError::Busy).into(), "bob", None);
-        assert!(matches!(store, Failure::Store { .. }), "{store}");
-    }
-}
+mod tests;
