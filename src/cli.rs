@@ -21,13 +21,12 @@ use crate::config::Config;
 use crate::identity::Role;
 
 mod administration;
+mod check;
 pub mod demo;
+mod explain;
 mod password_input;
-mod pending;
+mod serve;
 mod user;
-
-// The lead's modules take the place of these.
-use pending::{check, explain, serve};
 
 /// Where the configuration is looked for when nobody names it.
 const CONFIGURATIONS: [&str; 2] = ["./foregate.yaml", "/etc/foregate/foregate.yaml"];
@@ -59,7 +58,7 @@ struct Cli {
 enum Command {
     /// Start the gateway in front of a sample application, with a throw-away store and two accounts
     Demo(DemoArguments),
-    /// Run the gateway: SIGHUP reloads the configuration, SIGTERM drains and stops
+    /// Run the gateway; SIGTERM finishes what is running, and stops
     Serve,
     /// Validate the configuration; every fault is shown with its line
     Check,

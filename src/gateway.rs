@@ -85,11 +85,16 @@ pub struct AccountRooms {
 }
 
 impl AccountRooms {
-    /// Opens the store and makes the keys that are not there yet.
+    /// Opens the store, and builds on it.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
         let settings = StoreSettings::at(&config.store);
         let store = tokio::task::spawn_blocking(|| Store::open(settings)).await;
         let store = store.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        Self::build(config, store).await
+    }
+
+    /// On an open store: makes the keys that are not there yet.
+    pub async fn build(config: &Config, store: Store) -> Result<Self, StartError> {
         let algorithm = config.tokens.algorithm;
         let mut keys = store.signing_keys()?;
         if !keys.iter().any(|key| key.algorithm == algorithm.as_str()) {

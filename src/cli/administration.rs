@@ -5,7 +5,6 @@
 use std::io;
 use std::os::unix::fs::fchown;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow};
@@ -14,11 +13,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use super::CliError;
 use crate::account::Accounts;
 use crate::admin::{Client, Command, Failure, LinkBase, Reply, connect, perform};
-use crate::authn::bearer::generate_key;
-use crate::authn::throttle::Throttle;
-use crate::authn::{Authenticator, PasswordLogin, Tokens};
 use crate::config::Config;
-use crate::password::{PasswordSettings, Passwords};
+use crate::gateway::AccountRooms;
 use crate::store::{OpenError, Store, StoreSettings};
 
 /// Carries out commands.
@@ -95,18 +91,10 @@ impl Administration {
 impl Offline {
     async fn new(store: Store, config: &Config) -> Result<Self, CliError> {
         // One password at most is hashed here; a thread for each core would only take memory.
-        let passwords = Passwords::start(PasswordSettings { workers: 1, ..config.password });
-        let login = PasswordLogin::new(store.clone(), passwords, Throttle::new(config.login_limits));
-        let candidate = generate_key(config.tokens.algorithm, SystemTime::now());
-        let keys = store.ensure_signing_key(candidate).await?;
-        let tokens = Tokens::new(config.tokens.clone(), &keys)?;
-        let authenticator =
-            Authenticator::new(store.clone(), login, tokens, config.session.clone(), config.cache);
-        Ok(Self {
-            accounts: Accounts::new(store.clone(), Arc::new(authenticator), config.public_url.host()),
-            links: links(config),
-            store,
-        })
+        let mut config = config.clone();
+        config.password.workers = 1;
+        let rooms = AccountRooms::build(&config, store).await?;
+        Ok(Self { accounts: rooms.accounts, links: links(&config), store: rooms.store })
     }
 }
 

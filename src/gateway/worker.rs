@@ -263,9 +263,7 @@ impl Worker {
             Ok(response) => response,
             Err(error) => {
                 self.log_failure(&error, context, permit);
-                let problem = forward_problem(&error);
-                let problem = if error.leaves_body_unread() { problem.closing() } else { problem };
-                problem.respond(&asker, &self.rooms.pages)
+                forward_problem(&error).respond(&asker, &self.rooms.pages)
             }
         };
         Outcome::of_permit(permit, response)
