@@ -260,7 +260,10 @@ impl Sled {
         })?;
         match tokio::time::timeout(ANSWER_WAIT, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(closed().into()),
+            Ok(Err(_)) => {
+                self.shared.is_open()?;
+                Err(StoreError::Unavailable("the write was broken off".to_owned()).into())
+            }
             Err(_) => {
                 // The writer takes it back when it has got through.
                 let reason = "the disk doesn't answer".to_owned();

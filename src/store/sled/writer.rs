@@ -7,6 +7,7 @@
 //!
 //! Callers: `sled` starts it and sends to it. The commands are in `command`, their meaning in `rules`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
@@ -92,16 +93,25 @@ impl Writer {
                 Some(command) => Ok(command),
                 None => self.waiting.recv_timeout(TICK),
             };
-            match next {
-                Ok(command) => {
-                    if let Some(stopped) = self.serve(command) {
-                        break Some(stopped);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => (),
+            let command = match next {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break None,
+            };
+            // The engine panics at some damaged pages. A writer that is gone would take all writing
+            // with it and tell nobody; this way it is one more failure to recover from.
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                let stopped = command.and_then(|command| self.serve(command));
+                if stopped.is_none() {
+                    self.do_chores();
+                }
+                stopped
+            }));
+            match done {
+                Ok(None) => (),
+                Ok(stopped) => break stopped,
+                Err(panic) => self.fail(open::panic_text(panic.as_ref()).to_owned()),
             }
-            self.do_chores();
         };
         self.stop();
         // Whoever asked may now open the directory again.
@@ -323,6 +333,7 @@ fn serve_tree(shared: &Arc<Shared>, opened: Opened) -> State {
     State::Working { db, journal }
 }
 
+/// Makes what a group changes durable; a group of refusals alone is so already.
 fn commit(db: &Db, journal: &mut Journal, group: Group<'_>) -> Result<(), String> {
     if group.is_empty() { Ok(()) } else { journal.commit(db, group.into_batch()) }
 }
