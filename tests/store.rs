@@ -737,6 +737,14 @@ impl Mount {
         self.directory.path().join("store")
     }
 
+    /// FS_IOC_SHUTDOWN without flushing the journal: what was not synced is gone, as it is when the
+    /// power goes, and every further call is an error.
+    fn crash(&self) -> bool {
+        let crash = "import fcntl, os, struct, sys\n\
+                     fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+        run(Command::new("python3").args(["-c", crash]).arg(self.directory.path()))
+    }
+
     /// Takes the room down to `left` bytes.
     fn fill(&self, left: u64) -> PathBuf {
         let path = self.directory.path().join("filler");
@@ -779,10 +787,7 @@ async fn a_crash_of_the_host_loses_nothing_that_was_acknowledged() {
         let first = worker.lines.recv_timeout(Duration::from_secs(60)).expect("a first line");
         expected.hear(&first);
         std::thread::sleep(Duration::from_millis(100) + random_wait(300));
-        // FS_IOC_SHUTDOWN without flushing the journal: what was not synced is gone, as it is when the power goes.
-        let crash = "import fcntl, os, struct, sys\n\
-                     fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
-        if !run(Command::new("python3").args(["-c", crash]).arg(mount.directory.path())) {
+        if !mount.crash() {
             worker.kill().for_each(drop);
             return println!("skipped: the filesystem can't be shut down here");
         }
@@ -794,6 +799,37 @@ async fn a_crash_of_the_host_loses_nothing_that_was_acknowledged() {
         store.close().await;
     }
     println!("4 crashes, {} acknowledged writes, none lost", expected.acknowledged);
+}
+
+#[tokio::test]
+async fn a_disk_that_dies_stops_writing_not_reading_and_hangs_nobody() {
+    let place = tempfile::tempdir().expect("a directory");
+    let image = place.path().join("image");
+    fs::File::create(&image).and_then(|file| file.set_len(64 << 20)).expect("an image");
+    if !run(Command::new("mkfs.ext4").arg("-q").arg(&image)) {
+        return println!("skipped: no mkfs.ext4 here");
+    }
+    let Some(mount) = Mount::image(&image) else {
+        return println!("skipped: loop devices can't be mounted here");
+    };
+    let store = open(&mount.path());
+    let user = store.create_user(new_user("alice")).await.expect("an account");
+    if !mount.crash() {
+        return println!("skipped: the filesystem can't be shut down here");
+    }
+    for n in 0..20 {
+        let refused = store.create_user(new_user(&format!("u{n}"))).await;
+        assert!(matches!(refused, Err(UserError::Store(StoreError::Unavailable(_)))), "{refused:?}");
+        assert!(store.user(user.id).expect("reads go on").is_some());
+    }
+    // Longer than the store waits before it tries to recover, which must not cost the readers their tree.
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
+        assert!(store.user(user.id).expect("reads go on").is_some());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(matches!(store.health(), Err(StoreError::Unavailable(_))), "readiness is red");
+    tokio::time::timeout(Duration::from_secs(60), store.close()).await.expect("a hang");
 }
 
 // ---- a full disk -----------------------------------------------------------------------------

@@ -6,10 +6,12 @@
 //!
 //! Callers: `store`.
 
+mod command;
 mod journal;
 mod keys;
 mod open;
 mod rules;
+mod space;
 mod unit;
 mod verify;
 mod writer;
@@ -28,8 +30,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
+use self::command::{Command, Reply};
 use self::unit::{Rows, read_error};
-use self::writer::{Command, Reply, Writer};
+use self::writer::Writer;
 use super::{
     Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, SigningKey, StoreError,
     StoreSettings, TokenError, User, UserChange, UserError, Verification,
@@ -257,7 +260,10 @@ impl Sled {
         })?;
         match tokio::time::timeout(ANSWER_WAIT, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(closed().into()),
+            Ok(Err(_)) => {
+                self.shared.is_open()?;
+                Err(StoreError::Unavailable("the write was broken off".to_owned()).into())
+            }
             Err(_) => {
                 // The writer takes it back when it has got through.
                 let reason = "the disk doesn't answer".to_owned();
