@@ -26,7 +26,7 @@ mod password_input;
 mod pending;
 mod user;
 
-// The lead's modules take the place of these.
+// Their own modules will take the place of these.
 use pending::{check, explain, serve};
 
 /// Where the configuration is looked for when nobody names it.
