@@ -9,14 +9,16 @@
 //! `account` alone; how a reply looks on a terminal is `cli`'s.
 
 mod client;
+mod failure;
 mod line;
 mod message;
 mod perform;
 mod server;
 
 pub use client::{Client, ClientError, connect};
+pub use failure::Failure;
 pub use message::{
-    AccountView, AddUser, Command, Failure, LinkBase, Moment, Password, Reply, Secret, ServerStatus, SetUser,
+    AccountView, AddUser, Command, LinkBase, Moment, Password, Reply, Secret, ServerStatus, SetUser,
 };
 pub use perform::perform;
 pub use server::AdminServer;

@@ -10,8 +10,9 @@ use tokio::io::BufReader;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::failure::Failure;
 use super::line::{self, LineError};
-use super::message::{Command, Failure, Reply};
+use super::message::{Command, Reply};
 use super::server::reachable;
 
 /// How long connecting may take, and how long a reply: a password may have to wait for its turn to
@@ -27,7 +28,11 @@ pub struct Client {
 
 /// Why there is no reply. Whether the command was carried out isn't known then.
 #[derive(Debug, thiserror::Error)]
-#[error("the server at the admin socket {} did not answer", path.display())]
+#[error(
+    "the server at the admin socket {} did not answer, so it isn't known whether the command was carried out; \
+     look at its log",
+    path.display()
+)]
 pub struct ClientError {
     path: PathBuf,
     source: LineError,

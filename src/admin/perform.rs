@@ -4,8 +4,9 @@
 
 use std::time::SystemTime;
 
+use super::failure::Failure;
 use super::message::{
-    AccountView, AddUser, Command, Failure, LinkBase, Password, Reply, Secret, ServerStatus, SetUser,
+    AccountView, AddUser, Command, LinkBase, Password, Reply, Secret, ServerStatus, SetUser,
 };
 use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassword};
 use crate::identity::{Username, fold};
@@ -17,7 +18,7 @@ const SLICE: usize = 500;
 const SLICE_BYTES: usize = super::line::MAX_LINE / 2;
 /// How many names are compared for "did you mean", and how alike two of them are (Jaro-Winkler).
 const COMPARED: usize = 5_000;
-const ALIKE: f64 = 0.85;
+const ALIKE: f64 = 0.79;
 
 /// Does what the command says. What went wrong is in the reply: nothing was done then.
 pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, now: SystemTime) -> Reply {

@@ -24,8 +24,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::client::is_nobody;
+use super::failure::Failure;
 use super::line::{self, LineError};
-use super::message::{Command, Failure, LinkBase, Reply};
+use super::message::{Command, LinkBase, Reply};
 use super::perform::perform;
 use crate::account::Accounts;
 

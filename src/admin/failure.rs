@@ -1,0 +1,92 @@
+//! Why a command was not carried out: one sentence for the administrator, which says what to do.
+//!
+//! Callers: `admin` and, through it, `cli`. No sentence repeats a password or a hash.
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::Username;
+
+/// Why nothing was done. The sentence is for the administrator and says what to do.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// More hashes wait than the queue holds.
+    #[error("too many passwords are being hashed at the moment; try again in a few seconds")]
+    Busy,
+    /// Another account has this address.
+    #[error(
+        "the e-mail address {email} belongs to another account; `foregate user show {email}` shows which, \
+         choose another address or change that account first"
+    )]
+    EmailTaken {
+        /// The address.
+        email: String,
+    },
+    /// The hash is of no use.
+    #[error("the password hash can't be used: {reason}")]
+    Hash {
+        /// What is wrong with it; never the hash.
+        reason: String,
+    },
+    /// There is no such account.
+    #[error("there is no account `{login}`{}", suggestion(nearest))]
+    NotFound {
+        /// As typed.
+        login: String,
+        /// The account whose name is closest, if one is close.
+        nearest: Option<Username>,
+    },
+    /// The request could not be read.
+    #[error(
+        "the server did not understand the command: it may run another version of Foregate than this one; \
+         restart it after an upgrade"
+    )]
+    NotUnderstood,
+    /// The store failed.
+    #[error("nothing was changed, for the store failed: {reason}")]
+    Store {
+        /// What it said.
+        reason: String,
+    },
+    /// A line is longer than the protocol takes.
+    #[error("the command is longer than {limit} bytes; give fewer or shorter values")]
+    TooLong {
+        /// What a line may have.
+        limit: usize,
+    },
+    /// Another account has this name.
+    #[error(
+        "the username `{username}` is taken; choose another, or change that account with \
+         `foregate user set {username}`"
+    )]
+    UsernameTaken {
+        /// The name.
+        username: Username,
+    },
+    /// The policy refuses the password.
+    #[error("the password was refused. {reason}")]
+    Weak {
+        /// A sentence.
+        reason: String,
+    },
+}
+
+fn suggestion(nearest: &Option<Username>) -> String {
+    match nearest {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => "; `foregate user list` shows all of them".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_to_do() {
+        let near = Failure::NotFound { login: "alcie".to_owned(), nearest: "alice".parse().ok() };
+        assert_eq!(near.to_string(), "there is no account `alcie`; did you mean `alice`?");
+        let far = Failure::NotFound { login: "x".to_owned(), nearest: None };
+        assert!(far.to_string().contains("foregate user list"), "{far}");
+    }
+}
