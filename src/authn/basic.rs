@@ -51,11 +51,14 @@ pub struct Check {
     pub password: SecretString,
 }
 
+/// Who waits for one check.
+type Waiters = Vec<oneshot::Sender<Outcome>>;
+
 /// Checks under way, and who waits for them.
 #[derive(Default)]
 pub struct Waiting {
     // The source is part of the key: its failures are counted to it, and to nobody who asked along.
-    checks: Mutex<HashMap<(IpAddr, Digest), Vec<oneshot::Sender<Outcome>>>>,
+    checks: Mutex<HashMap<(IpAddr, Digest), Waiters>>,
 }
 
 impl Waiting {
@@ -94,7 +97,7 @@ struct Done<'a> {
 }
 
 impl Done<'_> {
-    fn take(&self) -> Vec<oneshot::Sender<Outcome>> {
+    fn take(&self) -> Waiters {
         let mut checks = self.waiting.checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.remove(&self.key).unwrap_or_default()
     }

@@ -64,6 +64,7 @@ impl PasswordLogin {
         let attempt = self
             .throttle
             .begin(source, account)
+            .await
             .map_err(|retry_after| LoginFailure::Limited { retry_after })?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
         let verified = match self.passwords.verify(stored.clone(), password).await {

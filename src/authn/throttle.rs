@@ -2,7 +2,8 @@
 //!
 //! An account is never locked: others sign in to it from elsewhere while one source waits. A try
 //! counts from its beginning, so that many at once are not all let through before the first has
-//! failed. The first wait after the free failures is a thirtieth of the period (at least a second),
+//! failed; those that there is no room for wait until others have ended, so that many right passwords
+//! at once all get in. The first wait after the free failures is a thirtieth of the period (at least a second),
 //! each further failure doubles it, up to the period.
 //!
 //! Callers: `authn::login` for every door; `authn` asks before it answers Basic from the cache. Kept
@@ -10,14 +11,22 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::identity::UserId;
 use crate::store::Digest;
 
 /// Pairs and sources that are remembered at most.
 const CAPACITY: usize = 100_000;
+/// How many tries wait for others to end, and for how long: as the queue of the hashing threads has it.
+const WAITING: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What those are told who don't get their turn.
+const TURN: Duration = Duration::from_secs(1);
 
 /// How many failed logins are let through before a wait (`limits.login` in the configuration).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,6 +60,26 @@ pub enum Account {
 pub struct Throttle {
     counters: Arc<Mutex<HashMap<Key, Counter>>>,
     limits: LoginLimits,
+    queue: Arc<Queue>,
+}
+
+/// Tries that there is no room for while others are under way.
+#[derive(Default)]
+struct Queue {
+    ended: Notify,
+    length: AtomicUsize,
+}
+
+/// A place in the queue.
+struct Place<'a>(&'a Queue);
+
+/// Why a try does not begin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wait {
+    /// Too many have failed.
+    Braked(Duration),
+    /// As many are under way as may fail.
+    Turn,
 }
 
 /// A try that has begun. Dropped without a word (the client went away, we were busy) it never was.
@@ -78,12 +107,30 @@ struct Counter {
 impl Throttle {
     /// Nobody has failed yet.
     pub fn new(limits: LoginLimits) -> Self {
-        Self { counters: Arc::default(), limits }
+        Self { counters: Arc::default(), limits, queue: Arc::default() }
     }
 
-    /// Begins a try, or says how long to wait.
-    pub fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, Duration> {
-        self.begin_at(source, account, Instant::now())
+    /// Begins a try, when it is its turn, or says how long to wait.
+    pub async fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, Duration> {
+        match self.begin_at(source, account, Instant::now()) {
+            Ok(attempt) => return Ok(attempt),
+            Err(Wait::Braked(wait)) => return Err(wait),
+            Err(Wait::Turn) => {}
+        }
+        let place = Place::take(&self.queue).ok_or(TURN)?;
+        let turn = async {
+            loop {
+                // Listened to before the look, or an end between the two would be missed.
+                let mut ended = std::pin::pin!(place.0.ended.notified());
+                ended.as_mut().enable();
+                match self.begin_at(source, account, Instant::now()) {
+                    Ok(attempt) => return Ok(attempt),
+                    Err(Wait::Braked(wait)) => return Err(wait),
+                    Err(Wait::Turn) => ended.await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, turn).await.unwrap_or(Err(TURN))
     }
 
     /// How long this source has to wait at this account, if it has to.
@@ -98,7 +145,7 @@ impl Throttle {
         Ok(())
     }
 
-    fn begin_at(&self, source: IpAddr, account: Account, now: Instant) -> Result<Attempt, Duration> {
+    fn begin_at(&self, source: IpAddr, account: Account, now: Instant) -> Result<Attempt, Wait> {
         let source = network(source);
         let keys = [Key::Pair(source, account), Key::Source(source)];
         let mut counters = self.lock();
@@ -177,18 +224,34 @@ impl Drop for Attempt {
                 }
             }
         }
+        drop(counters);
+        self.throttle.queue.ended.notify_waiters();
+    }
+}
+
+impl<'a> Place<'a> {
+    fn take(queue: &'a Queue) -> Option<Self> {
+        // Given back by the drop where it was one too many.
+        let place = Self(queue);
+        (queue.length.fetch_add(1, Ordering::Relaxed) < WAITING).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.length.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Counter {
-    fn wait(&self, rate: Rate, now: Instant) -> Option<Duration> {
+    fn wait(&self, rate: Rate, now: Instant) -> Option<Wait> {
         if self.blocked_until > now {
-            return Some(self.blocked_until - now);
+            return Some(Wait::Braked(self.blocked_until - now));
         }
         let failures = if self.is_forgotten(rate, now) { 0 } else { self.failures };
         // Past the free ones, one at a time.
         let room = rate.count.saturating_sub(failures).max(1);
-        (self.pending >= room).then_some(Duration::from_secs(1))
+        (self.pending >= room).then_some(Wait::Turn)
     }
 
     fn fail(&mut self, rate: Rate, now: Instant) {
@@ -238,7 +301,7 @@ mod tests {
     }
 
     /// Fails once, or says how long to wait.
-    fn fail(throttle: &Throttle, from: IpAddr, account: Account, now: Instant) -> Result<(), Duration> {
+    fn fail(throttle: &Throttle, from: IpAddr, account: Account, now: Instant) -> Result<(), Wait> {
         throttle.begin_at(from, account, now).map(|attempt| attempt.failed_at(now))
     }
 
@@ -251,8 +314,8 @@ mod tests {
         }
         for expected in [2, 4, 8, 16, 32, 60, 60] {
             let wait = fail(&throttle, source(1), unknown("a"), now).expect_err("braked");
-            assert_eq!(wait, SECOND * expected);
-            now += wait;
+            assert_eq!(wait, Wait::Braked(SECOND * expected));
+            now += SECOND * expected;
             assert_eq!(fail(&throttle, source(1), unknown("a"), now), Ok(()), "one try after the wait");
         }
     }
@@ -304,6 +367,29 @@ mod tests {
         // Given up without an answer they never were.
         drop(begun);
         assert!(throttle.begin_at(source(1), unknown("a"), now).is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_has_no_room_waits_for_others_to_end() {
+        let throttle = throttle(2, 1000);
+        let begin = || throttle.begin(source(1), unknown("a"));
+        let (one, two) = (begin().await.expect("room"), begin().await.expect("room"));
+        // Polled first: it waits. A success makes room, and a failure takes it away.
+        let (third, ()) = tokio::join!(begin(), async { one.succeeded() });
+        let third = third.expect("its turn");
+        let (fourth, (), ()) = tokio::join!(begin(), async { two.failed() }, async { third.failed() });
+        assert!(fourth.is_err(), "both have failed, and the third was the last one free");
+        assert_eq!(throttle.queue.length.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_there_are_places() {
+        let throttle = throttle(1, 1000);
+        let _under_way = throttle.begin(source(1), unknown("a")).await.expect("room");
+        let places: Vec<_> = (0..WAITING).filter_map(|_| Place::take(&throttle.queue)).collect();
+        assert_eq!(places.len(), WAITING);
+        assert_eq!(throttle.begin(source(1), unknown("a")).await.err(), Some(TURN));
+        assert_eq!(throttle.queue.length.load(Ordering::Relaxed), WAITING);
     }
 
     #[test]
