@@ -302,7 +302,7 @@ fn a_store_that_can_not_be_used_is_told_in_a_sentence() {
     let folder = Folder::usual();
     let data = folder.0.path().join("data");
     std::fs::create_dir(&data).expect("a folder");
-    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0)).expect("a mode");
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o000)).expect("a mode");
     let output = folder.command(&["serve"], "");
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).expect("a mode");
     assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -8,6 +8,8 @@ use crate::harness::{Gateway, PASSWORD, Reply, Upstream, wait_until};
 const BROWSER: &[(&str, &str)] = &[("accept", "text/html,*/*;q=0.8"), ("sec-fetch-mode", "navigate")];
 const COOKIE_LENGTH: usize = 43;
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 fn header<'a>(name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![(name, value)]
 }
@@ -57,7 +59,7 @@ fn only_a_navigation_is_led_to_the_login_page() {
     let upstream = Upstream::start();
     let gateway = Gateway::in_front_of(upstream.address, "");
     let html = ("accept", "text/html,*/*;q=0.8");
-    let led: [(&str, &[(&str, &str)]); 4] = [
+    let led: [(&str, Headers<'_>); 4] = [
         ("GET", &[html]),
         ("HEAD", &[html]),
         ("GET", &[html, ("sec-fetch-mode", "navigate")]),
@@ -74,7 +76,7 @@ fn only_a_navigation_is_led_to_the_login_page() {
         assert!(reply.header("x-request-id").is_some(), "{reply:?}");
         assert!(reply.header("set-cookie").is_none(), "nothing is taken away: {reply:?}");
     }
-    let told: [(&str, &[(&str, &str)], bool); 7] = [
+    let told: [(&str, Headers<'_>, bool); 7] = [
         ("POST", &[html], true),
         ("DELETE", &[html], true),
         ("GET", &[html, ("x-requested-with", "XMLHttpRequest")], true),
@@ -326,7 +328,7 @@ fn a_writing_request_of_a_session_from_another_site_is_refused() {
     gateway.add_user("alice", &[]);
     let (cookie, token) = (gateway.sign_in("alice"), bearer(&gateway.token("alice")));
     let evil = ("origin", "https://evil.test");
-    let cases: [(&str, &str, &[(&str, &str)], u16); 8] = [
+    let cases: [(&str, &str, Headers<'_>, u16); 8] = [
         ("POST", "/a", &[evil], 403),
         ("POST", "/a", &[("sec-fetch-site", "cross-site")], 403),
         ("DELETE", "/a", &[("origin", "null")], 403),

@@ -64,7 +64,7 @@ fn failures_at_any_door_brake_every_door_and_every_spelling() {
         assert_eq!(knock(&gateway, "basic", HERE, "alice", PASSWORD).status, 200);
         let count = upstream.count();
         let cookie = gateway.sign_in("alice");
-        for failure in 0..5 {
+        for failure in 0..4 {
             assert_eq!(knock(&gateway, door, HERE, spelling, "wrong").status, 401, "{door} {failure}");
         }
         for other in DOORS {
@@ -105,7 +105,7 @@ fn a_name_that_nobody_has_is_braked_alike() {
         }
         told.push(replies);
     }
-    assert_eq!(told[0].iter().map(|reply| reply.0).collect::<Vec<_>>(), [401, 401, 401, 401, 401, 429, 429]);
+    assert_eq!(told[0].iter().map(|reply| reply.0).collect::<Vec<_>>(), [401, 401, 401, 401, 429, 429, 429]);
     assert_eq!(told[0], told[1]);
 }
 
@@ -126,7 +126,7 @@ fn a_source_that_tries_many_names_is_braked_as_a_whole() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream);
     // Of one /64, which is one customer's.
-    for number in 0..51 {
+    for number in 0..50 {
         let from = format!("2001:db8::{number:x}");
         assert_eq!(
             knock(&gateway, "token", &from, &format!("name{number}"), "wrong").status,
@@ -170,6 +170,6 @@ fn wrong_passwords_that_come_at_once_are_no_way_round() {
         tries.into_iter().map(|one| one.join().expect("no panic")).collect::<Vec<_>>()
     });
     let checked = statuses.iter().filter(|&&status| status == 401).count();
-    assert!(checked <= 5, "{statuses:?}");
+    assert!(checked <= 4, "{statuses:?}");
     assert!(statuses.iter().all(|status| matches!(status, 401 | 429)), "{statuses:?}");
 }
