@@ -87,6 +87,27 @@ fn one_hash_serves_many_requests_also_those_that_come_at_once() {
 }
 
 #[test]
+fn who_asks_after_an_account_was_disabled_is_not_let_in_by_a_check_of_before() {
+    let upstream = Upstream::start();
+    // A hash that takes longer than it takes to disable the account.
+    let gateway = Gateway::start(&format!(
+        "password: {{ min_score: 0, argon2: {{ memory: 256MiB, iterations: 8 }} }}\n\
+         upstreams: {{ app: \"http://{}\" }}\nroutes: [{{ path: /**, upstream: app, credentials: [basic] }}]\n",
+        upstream.address
+    ));
+    gateway.add_user("alice", &[]);
+    let request =
+        format!("GET / HTTP/1.1\r\nhost: app.test\r\nauthorization: {}\r\n\r\n", basic("alice", PASSWORD));
+    let mut before = gateway.connect();
+    before.write(request.as_bytes());
+    assert!(gateway.command(&["user", "disable", "alice"], "").status.success());
+    let mut after = gateway.connect();
+    after.write(request.as_bytes());
+    assert_eq!(after.reply(false).status, 401);
+    before.reply(false);
+}
+
+#[test]
 fn a_password_that_comes_with_every_request_is_always_fresh() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream);

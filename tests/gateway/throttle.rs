@@ -1,5 +1,7 @@
 //! Guessing is slowed down: for one source at one account, under every spelling and at every door.
 
+use std::time::{Duration, Instant};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -152,6 +154,44 @@ fn right_passwords_that_come_at_once_are_all_let_in() {
                 let reply = knock(gateway, door, HERE, "alice", PASSWORD);
                 assert_eq!(reply.status, 200, "{reply:?}");
             });
+        }
+    });
+}
+
+#[test]
+fn more_logins_than_can_be_checked_are_told_so_and_nobody_else_waits() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&format!(
+        "limits: {{ login: {{ per_account: 1000/1m, per_ip: 1000/1m }} }}\n\
+         password: {{ min_score: 0, argon2: {{ memory: 64MiB, iterations: 3 }}, workers: 1 }}\n\
+         upstreams: {{ app: \"http://{}\" }}\nroutes: [{{ path: /**, upstream: app }}]\n",
+        upstream.address
+    ));
+    gateway.add_user("alice", &[]);
+    let cookie = gateway.sign_in("alice");
+    std::thread::scope(|scope| {
+        let logins: Vec<_> = (0..120)
+            .map(|number| {
+                let gateway = &gateway;
+                scope.spawn(move || gateway.sign_in_with(&format!("name{number}"), "wrong"))
+            })
+            .collect();
+        let mut times = Vec::new();
+        while !logins.iter().all(|login| login.is_finished()) {
+            let began = Instant::now();
+            assert_eq!(gateway.get("/", &[("cookie", &cookie)]).status, 200);
+            times.push(began.elapsed());
+        }
+        times.sort();
+        let median = times[times.len() / 2];
+        assert!(median < Duration::from_millis(500), "{median:?} of {}", times.len());
+        let replies: Vec<_> = logins.into_iter().map(|login| login.join().expect("no panic")).collect();
+        assert!(replies.iter().all(|reply| matches!(reply.status, 401 | 503)), "{replies:?}");
+        let busy: Vec<_> = replies.iter().filter(|reply| reply.status == 503).collect();
+        assert!(busy.len() >= 40, "the queue has an end: {}", busy.len());
+        for reply in busy {
+            assert!(reply.header("retry-after").is_some(), "{reply:?}");
+            assert_eq!(reply.json()["code"], "unavailable");
         }
     });
 }
