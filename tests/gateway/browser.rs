@@ -24,6 +24,16 @@ impl<'a> Browser<'a> {
         Self { cookies: RefCell::default(), gateway }
     }
 
+    /// The same browser, when the gateway was started anew.
+    pub(crate) fn on(cookies: BTreeMap<String, String>, gateway: &'a Gateway) -> Self {
+        Self { cookies: RefCell::new(cookies), gateway }
+    }
+
+    /// What it keeps when its gateway ends.
+    pub(crate) fn into_cookies(self) -> BTreeMap<String, String> {
+        self.cookies.into_inner()
+    }
+
     /// Its `Cookie` header.
     pub(crate) fn cookies(&self) -> String {
         let cookies = self.cookies.borrow();

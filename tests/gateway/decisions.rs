@@ -287,19 +287,19 @@ fn a_requirement_that_is_not_met_is_told_to_whoever_is_signed_in() {
 #[test]
 fn a_login_that_is_not_fresh_is_confirmed_and_goes_on() {
     let upstream = Upstream::start();
-    let gateway = Gateway::in_front_of(upstream.address, ", require: { fresh_login: 1s }");
+    let gateway = Gateway::in_front_of(upstream.address, ", require: { fresh_login: 2s }");
     gateway.add_user("alice", &[]);
     let browser = Browser::new(&gateway);
     assert_eq!(browser.sign_in("alice").status, 303);
     let token = bearer(&gateway.token("alice"));
     assert_eq!(browser.open("/vault").status, 200);
     let signed_in = Instant::now();
-    wait_until(|| signed_in.elapsed() > Duration::from_millis(1100), || "time stands still".to_owned());
+    wait_until(|| signed_in.elapsed() > Duration::from_millis(2100), || "time stands still".to_owned());
 
     let stale = browser.open("/vault?a=b");
     let to_login = "/.auth/login?next=/vault%3Fa%3Db&prompt=login";
     assert_eq!((stale.status, stale.header("location")), (303, Some(to_login)), "{stale:?}");
-    let challenge = r#"Bearer realm="foregate", error="insufficient_user_authentication", max_age="1""#;
+    let challenge = r#"Bearer realm="foregate", error="insufficient_user_authentication", max_age="2""#;
     assert_unauthorized(&gateway.get("/vault", &header("authorization", &token)), challenge);
     assert_eq!(upstream.count(), 1);
 
