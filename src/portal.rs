@@ -21,14 +21,16 @@ use crate::request::{Context, Origin, SentFrom, sent_from};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
 
-mod cookie;
 mod csrf;
 mod form;
 mod login;
 mod logout;
 mod me;
 mod next;
+mod notice;
 mod reset;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use csrf::{Csrf, FormToken};
@@ -43,6 +45,9 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// Sources that `form-action` lists at most, so that a long list of routes makes no long header.
 const MAX_FORM_TARGETS: usize = 24;
+
+/// Our cookies besides the session's: no application sees them, and none may set them.
+pub const COOKIE_NAMES: [&str; 3] = [csrf::NAME, csrf::SECURE_NAME, notice::NAME];
 
 /// What the pages need (`portal` in the configuration).
 #[derive(Clone, Debug)]

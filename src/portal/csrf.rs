@@ -16,6 +16,12 @@ use secrecy::ExposeSecret;
 
 use crate::authn::session;
 
+/// The cookie's name over plain HTTP.
+pub(super) const NAME: &str = "foregate-csrf";
+
+/// Its name over https: browsers take it from this host alone, and for no other.
+pub(super) const SECURE_NAME: &str = "__Host-foregate-csrf";
+
 /// A page that was left open longer gets a fresh form.
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -42,7 +48,7 @@ pub(crate) struct FormToken {
 impl Csrf {
     /// `secure`: browsers reach us over https.
     pub(crate) fn new(key: [u8; 32], secure: bool) -> Self {
-        let cookie_name = if secure { "__Host-foregate-csrf" } else { "foregate-csrf" };
+        let cookie_name = if secure { SECURE_NAME } else { NAME };
         Self { cookie_name, key: hmac::Key::new(hmac::HMAC_SHA256, &key), secure }
     }
 
