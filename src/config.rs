@@ -95,8 +95,8 @@ impl Config {
     }
 
     fn read(root: &mut reader::Section<'_>) -> Option<Self> {
-        let listen = settings::listen(root);
-        let public_url = settings::public_url(root, &listen);
+        let (listen, listen_value) = settings::listen(root);
+        let public_url = settings::public_url(root, &listen, listen_value);
         let trusted_proxies = settings::trusted_proxies(root);
         let store = settings::store(root);
         let portal = settings::portal(root);

@@ -44,7 +44,7 @@ impl Permit {
 
     /// For the tests of the room that takes permits.
     #[cfg(test)]
-    pub(crate) fn for_test(identity: Option<Arc<Identity>>, route: Arc<Route>) -> Self {
+    pub(crate) fn for_tests(identity: Option<Arc<Identity>>, route: Arc<Route>) -> Self {
         Self { identity, route }
     }
 }

@@ -1,6 +1,298 @@
 //! The composition: builds the rooms from the configuration, accepts connections, serves requests, stops.
 //!
+//! Each thread has its own runtime, its own listening sockets and its own connections to the
+//! upstreams; what they share is read and not locked. A request's way through the rooms is in
+//! `gateway/worker.rs`, a connection's bytes in `gateway/wire.rs`.
+//!
 //! Callers: `cli`. Rules live in the rooms below; what is here is the order in which they are asked.
 
-pub mod listener;
-pub mod wire;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::net::lookup_host;
+use tokio_util::sync::CancellationToken;
+
+use crate::account::Accounts;
+use crate::authn::throttle::Throttle;
+use crate::authn::{Authenticator, PasswordLogin, Tokens, bearer};
+use crate::config::{Config, ListenAddress};
+use crate::gate::Gate;
+use crate::password::Passwords;
+use crate::portal::{Portal, PortalDoors};
+use crate::proxy::headers::{IdentityHeaders, InvalidIdentityHeaders};
+use crate::proxy::{InvalidProxy, ProxySettings};
+use crate::request::Origin;
+use crate::response::{PageSettings, Pages};
+use crate::route::{Route, Table};
+use crate::store::{OpenError, Store, StoreError, StoreSettings};
+use crate::subrequest::Subrequests;
+use crate::telemetry::AccessWriter;
+
+mod connection;
+mod listener;
+mod wire;
+mod worker;
+
+pub use listener::ListenError;
+
+/// How long requests in flight may take to finish after the stop was asked for.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Why the gateway does not start. The sentence is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A name to listen on has no address.
+    #[error("can't listen on {0}: the name has no address here")]
+    ListenName(ListenAddress, #[source] Option<io::Error>),
+    /// The store can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The store can't write the keys of the first start.
+    #[error("the store can't keep the keys that are made at the first start: {0}")]
+    Store(#[from] StoreError),
+    /// A stored key can't be used.
+    #[error(transparent)]
+    Key(#[from] bearer::UnusableKey),
+    /// The upstreams or the identity headers: a configuration that was checked holds none of these.
+    #[error(transparent)]
+    Proxy(#[from] InvalidProxy),
+    /// As above.
+    #[error(transparent)]
+    IdentityHeaders(#[from] InvalidIdentityHeaders),
+    /// The operating system has no thread for us.
+    #[error("a thread could not be started: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// The store, and the rooms that change what is in it: all that administration needs.
+pub struct AccountRooms {
+    /// Changes accounts.
+    pub accounts: Accounts,
+    /// Verifies credentials.
+    pub authenticator: Arc<Authenticator>,
+    /// What tokens in forms are made with.
+    csrf_key: [u8; 32],
+    /// To be closed at the end.
+    pub store: Store,
+}
+
+impl AccountRooms {
+    /// Opens the store, and builds on it.
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        let settings = StoreSettings::at(&config.store);
+        let store = tokio::task::spawn_blocking(|| Store::open(settings)).await;
+        let store = store.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        Self::build(config, store).await
+    }
+
+    /// On an open store: makes the keys that are not there yet.
+    pub async fn build(config: &Config, store: Store) -> Result<Self, StartError> {
+        let algorithm = config.tokens.algorithm;
+        let mut keys = store.signing_keys()?;
+        if !keys.iter().any(|key| key.algorithm == algorithm.as_str()) {
+            keys = store.ensure_signing_key(bearer::generate_key(algorithm, SystemTime::now())).await?;
+        }
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).expect("the operating system gives random bytes");
+        let csrf_key = store.ensure_secret("csrf", random).await?;
+        let passwords = Passwords::start(config.password);
+        let login = PasswordLogin::new(store.clone(), passwords, Throttle::new(config.login_limits));
+        let tokens = Tokens::new(config.tokens.clone(), &keys)?;
+        let authenticator =
+            Authenticator::new(store.clone(), login, tokens, config.session.clone(), config.cache);
+        let authenticator = Arc::new(authenticator);
+        let accounts = Accounts::new(store.clone(), Arc::clone(&authenticator), config.public_url.host());
+        Ok(Self { accounts, authenticator, csrf_key, store })
+    }
+}
+
+/// What the threads share.
+struct Rooms {
+    access: AccessWriter,
+    connections: AtomicUsize,
+    gate: Arc<Gate>,
+    pages: Arc<Pages>,
+    portal: Portal,
+    subrequests: Subrequests,
+}
+
+/// A gateway that listens and doesn't answer yet.
+pub struct Gateway {
+    addresses: Vec<SocketAddr>,
+    config: Arc<Config>,
+    draining: Arc<AtomicBool>,
+    /// For each thread, one socket of every address.
+    listeners: Vec<Vec<TcpListener>>,
+    rooms: Arc<Rooms>,
+    /// Administration.
+    accounts: AccountRooms,
+}
+
+impl Gateway {
+    /// Opens the store, builds the rooms and binds every address; nothing is answered before `run`.
+    pub async fn open(config: Config) -> Result<Self, StartError> {
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let (addresses, listeners) = bind(&config.listen, threads).await?;
+        let mut config = config;
+        let chosen = addresses.first().map_or(0, SocketAddr::port);
+        config.public_url = config.public_url.with_chosen_port(chosen);
+        let accounts = AccountRooms::open(&config).await?;
+        let draining = Arc::new(AtomicBool::new(false));
+        let rooms = Arc::new(build(&config, &accounts, &draining)?);
+        // Built once here, so that a fault is told before anything is answered.
+        worker::proxy(&config, crate::proxy::Tunnels::new())?;
+        Ok(Self { accounts, addresses, config: Arc::new(config), draining, listeners, rooms })
+    }
+
+    /// What is listened on, with the ports that the kernel chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The origin that browsers use.
+    pub fn public_url(&self) -> &Origin {
+        &self.config.public_url
+    }
+
+    /// The rooms that change accounts, for the admin socket.
+    pub fn accounts(&self) -> &AccountRooms {
+        &self.accounts
+    }
+
+    /// Answers until `stop` is done; then finishes what is running, within a bound, and closes the store.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let stopping = CancellationToken::new();
+        let mut threads = Vec::new();
+        for (number, listeners) in self.listeners.into_iter().enumerate() {
+            let (rooms, config) = (Arc::clone(&self.rooms), Arc::clone(&self.config));
+            let stopping = stopping.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("gateway-{number}"))
+                .spawn(move || worker::run(rooms, &config, listeners, stopping))
+                .map_err(StartError::Thread)?;
+            threads.push(thread);
+        }
+        stop.await;
+        // Readiness turns first, for whoever still asks on an open connection.
+        self.draining.store(true, Ordering::Relaxed);
+        stopping.cancel();
+        let began = Instant::now();
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the gateway has panicked");
+                }
+            }
+        });
+        // Each thread ends by itself within the bound; one that doesn't is left behind with the process.
+        if tokio::time::timeout(DRAIN + Duration::from_secs(5), joined).await.is_err() {
+            tracing::warn!("a thread did not end in time");
+        }
+        self.accounts.store.close().await;
+        tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
+        Ok(())
+    }
+}
+
+async fn bind(
+    listen: &[ListenAddress],
+    threads: usize,
+) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
+    let mut addresses = Vec::new();
+    let mut by_thread: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
+    for wanted in listen {
+        let found = lookup_host((wanted.host.as_str(), wanted.port)).await;
+        let found: Vec<SocketAddr> =
+            found.map_err(|error| StartError::ListenName(wanted.clone(), Some(error)))?.collect();
+        if found.is_empty() {
+            return Err(StartError::ListenName(wanted.clone(), None));
+        }
+        for address in found {
+            let sockets = listener::listen(address, threads)?;
+            addresses.push(sockets[0].local_addr().map_err(|error| ListenError::Other(address, error))?);
+            for (thread, socket) in by_thread.iter_mut().zip(sockets) {
+                thread.push(socket);
+            }
+        }
+    }
+    Ok((addresses, by_thread))
+}
+
+fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -> Result<Rooms, StartError> {
+    let pages = Arc::new(Pages::new(PageSettings {
+        prefix: config.portal.prefix.clone(),
+        title: config.portal.title.clone(),
+    }));
+    let table = Table::new(config.routes.clone());
+    let gate = Arc::new(Gate::new(table, Arc::clone(&accounts.authenticator), config.public_url.clone()));
+    let ready = {
+        let (draining, store) = (Arc::clone(draining), accounts.store.clone());
+        move || !draining.load(Ordering::Relaxed) && store.health().is_ok()
+    };
+    let doors = PortalDoors {
+        accounts: accounts.accounts.clone(),
+        authenticator: Arc::clone(&accounts.authenticator),
+        csrf_key: accounts.csrf_key,
+        pages: Arc::clone(&pages),
+        ready: Arc::new(ready),
+    };
+    let hosts = config.routes.iter().filter_map(|route| route.host.clone()).collect();
+    let portal = Portal::new(config.portal.clone(), &config.session, config.public_url.clone(), hosts, doors);
+    Ok(Rooms {
+        access: AccessWriter::start(config.log),
+        connections: AtomicUsize::new(0),
+        subrequests: Subrequests::new(
+            Arc::clone(&gate),
+            identity_values(config)?,
+            Arc::clone(&pages),
+            config.public_url.clone(),
+        ),
+        gate,
+        pages,
+        portal,
+    })
+}
+
+/// What an allowed sub-request is answered with: the map of its route, or the global one.
+fn identity_values(config: &Config) -> Result<Box<crate::subrequest::IdentityValues>, StartError> {
+    let global = IdentityHeaders::compile(config.identity_headers.clone())?;
+    let mut own = Vec::new();
+    for map in config.routes.iter().filter_map(|route| route.identity_headers.clone()) {
+        let compiled = IdentityHeaders::parse(&map)?;
+        own.push((map, compiled));
+    }
+    Ok(Box::new(move |identity, route: &Route| {
+        let map = match &route.identity_headers {
+            None => &global,
+            Some(map) => &own.iter().find(|(known, _)| known == map)?.1,
+        };
+        let values = match identity {
+            None => map.empty_values(),
+            Some(identity) => map.values(identity).ok()?,
+        };
+        Some(values.iter().cloned().collect())
+    }))
+}
+
+impl Rooms {
+    fn proxy_settings(config: &Config) -> ProxySettings {
+        ProxySettings {
+            body_bytes: config.limits.body_bytes,
+            cookie_names: Portal::cookie_names(&config.session),
+            identity_headers: config.identity_headers.clone(),
+            route_identity_headers: config
+                .routes
+                .iter()
+                .filter_map(|route| route.identity_headers.clone())
+                .collect(),
+        }
+    }
+}

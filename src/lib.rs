@@ -1,7 +1,9 @@
 //! Foregate.
 
 pub mod account;
+pub mod admin;
 pub mod authn;
+pub mod cli;
 pub mod config;
 pub mod gate;
 pub mod gateway;

@@ -46,9 +46,6 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Sources that `form-action` lists at most, so that a long list of routes makes no long header.
 const MAX_FORM_TARGETS: usize = 24;
 
-/// Our cookies besides the session's: no application sees them, and none may set them.
-pub const COOKIE_NAMES: [&str; 3] = [csrf::NAME, csrf::SECURE_NAME, notice::NAME];
-
 /// What the pages need (`portal` in the configuration).
 #[derive(Clone, Debug)]
 pub struct PortalSettings {
@@ -134,6 +131,12 @@ impl Portal {
             session_cookie: session.cookie_name.clone(),
             settings,
         }
+    }
+
+    /// The cookies that are ours: no upstream sees or sets them.
+    pub fn cookie_names(session: &SessionSettings) -> Vec<String> {
+        let others = [Csrf::cookie_name(session.secure), notice::NAME].map(str::to_owned);
+        [session.cookie_name.clone()].into_iter().chain(others).collect()
     }
 
     /// Answers a request whose path is under the prefix.

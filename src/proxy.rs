@@ -1,14 +1,300 @@
 //! Forwarding what the gate let through: choose a server, stream both ways, answer for its failures.
 //!
 //! `forward` takes a `Permit`, and only the gate makes one. Headers are put in order in
-//! `proxy/headers.rs`; connections to servers are kept in `proxy/pool.rs`; an upgraded connection
-//! is carried by `proxy/upgrade.rs`.
+//! `proxy/headers.rs`; connections to servers are kept in `proxy/pool.rs`; one request and its
+//! retries are in `proxy/exchange.rs`; bodies in `proxy/body.rs`; an upgraded connection is carried
+//! by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares nothing with those of others.
 //!
 //! Callers: `gateway`. Nothing here knows who may pass.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+
+mod body;
+mod error;
+mod exchange;
+pub mod headers;
+mod pool;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+mod watch;
+mod wire;
+
+pub use body::drain;
+pub use error::ForwardError;
+pub use upgrade::Tunnels;
+
+use body::{Progress, RequestBody, RequestStream, ResponseBody};
+use headers::identity::ReadyValues;
+use headers::origin::Origins;
+use headers::{CookieNames, Forwarding, HeaderRules, HeaderSet, IdentityHeaders, ReservedNames};
+use pool::{Lease, Upstream};
+use watch::Watch;
+
+use crate::gate::Permit;
+use crate::identity::Identity;
+use crate::request::Context;
+use crate::response::Body;
+use crate::route::Route;
+
+/// What holds for everything that is forwarded.
+#[derive(Clone, Debug)]
+pub struct ProxySettings {
+    /// Bytes of a request's body that are forwarded at most; `None` for any.
+    pub body_bytes: Option<u64>,
+    /// Our own cookies, by the names under which they are sent: they reach no upstream.
+    pub cookie_names: Vec<String>,
+    /// The identity headers of routes without a map of their own.
+    pub identity_headers: Vec<IdentityHeader>,
+    /// The maps of the routes that have one, as the routes hold them. A name in any of these maps is
+    /// taken out of every request: two routes may lead to one backend.
+    pub route_identity_headers: Vec<Vec<(String, String)>>,
+}
+
+/// The forwarding of one thread, with its own connections to each server.
+///
+/// `forward` is to be called on a `LocalSet`.
+#[derive(Debug)]
+pub struct Proxy {
+    body_bytes: Option<u64>,
+    identity_headers: IdentityHeaders,
+    ready: ReadyValues,
+    reserved: Rc<ReservedNames>,
+    route_maps: Vec<(Vec<(String, String)>, IdentityHeaders)>,
+    rules: HeaderRules,
+    tunnels: Tunnels,
+    upstreams: Vec<Upstream>,
+    watch: Watch,
+}
+
+/// Why a proxy can't be built. A configuration that was checked holds none of these.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum InvalidProxy {
+    /// A host or server name that can't be a header's value.
+    #[error("upstream `{0}`: a host that can't be a header's value")]
+    Host(String),
+    /// A map of identity headers that is not sound.
+    #[error(transparent)]
+    IdentityHeaders(#[from] headers::InvalidIdentityHeaders),
+}
+
+impl Proxy {
+    /// Connects to nothing yet.
+    pub fn new(
+        upstreams: &[UpstreamSettings],
+        settings: ProxySettings,
+        tunnels: Tunnels,
+    ) -> Result<Self, InvalidProxy> {
+        let identity_headers = IdentityHeaders::compile(settings.identity_headers)?;
+        let mut route_maps = Vec::new();
+        for map in settings.route_identity_headers {
+            let compiled = IdentityHeaders::parse(&map)?;
+            route_maps.push((map, compiled));
+        }
+        let all_names = route_maps.iter().flat_map(|(_, map)| map.names()).chain(identity_headers.names());
+        let reserved = ReservedNames::new(all_names);
+        let watch = Watch::new();
+        let upstream = |upstream: &UpstreamSettings| {
+            Upstream::new(upstream, &watch).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
+        };
+        let upstreams = upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
+        Ok(Self {
+            body_bytes: settings.body_bytes,
+            identity_headers,
+            ready: ReadyValues::new(),
+            reserved: Rc::new(reserved.clone()),
+            route_maps,
+            rules: HeaderRules {
+                cookies: CookieNames::new(settings.cookie_names.iter().map(String::as_str)),
+                origins: Origins::new(),
+                reserved,
+            },
+            tunnels,
+            upstreams,
+            watch,
+        })
+    }
+
+    /// Sends a permitted request to its upstream and gives back the answer as it comes.
+    ///
+    /// When `ended` is cancelled (the session or token is over), an upgraded connection and a stream
+    /// of events that this request opened are closed; other answers come to their end.
+    pub async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        context: &Context,
+        permit: &Permit,
+        ended: Option<CancellationToken>,
+    ) -> Result<Response<Body>, ForwardError> {
+        let route = permit.route();
+        let upstream = self.upstream(route)?;
+        let identity = match permit.identity() {
+            Some(identity) => Some(self.identity_values(route, identity)?),
+            None => None,
+        };
+        let limit = self.body_bytes;
+        if let Some(limit) = limit.filter(|&limit| request.body().size_hint().lower() > limit) {
+            // Whoever waits for `100 Continue` sends nothing, and is not asked to.
+            if !request.headers().contains_key(header::EXPECT) {
+                drain(request.into_body());
+            }
+            return Err(ForwardError::BodyTooLarge { limit });
+        }
+        // A request with a body can't become a tunnel: it goes on as an ordinary one.
+        let offered = match request.body().is_end_stream() {
+            true => upgrade::offered(request.version(), request.headers()),
+            false => None,
+        };
+        let downstream = offered.is_some().then(|| hyper::upgrade::on(&mut request));
+
+        let (parts, body) = request.into_parts();
+        let uri = judged_target(&parts.uri, context)?;
+        let mut headers = parts.headers;
+        let told_length = headers.contains_key(header::CONTENT_LENGTH);
+        let expects = headers.contains_key(header::EXPECT);
+        let forwarding = Forwarding {
+            authorization: route.forward_authorization,
+            context,
+            host: upstream.host.as_ref(),
+            identity: identity.as_ref(),
+            upgrade: offered.as_ref(),
+        };
+        self.rules
+            .forward(&mut headers, &forwarding)
+            .map_err(|_| ForwardError::BadRequest("a field's value"))?;
+        frame_request(&parts.method, &mut headers, &body, told_length);
+        let is_head = parts.method == Method::HEAD;
+        let (body, progress) = self.request_body(body, expects, upstream);
+        let mut sent = Request::new(body);
+        *sent.method_mut() = parts.method;
+        *sent.uri_mut() = uri;
+        *sent.headers_mut() = headers;
+
+        let (mut answer, lease) =
+            exchange::exchange(upstream, &self.watch, sent, progress.as_deref(), limit).await?;
+        *answer.version_mut() = Version::HTTP_11;
+        let status = answer.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let accepted = offered.and_then(|offered| upgrade::accepted(&offered, answer.headers()));
+            let (Some(protocol), Some(downstream)) = (accepted, downstream) else {
+                return Err(ForwardError::BadAnswer("an upgrade that nobody asked for"));
+            };
+            let upstream = hyper::upgrade::on(&mut answer);
+            self.answer_head(status, answer.headers_mut(), context)?;
+            let (mut parts, _) = answer.into_parts();
+            parts.headers.remove(header::CONTENT_LENGTH);
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            parts.headers.insert(header::UPGRADE, protocol);
+            self.tunnels.carry(downstream, upstream, lease, ended);
+            return Ok(Response::from_parts(parts, Body::Empty));
+        }
+        self.answer_head(status, answer.headers_mut(), context)?;
+        Ok(self.answer_body(answer, is_head, upstream, lease, progress, ended))
+    }
+
+    fn answer_head(
+        &self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        context: &Context,
+    ) -> Result<(), ForwardError> {
+        let unframed = |headers::Unframed| ForwardError::BadAnswer("a body framed in two ways");
+        self.rules.answer(status, headers, context).map_err(unframed)
+    }
+
+    fn answer_body(
+        &self,
+        answer: Response<Incoming>,
+        is_head: bool,
+        upstream: &Upstream,
+        lease: Lease,
+        progress: Option<Rc<Progress>>,
+        ended: Option<CancellationToken>,
+    ) -> Response<Body> {
+        let (parts, body) = answer.into_parts();
+        if is_head || body.is_end_stream() {
+            lease.end(progress.as_deref());
+            return Response::from_parts(parts, Body::Empty);
+        }
+        // Events may be far apart: silence is no fault there. A peer that is gone is found by the
+        // system's keep-alive, a client that is gone by hyper.
+        let events = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
+            kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+        });
+        let stall = (!events).then_some(upstream.stall_ticks);
+        let ended = ended.filter(|_| events);
+        let stream = ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended);
+        Response::from_parts(parts, Body::Stream(Box::pin(stream)))
+    }
+
+    fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {
+        let name = route.upstream.as_deref().ok_or(ForwardError::NoUpstream)?;
+        let known = self.upstreams.iter().find(|upstream| upstream.name == name);
+        known.ok_or(ForwardError::UnknownRoute("its upstream is missing"))
+    }
+
+    fn identity_values(&self, route: &Route, identity: &Arc<Identity>) -> Result<HeaderSet, ForwardError> {
+        let Some(own) = &route.identity_headers else {
+            return Ok(self.ready.get(&self.identity_headers, 0, identity)?);
+        };
+        // Its names are in `reserved` only if the map was there from the start.
+        let at = self.route_maps.iter().position(|(known, _)| known == own);
+        let at = at.ok_or(ForwardError::UnknownRoute("its identity headers are missing"))?;
+        Ok(self.ready.get(&self.route_maps[at].1, at + 1, identity)?)
+    }
+
+    fn request_body(
+        &self,
+        body: Incoming,
+        expects: bool,
+        upstream: &Upstream,
+    ) -> (RequestBody, Option<Rc<Progress>>) {
+        if body.is_end_stream() {
+            return (RequestBody::Empty, None);
+        }
+        let deadline = self.watch.deadline();
+        let (limit, reserved) = (self.body_bytes, self.reserved.clone());
+        let (stream, progress) =
+            RequestStream::new(body, expects, limit, reserved, deadline, upstream.stall_ticks);
+        (RequestBody::Stream(stream), Some(progress))
+    }
+}
+
+/// The target in origin form. What is sent is what was judged, or nothing is.
+fn judged_target(uri: &Uri, context: &Context) -> Result<Uri, ForwardError> {
+    let judged = context.target.as_str();
+    match uri.path_and_query() {
+        Some(same) if same.as_str() == judged => Ok(same.clone().into()),
+        _ => {
+            let parsed = PathAndQuery::try_from(judged).ok().filter(|parsed| parsed.as_str() == judged);
+            parsed.map(Uri::from).ok_or(ForwardError::BadRequest("its target"))
+        }
+    }
+}
+
+/// Frames the request by its body alone. hyper tells the length where it is known; where it is not, it
+/// would send a GET without its body, so the coding is named here.
+fn frame_request(method: &Method, headers: &mut HeaderMap, body: &Incoming, told_length: bool) {
+    if body.is_end_stream() {
+        // Servers want the length of a POST told even when there is nothing.
+        if told_length || [Method::POST, Method::PUT, Method::PATCH].contains(method) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    } else if body.size_hint().exact().is_none() {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    } else {
+        // Trailers come with chunks alone.
+        headers.remove(header::TRAILER);
+    }
+}
 
 /// Where requests go (`upstreams.NAME` in the configuration).
 #[derive(Clone, Debug)]

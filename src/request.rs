@@ -88,6 +88,9 @@ impl Context {
     /// hyper leaves visible is refused here once more.
     pub fn new(parts: &Parts, arrival: &Arrival<'_>) -> Result<Self, RequestFault> {
         check_method(&parts.method)?;
+        if parts.version == Version::HTTP_2 {
+            head::check_http2_fields(&parts.headers)?;
+        }
         let sent_to = addressed_host(parts)?;
         let target = Target::from_uri(&parts.uri)?;
         let peer = arrival.peer.to_canonical();
@@ -120,9 +123,17 @@ impl Context {
     pub fn described(original: OriginalRequest, question: &Self) -> Result<Self, RequestFault> {
         let OriginalRequest { client, host, method, scheme, target } = original;
         check_method(&method)?;
-        let Self { id, peer, peer_trusted, received_at, .. } = question.clone();
-        let client = client.to_canonical();
-        Ok(Self { client, host, id, method, peer, peer_trusted, received_at, scheme, target })
+        Ok(Self {
+            client: client.to_canonical(),
+            host,
+            id: question.id.clone(),
+            method,
+            peer: question.peer,
+            peer_trusted: question.peer_trusted,
+            received_at: question.received_at,
+            scheme,
+            target,
+        })
     }
 
     /// Whether a person in front of a browser goes to this address, so that a login page is of use. `headers` are those of
@@ -264,13 +275,13 @@ pub enum RequestFault {
     #[error("the description by the proxy in front: {0}")]
     Forwarded(#[from] ForwardedFault),
     /// The bytes.
-    #[error("{0}")]
+    #[error(transparent)]
     Head(#[from] HeadFault),
     /// RFC 9110 §7.2.
     #[error("Host is not a host")]
     Host,
     /// The target.
-    #[error("{0}")]
+    #[error(transparent)]
     Target(#[from] TargetFault),
 }
 

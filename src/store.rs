@@ -70,7 +70,8 @@ enum Engine {
 }
 
 impl Store {
-    /// Opens the store, or makes an empty one where there is none. Blocks, up to seconds for a large one.
+    /// Opens the store, or makes an empty one where there is none. Blocks, up to seconds for a
+    /// large one: not to be called on a runtime that serves.
     pub fn open(settings: StoreSettings) -> Result<Self, OpenError> {
         Ok(Self { engine: Engine::Sled(sled::Sled::open(settings)?) })
     }

@@ -7,6 +7,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// Nobody reads on after so many; further ones are dropped.
+pub(super) const MAX_FAULTS: usize = 100;
+
 /// Wide lines are cut to a window of so many characters around the place.
 const SHOWN: usize = 100;
 
@@ -16,8 +19,8 @@ pub struct Fault {
     file: Arc<str>,
     help: Option<String>,
     message: String,
-    place: Option<Place>,
-    related: Option<(Place, String)>,
+    place: Option<Box<Place>>,
+    related: Option<Box<(Place, String)>>,
 }
 
 impl Fault {
@@ -28,7 +31,7 @@ impl Fault {
 
     /// About one place in it.
     pub(super) fn at(file: Arc<str>, place: Place, message: String) -> Self {
-        Self { file, help: None, message, place: Some(place), related: None }
+        Self { file, help: None, message, place: Some(Box::new(place)), related: None }
     }
 
     /// What was expected or would cure it; nothing where it is empty.
@@ -43,7 +46,7 @@ impl Fault {
     /// A second place that the first can't be understood without.
     #[must_use]
     pub(super) fn related(mut self, place: Place, note: &str) -> Self {
-        self.related = Some((place, note.to_owned()));
+        self.related = Some(Box::new((place, note.to_owned())));
         self
     }
 
@@ -71,7 +74,7 @@ impl fmt::Display for Fault {
         };
         write!(f, "{}:{}:{}: {}", self.file, place.line, place.column, self.message)?;
         place.show(f, self.help.as_deref())?;
-        if let Some((place, note)) = &self.related {
+        if let Some((place, note)) = self.related.as_deref() {
             place.show(f, Some(&format!("{}:{}:{}: {note}", self.file, place.line, place.column)))?;
         }
         Ok(())
@@ -114,7 +117,7 @@ impl fmt::Display for Faults {
             }
             fault.fmt(f)?;
         }
-        Ok(())
+        if self.0.len() >= MAX_FAULTS { f.write_str("\nfurther faults are not shown") } else { Ok(()) }
     }
 }
 
@@ -158,6 +161,10 @@ impl Place {
 
 /// The candidate that was probably meant.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // What is longer is no name, and comparing takes the product of both lengths.
+    if word.len() > 100 {
+        return None;
+    }
     // A slip is a letter or two; in a short word two letters make another word.
     let tolerance = (word.chars().count() / 3).clamp(1, 3);
     let distance =
@@ -179,8 +186,16 @@ pub(super) fn suggest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     }
     match candidates.split_last() {
         None => String::new(),
+        Some(_) if candidates.iter().map(|candidate| candidate.len()).sum::<usize>() > 400 => String::new(),
         Some((only, [])) => format!("expected `{only}`"),
-        Some((_, rest)) if rest.len() >= 20 => String::new(),
         Some((last, rest)) => format!("expected `{}` or `{last}`", rest.join("`, `")),
     }
+}
+
+/// A text of the file in a message: in one line and not too long.
+pub(super) fn quote(text: &str) -> String {
+    let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    // Quotes are harmless here, and escaped they would look like part of the value.
+    let shown = shown.replace("\\\"", "\"").replace("\\'", "'");
+    if text.chars().nth(60).is_some() { format!("{shown}…") } else { shown }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde::de::DeserializeOwned;
 
-use super::fault::{Fault, Faults, Place};
+use super::fault::{Fault, Faults, MAX_FAULTS, Place, quote};
 
 /// A configuration is written by hand: what is larger or deeper is something else.
 const MAX_BYTES: u64 = 1 << 20;
@@ -120,6 +120,7 @@ impl Source {
         let root = match builder.document() {
             Ok(root) => root,
             Err(fault) => {
+                builder.refused.append(&mut builder.duplicates);
                 builder.refused.push(fault);
                 return Err(Faults::sorted(builder.refused));
             }
@@ -182,6 +183,9 @@ impl<'a> Builder<'a> {
     }
 
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Fault> {
+        if self.refused.len() + self.duplicates.len() >= MAX_FAULTS {
+            return Err(self.source.fault(span, "there are too many faults before this to go on"));
+        }
         if depth > MAX_DEPTH {
             return Err(self.source.fault(span, "this is nested too deeply").help("no key lies so deep"));
         }
@@ -251,7 +255,7 @@ impl<'a> Builder<'a> {
                 continue;
             }
             if let Some(first) = seen.get(&key) {
-                let fault = self.source.fault(key_span, format!("duplicate key `{key}`"));
+                let fault = self.source.fault(key_span, format!("duplicate key `{}`", quote(&key)));
                 let fault = fault.help("a key may stand here once");
                 self.duplicates.push(fault.related(self.source.place(*first), "the first one"));
                 continue;
@@ -294,6 +298,11 @@ impl<'a> Builder<'a> {
                     .help("YAML is indented with spaces");
             }
         }
-        self.source.fault(span, format!("this is not YAML: {}", error.info()))
+        let fault = self.source.fault(span, format!("this is not YAML: {}", error.info()));
+        let written = span.line.checked_sub(1).and_then(|at| self.source.lines.get(at));
+        if written.is_some_and(|line| line.contains("${")) {
+            return fault.help("within `{ }` and `[ ]`, `${NAME}` needs quotes");
+        }
+        fault.help("a text that begins with one of `[ { * & ! % @ > |`, or has `: ` in it, needs quotes")
     }
 }

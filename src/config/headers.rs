@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use http::HeaderName;
 
-use super::fault::nearest;
-use super::reader::{Value, quote};
+use super::fault::{nearest, quote};
+use super::reader::Value;
 use super::units::Expected;
 use crate::proxy::{IdentityHeader, Template, TemplatePart};
 

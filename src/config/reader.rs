@@ -11,11 +11,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::expand::{ExpandError, expand};
-use super::fault::{Fault, Faults, suggest};
+use super::fault::{Fault, Faults, MAX_FAULTS, quote, suggest};
 use super::file::{Entry, Kind, Node, Source, Span, typed};
-
-/// Nobody reads on after so many.
-const MAX_FAULTS: usize = 100;
 
 /// In place of a key, for the root.
 const WHOLE: &str = "the configuration";
@@ -69,6 +66,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A fault, to be added to and reported.
+    fn fault(&self, span: Span, message: impl Into<String>) -> Fault {
+        if self.is_full() {
+            // It will be dropped, and showing a place in a long line costs time that many faults would multiply.
+            return Fault::of_file(self.source.name.clone(), message.into());
+        }
+        self.source.fault(span, message)
+    }
+
+    fn relate(&self, fault: Fault, span: Span, note: &str) -> Fault {
+        if self.is_full() { fault } else { fault.related(self.source.place(span), note) }
+    }
+
     /// Whether more faults would be dropped, so that looking for what was meant is in vain.
     pub(super) fn is_full(&self) -> bool {
         self.faults.borrow().len() >= MAX_FAULTS
@@ -104,7 +114,7 @@ impl<'a> Section<'a> {
                 None => format!("`{key}` is missing"),
             };
             let span = empty.or(self.span).unwrap_or_default();
-            self.reader.add(self.reader.source.fault(span, message).help(expected));
+            self.reader.add(self.reader.fault(span, message).help(expected));
         }
         value
     }
@@ -122,7 +132,7 @@ impl<'a> Section<'a> {
 
     /// Makes the fault, to be added to or reported.
     pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
-        self.reader.source.fault(self.span.unwrap_or_default(), message)
+        self.reader.fault(self.span.unwrap_or_default(), message)
     }
 
     pub(super) fn reader(&self) -> &'a Reader<'a> {
@@ -136,7 +146,7 @@ impl<'a> Section<'a> {
             }
             let message = format!("unknown key `{}`", quote(&entry.key));
             let help = suggest(&entry.key, self.known.iter().copied());
-            self.reader.add(self.reader.source.fault(entry.key_span, message).help(help));
+            self.reader.add(self.reader.fault(entry.key_span, message).help(help));
         }
     }
 }
@@ -170,22 +180,22 @@ impl<'a> Value<'a> {
 
     /// Makes a fault about this value.
     pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
-        self.reader.source.fault(self.span, message)
+        self.reader.fault(self.span, message)
     }
 
     /// Makes a fault about its key.
     pub(super) fn fault_of_key(&self, message: impl Into<String>) -> Fault {
-        self.reader.source.fault(self.key_span, message)
+        self.reader.fault(self.key_span, message)
     }
 
     /// Has a fault point here, too.
     pub(super) fn relate(&self, fault: Fault, note: &str) -> Fault {
-        fault.related(self.reader.source.place(self.span), note)
+        self.reader.relate(fault, self.span, note)
     }
 
     /// Has a fault point at the key, too.
     pub(super) fn relate_key(&self, fault: Fault, note: &str) -> Fault {
-        fault.related(self.reader.source.place(self.key_span), note)
+        self.reader.relate(fault, self.key_span, note)
     }
 
     /// Reports that the value can't be what it is.
@@ -229,7 +239,7 @@ impl<'a> Value<'a> {
     pub(super) fn text(&self) -> Option<String> {
         let scalar = self.scalar(|| "expected a text".to_owned())?;
         // As written: what a variable holds is text, also where it looks like a number.
-        if typed::<String>(scalar.written, scalar.plain).is_none() {
+        if scalar.written == scalar.text && typed::<String>(&scalar.text, scalar.plain).is_none() {
             self.refuse("expected a text: put it in quotes");
             return None;
         }
@@ -294,10 +304,21 @@ impl<'a> Value<'a> {
         nodes.iter().map(element).collect()
     }
 
+    /// Each value of a list that has to have one.
+    pub(super) fn list_of_some(&self, expected: &str) -> Vec<Value<'a>> {
+        match &self.node.kind {
+            Kind::List(nodes) if !nodes.is_empty() => self.list(),
+            Kind::List(_) | Kind::Map(_) | Kind::Scalar { .. } => {
+                self.refuse(expected);
+                Vec::new()
+            }
+        }
+    }
+
     /// Each value of a list, or the value that stands alone.
-    pub(super) fn one_or_more(&self) -> Vec<Value<'a>> {
+    pub(super) fn one_or_more(&self, expected: &str) -> Vec<Value<'a>> {
         match self.node.kind {
-            Kind::List(_) => self.list(),
+            Kind::List(_) => self.list_of_some(expected),
             Kind::Map(_) | Kind::Scalar { .. } => vec![*self],
         }
     }
@@ -372,7 +393,8 @@ impl<'a> Value<'a> {
             return None;
         }
         match expand(written, self.reader.environment) {
-            Ok(text) => Some(Scalar { plain: *plain, text, written }),
+            // Within braces a variable has to stand in quotes, and may hold a number all the same.
+            Ok(text) => Some(Scalar { plain: *plain || text != *written, text, written }),
             Err(error @ ExpandError::Missing(_)) => {
                 let fault = self.fault(error.to_string());
                 self.reader.add(fault.help("set it, or write `$${` for a `${` that is meant as it is"));
@@ -386,12 +408,4 @@ impl<'a> Value<'a> {
             }
         }
     }
-}
-
-/// A text of the file in a message: in one line and not too long.
-pub(super) fn quote(text: &str) -> String {
-    let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
-    // Quotes are harmless here, and escaped they would look like part of the value.
-    let shown = shown.replace("\\\"", "\"").replace("\\'", "'");
-    if text.chars().nth(60).is_some() { format!("{shown}…") } else { shown }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::fault::suggest;
+use super::fault::{quote, suggest};
 use super::headers;
-use super::reader::{Section, Value, quote};
+use super::reader::{Section, Value};
 use super::units::{Expected, duration, network};
 use crate::identity::{Credential, InvalidUsername, Role, Username};
 use crate::policy::{Policy, Requirements};
@@ -20,17 +20,14 @@ use crate::route::{HostPattern, PathPattern, Route, Unauthenticated};
 /// Each is compared with those before it; so many are done in a moment.
 const MAX_ROUTES: usize = 5000;
 
-/// A route and where its path stands; `None` in place of one that is faulty.
+/// A route and where its path stands.
 type Read<'a> = (Route, Value<'a>);
 
 /// Every sound route. What lies under `prefix` is the portal's.
 pub(super) fn read(root: &mut Section<'_>, prefix: &str, upstreams: &[UpstreamSettings]) -> Vec<Route> {
     let example = "expected a list of routes, such as `- { path: /**, upstream: app }`";
     let Some(list) = root.require("routes", example) else { return Vec::new() };
-    let values = list.list();
-    if list.written().is_none() && !list.is_mapping() && values.is_empty() {
-        list.refuse(example);
-    }
+    let values = list.list_of_some(example);
     if let Some(value) = values.get(MAX_ROUTES) {
         value.reader().add(value.fault(format!("there are more than {MAX_ROUTES} routes")));
         return Vec::new();
@@ -91,25 +88,21 @@ fn route<'a>(section: &mut Section<'a>, upstreams: &[UpstreamSettings]) -> Optio
 }
 
 fn methods(value: &Value<'_>) -> Option<Vec<Method>> {
-    let list = value.parse_list(|raw| {
+    let method = |raw: &str| {
         // Methods are compared exactly: `get` would never match.
         let valid = !raw.is_empty() && raw.chars().all(|c| c.is_ascii_uppercase() || c == '-');
         let refused = matches!(raw, "CONNECT" | "TRACE");
         let expected = Expected("a method in capitals such as `GET`; CONNECT and TRACE are always refused");
         Method::from_bytes(raw.as_bytes()).ok().filter(|_| valid && !refused).ok_or(expected)
-    });
-    if list.is_none() && value.list().is_empty() {
-        value.refuse("expected at least one method; left out, it means all");
-    }
-    list
+    };
+    let list = value.list_of_some("expected a list with at least one method; left out, it means all");
+    let methods: Vec<Method> = list.iter().filter_map(|value| value.parse(method)).collect();
+    Some(methods).filter(|methods| !methods.is_empty())
 }
 
 fn credentials(value: &Value<'_>) -> BTreeSet<Credential> {
     let words = [Credential::Session, Credential::Bearer, Credential::Basic].map(|one| (one.as_str(), one));
-    let list = value.list();
-    if list.is_empty() {
-        value.refuse("expected at least one of `session`, `bearer` and `basic`");
-    }
+    let list = value.list_of_some("expected a list with at least one of `session`, `bearer` and `basic`");
     list.iter().filter_map(|value| value.word(&words)).collect()
 }
 
@@ -204,7 +197,7 @@ fn report_unreachable(routes: &[Read<'_>], prefix: &str) {
     for (at, (route, path)) in routes.iter().enumerate() {
         if portal.as_ref().is_some_and(|portal| portal.covers(&route.path)) {
             let fault = path.fault("no request reaches this route");
-            path.reader().add(fault.help(format!("the portal answers under `{prefix}` on every host")));
+            path.reader().add(fault.help("what lies under `portal.prefix` is the portal's, on every host"));
         } else if let Some((_, first)) = routes[..at].iter().find(|(earlier, _)| earlier.covers(route)) {
             let fault = path.fault("no request reaches this route");
             let fault = fault.help("the first that matches decides: move it up, or remove it");

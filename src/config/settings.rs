@@ -24,48 +24,50 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) fn listen(root: &mut Section<'_>) -> Vec<ListenAddress> {
+/// The addresses, and where they stand.
+pub(super) fn listen<'a>(root: &mut Section<'a>) -> (Vec<ListenAddress>, Option<Value<'a>>) {
     let Some(value) = root.get("listen") else {
-        return vec![ListenAddress { host: "127.0.0.1".to_owned(), port: 8080 }];
+        return (vec![ListenAddress { host: "127.0.0.1".to_owned(), port: 8080 }], None);
     };
-    let values = value.one_or_more();
-    if values.is_empty() {
-        value.refuse("expected at least one address, such as `127.0.0.1:8080`");
-    }
+    let values = value.one_or_more("expected at least one address, such as `127.0.0.1:8080`");
     let address = |raw: &str| match raw.parse() {
         Err(_) if raw == "systemd" || raw.starts_with("unix:") => {
             Err("expected `host:port`: Unix sockets and systemd are not supported yet".to_owned())
         }
         result => result.map_err(|error: InvalidListenAddress| error.to_string()),
     };
-    values.iter().filter_map(|value| value.parse(address)).collect()
+    (values.iter().filter_map(|value| value.parse(address)).collect(), Some(value))
 }
 
-pub(super) fn public_url(root: &mut Section<'_>, listen: &[ListenAddress]) -> Option<Origin> {
+pub(super) fn public_url(
+    root: &mut Section<'_>,
+    listen: &[ListenAddress],
+    listen_value: Option<Value<'_>>,
+) -> Option<Origin> {
     let value = root.get("public_url");
     let url = match &value {
         Some(value) => value.parse(Origin::from_str)?,
-        None => format!("http://{}", listen.first()?).parse().ok()?,
+        None => Origin::http(&listen.first()?.host, listen.first()?.port),
     };
-    if !url.is_https() && listen.iter().any(|address| !address.is_loopback()) {
+    let open = listen.iter().any(|address| !address.is_loopback());
+    if let Some(place) = value.or(listen_value).filter(|_| open && !url.is_https()) {
         let message = "passwords and sessions travel unencrypted: `public_url` is plain http, and `listen` is open to other machines";
-        let warning = value.map_or_else(|| root.fault(message), |value| value.fault(message));
-        root.reader().warn(warning.help("set `public_url` to the https origin that browsers use"));
+        let warning = place.fault(message);
+        place.reader().warn(warning.help("set `public_url` to the https origin that browsers use"));
     }
     Some(url)
 }
 
 pub(super) fn trusted_proxies(root: &mut Section<'_>) -> TrustedProxies {
     let values = root.get("trusted_proxies").map(|value| value.list()).unwrap_or_default();
-    let networks = values.iter().filter_map(|value| {
-        let network = value.parse(network)?;
-        if network.prefix_len() == 0 {
-            let warning = value.fault("everybody is a trusted proxy: any client can say who and where it is");
-            value.reader().warn(warning.help("list the addresses of your proxies alone"));
-        }
-        Some(network)
-    });
-    TrustedProxies(networks.collect())
+    let networks = values.iter().filter_map(|value| Some((value, value.parse(network)?)));
+    let (values, networks): (Vec<&Value<'_>>, Vec<_>) = networks.unzip();
+    if let Some(at) = networks.iter().position(|network| network.prefix_len() == 0) {
+        let warning =
+            values[at].fault("everybody is a trusted proxy: any client can say who and where it is");
+        root.reader().warn(warning.help("list the addresses of your proxies alone"));
+    }
+    TrustedProxies(networks)
 }
 
 pub(super) fn store(root: &mut Section<'_>) -> PathBuf {
@@ -137,7 +139,7 @@ fn cookie_settings(
         let host = public_url?.host();
         let within = host.strip_suffix(&domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         if !within {
-            value.refuse(format!("expected a domain that `{}` is in, the host of `public_url`", host));
+            value.refuse("expected a domain that the host of `public_url` is in");
         }
         Some(domain)
     });

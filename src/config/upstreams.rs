@@ -45,11 +45,8 @@ fn upstream(value: &Value<'_>) -> UpstreamSettings {
     }
     value.section(|section| {
         if let Some(servers) = section.require("servers", SERVER) {
-            let list = servers.list();
-            if list.is_empty() && servers.written().is_none() && !servers.is_mapping() {
-                servers.refuse(SERVER);
-            }
-            settings.servers = list.iter().filter_map(|value| value.parse(server)).collect();
+            let servers = servers.list_of_some("expected a list of servers such as `http://127.0.0.1:3000`");
+            settings.servers = servers.iter().filter_map(|value| value.parse(server)).collect();
         }
         section.section("timeouts", |timeouts| {
             let mut set = |key, timeout: &mut Duration| {

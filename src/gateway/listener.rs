@@ -33,7 +33,7 @@ pub enum ListenError {
 }
 
 /// Opens `count` sockets on one address. With port 0 all get the same port, of the kernel's choice.
-pub fn listen(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
+pub(super) fn listen(address: SocketAddr, count: usize) -> Result<Vec<TcpListener>, ListenError> {
     let explain = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => ListenError::Taken(address),
         io::ErrorKind::PermissionDenied => ListenError::Forbidden(address),

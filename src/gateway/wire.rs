@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep};
 use crate::request::head::{BodyFraming, HeadFault, HeadLimits, MessageReader, Passage};
 
 /// The method of the request that stands for a fault. A client that sends it gets the answer to any unknown method.
-pub const FAULT_METHOD: &str = "FOREGATE-FAULT";
+pub(super) const FAULT_METHOD: &str = "FOREGATE-FAULT";
 const FAULT_HEAD: &[u8] = b"FOREGATE-FAULT / HTTP/1.1\r\nhost: fault\r\nconnection: close\r\n\r\n";
 
 /// After the last answer the rest of an unread body is taken for a while, for closing with bytes
@@ -36,16 +36,16 @@ const CHUNK: usize = 4096;
 
 /// The time limits of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct WireTimeouts {
+pub(super) struct WireTimeouts {
     /// From the first byte of a head to its end; also for the first byte of the first.
-    pub head: Duration,
+    pub(super) head: Duration,
     /// For the first byte of the next request, and for a client that takes nothing of an answer.
-    pub idle: Duration,
+    pub(super) idle: Duration,
 }
 
 /// Why the connection can't go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum WireFault {
+pub(super) enum WireFault {
     /// The bytes are no sound request.
     Head(HeadFault),
     /// The head did not end in time.
@@ -54,7 +54,7 @@ pub enum WireFault {
 
 impl WireFault {
     /// What it is answered with.
-    pub fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::Head(fault) => fault.status(),
             Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
@@ -62,7 +62,7 @@ impl WireFault {
     }
 
     /// A stable word.
-    pub fn code(self) -> &'static str {
+    pub(super) fn code(self) -> &'static str {
         match self {
             Self::Head(fault) => fault.code(),
             Self::TimedOut => "request_timeout",
@@ -70,7 +70,7 @@ impl WireFault {
     }
 
     /// For the client.
-    pub fn public_message(self) -> &'static str {
+    pub(super) fn public_message(self) -> &'static str {
         match self {
             Self::Head(fault) => fault.public_message(),
             Self::TimedOut => "The request did not arrive in time.",
@@ -80,7 +80,7 @@ impl WireFault {
 
 /// What the service and the wire tell each other.
 #[derive(Debug, Default)]
-pub struct WireControl {
+pub(super) struct WireControl {
     fault: OnceLock<WireFault>,
     /// Answers that have begun and not ended.
     in_flight: AtomicUsize,
@@ -95,22 +95,22 @@ const REFUSED: u8 = 2;
 
 /// Held while an answer is under way; the idle limit does not run meanwhile.
 #[derive(Debug)]
-pub struct InFlight(Arc<WireControl>);
+pub(super) struct InFlight(Arc<WireControl>);
 
 impl WireControl {
     /// Why the marker stands in place of a request.
-    pub fn fault(&self) -> Option<WireFault> {
+    pub(super) fn fault(&self) -> Option<WireFault> {
         self.fault.get().copied()
     }
 
     /// An answer begins.
-    pub fn begin(self: &Arc<Self>) -> InFlight {
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
     /// The answer's head is known: if an upgrade was asked for, what follows is a tunnel or the next request.
-    pub fn answered(&self, status: StatusCode) {
+    pub(super) fn answered(&self, status: StatusCode) {
         if !self.upgrade_asked.load(Ordering::Relaxed) {
             return;
         }
@@ -136,7 +136,7 @@ impl Drop for InFlight {
 }
 
 /// The wrapped socket.
-pub struct Wire<S> {
+pub(super) struct Wire<S> {
     control: Arc<WireControl>,
     /// Read and not passed on yet.
     held: Vec<u8>,
@@ -201,7 +201,12 @@ impl Timer {
 
 impl<S> Wire<S> {
     /// At the start of a connection.
-    pub fn new(socket: S, limits: HeadLimits, timeouts: WireTimeouts, control: Arc<WireControl>) -> Self {
+    pub(super) fn new(
+        socket: S,
+        limits: HeadLimits,
+        timeouts: WireTimeouts,
+        control: Arc<WireControl>,
+    ) -> Self {
         Self {
             control,
             held: Vec::new(),

@@ -16,12 +16,6 @@ use secrecy::ExposeSecret;
 
 use crate::authn::session;
 
-/// The cookie's name over plain HTTP.
-pub(super) const NAME: &str = "foregate-csrf";
-
-/// Its name over https: browsers take it from this host alone, and for no other.
-pub(super) const SECURE_NAME: &str = "__Host-foregate-csrf";
-
 /// A page that was left open longer gets a fresh form.
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 
@@ -46,9 +40,14 @@ pub(crate) struct FormToken {
 }
 
 impl Csrf {
+    /// The name of the cookie that the tokens are bound to.
+    pub(crate) fn cookie_name(secure: bool) -> &'static str {
+        if secure { "__Host-foregate-csrf" } else { "foregate-csrf" }
+    }
+
     /// `secure`: browsers reach us over https.
     pub(crate) fn new(key: [u8; 32], secure: bool) -> Self {
-        let cookie_name = if secure { SECURE_NAME } else { NAME };
+        let cookie_name = Self::cookie_name(secure);
         Self { cookie_name, key: hmac::Key::new(hmac::HMAC_SHA256, &key), secure }
     }
 

@@ -217,7 +217,7 @@ fn forwarded_elements(field: &str) -> Result<Vec<Element<'_>>, ForwardedFault> {
         let (name, after) = rest.split_once('=').ok_or(ForwardedFault::Malformed)?;
         let (value, after) = forwarded_value(after)?;
         let element = elements.last_mut().expect("there is one from the start");
-        let slot = match trim(name) {
+        let slot = match name.trim_start_matches([' ', '\t']) {
             name if name.eq_ignore_ascii_case("for") => Some(&mut element.client),
             name if name.eq_ignore_ascii_case("host") => Some(&mut element.host),
             name if name.eq_ignore_ascii_case("proto") => Some(&mut element.scheme),
@@ -399,6 +399,8 @@ mod tests {
             ("for=192.0.2.1;;proto=http", ForwardedFault::Malformed),
             ("for=192.0.2.1 proto=http", ForwardedFault::Malformed),
             ("f r=192.0.2.1", ForwardedFault::Malformed),
+            ("for =192.0.2.1", ForwardedFault::Malformed),
+            ("for= 192.0.2.1", ForwardedFault::Malformed),
             ("for=192.0.2.1;for=192.0.2.2", ForwardedFault::Contradiction),
             ("for=\"x, for=192.0.2.1", ForwardedFault::Malformed),
             ("proto=http, proto=https", ForwardedFault::Contradiction),

@@ -7,6 +7,7 @@
 //! Callers: the connection wrapper in `gateway`, which hands bytes on only as far as [`MessageReader`] lets
 //! them. What a target or a host means is not looked at here; `target` and `host` do that.
 
+use http::HeaderMap;
 use memchr::memchr;
 
 mod chunk;
@@ -95,6 +96,9 @@ pub struct HeadReader {
     upgrade_field: bool,
     version: Option<Version>,
 }
+
+/// What stands before a separator and what after it.
+type Halves<'l> = (&'l [u8], &'l [u8]);
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Version {
@@ -215,6 +219,30 @@ impl HeadReader {
     }
 }
 
+/// Holds an HTTP/2 request to what would be refused on HTTP/1, into which it is translated: no fields of a connection (RFC
+/// 9113 §8.2.2), one plain `Content-Length`, no framing field in disguise.
+pub fn check_http2_fields(headers: &HeaderMap) -> Result<(), HeadFault> {
+    for name in headers.keys() {
+        match framing_field(name.as_str().as_bytes())? {
+            Framing::Connection | Framing::TransferEncoding | Framing::Upgrade => {
+                return Err(HeadFault::ConnectionField);
+            }
+            Framing::ContentLength => {
+                let mut values = headers.get_all(name).iter();
+                values.next().map_or(Ok(0), |value| content_length(value.as_bytes()))?;
+                if values.next().is_some() {
+                    return Err(HeadFault::ContentLength);
+                }
+            }
+            Framing::Other if matches!(name.as_str(), "keep-alive" | "proxy-connection") => {
+                return Err(HeadFault::ConnectionField);
+            }
+            Framing::Expect | Framing::Host | Framing::Other => {}
+        }
+    }
+    Ok(())
+}
+
 /// RFC 9112 §3: exactly one space between the parts, none within.
 fn request_line(line: &[u8], limits: &HeadLimits) -> Result<Version, HeadFault> {
     let (method, rest) = split_method(line)?.ok_or(HeadFault::RequestLine)?;
@@ -259,7 +287,7 @@ fn request_line_so_far(line: &[u8], limits: &HeadLimits) -> Result<(), HeadFault
 }
 
 /// The method and what follows its space; `None` if there is no space yet and the method may go on.
-fn split_method(line: &[u8]) -> Result<Option<(&[u8], &[u8])>, HeadFault> {
+fn split_method(line: &[u8]) -> Result<Option<Halves<'_>>, HeadFault> {
     let end = line.iter().position(|byte| !is_class(*byte, TOKEN)).unwrap_or(line.len());
     match line.get(end) {
         _ if end > METHOD_BYTES => Err(HeadFault::Method),
@@ -333,7 +361,7 @@ fn framing_field(name: &[u8]) -> Result<Framing, HeadFault> {
 }
 
 /// RFC 9112 §5: a token, at once the colon, then a value without control characters but tabs.
-fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), HeadFault> {
+fn split_field(line: &[u8]) -> Result<Halves<'_>, HeadFault> {
     let colon = line.iter().position(|byte| !is_class(*byte, TOKEN)).unwrap_or(line.len());
     match (colon, line.get(colon)) {
         (0, Some(b' ' | b'\t')) => Err(HeadFault::Fold),

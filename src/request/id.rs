@@ -35,6 +35,12 @@ impl RequestId {
         (is_sound && values.next().is_none()).then(|| Self(value.clone()))
     }
 
+    /// A known one, for the tests of rooms that hand it on.
+    #[cfg(test)]
+    pub(crate) fn for_tests(id: &'static str) -> Self {
+        Self(HeaderValue::from_static(id))
+    }
+
     /// For logs and pages.
     pub fn as_str(&self) -> &str {
         self.0.to_str().expect("a request id is ASCII")

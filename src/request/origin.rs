@@ -38,6 +38,18 @@ pub enum SentFrom {
 }
 
 impl Origin {
+    /// Of a plain listener. Port 0 stands for one that the kernel has yet to choose.
+    pub fn http(host: &str, port: u16) -> Self {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_ascii_lowercase() };
+        Self { host, port, scheme: Scheme::Http }
+    }
+
+    /// The same with the port that the kernel chose, where one was left to it.
+    pub fn with_chosen_port(self, chosen: u16) -> Self {
+        let port = if self.port == 0 { chosen } else { self.port };
+        Self { port, ..self }
+    }
+
     /// Lower case; an IPv6 address in brackets; no port.
     pub fn host(&self) -> &str {
         &self.host

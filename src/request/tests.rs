@@ -62,6 +62,19 @@ fn there_is_one_host_or_none_at_all() {
         ("TRACE /", &[("host", "a")], RequestFault::Head(HeadFault::MethodRefused)),
         ("Connect /", &[("host", "a")], RequestFault::Head(HeadFault::MethodRefused)),
         ("GET h2:http://a/", &[("host", "b")], RequestFault::Authority),
+        ("GET h2:http://a/", &[("connection", "close")], RequestFault::Head(HeadFault::ConnectionField)),
+        ("GET h2:http://a/", &[("keep-alive", "1")], RequestFault::Head(HeadFault::ConnectionField)),
+        (
+            "GET h2:http://a/",
+            &[("transfer-encoding", "chunked")],
+            RequestFault::Head(HeadFault::ConnectionField),
+        ),
+        ("GET h2:http://a/", &[("content_length", "1")], RequestFault::Head(HeadFault::FieldNameDisguised)),
+        (
+            "GET h2:http://a/",
+            &[("content-length", "1"), ("content-length", "1")],
+            RequestFault::Head(HeadFault::ContentLength),
+        ),
     ] {
         assert_eq!(direct(line, lines).map(drop), Err(expected), "{line} {lines:?}");
     }

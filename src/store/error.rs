@@ -69,7 +69,7 @@ pub enum TokenError {
 pub enum OpenError {
     /// A damaged file, also without its snapshots.
     #[error(
-        "the store in {} is damaged and could not be opened ({reason}){}; nothing was deleted: \
+        "the store in {} is damaged and could not be opened ({reason}){}; \
          move the directory aside and restore the newest backup into an empty one",
         directory.display(), moved(aside)
     )]
@@ -157,6 +157,21 @@ pub enum OpenError {
     NotADirectory {
         /// The path.
         directory: PathBuf,
+    },
+    /// The engine opened its log, and less is in it than was acknowledged.
+    #[error(
+        "the store in {} is damaged: {acknowledged} writes were acknowledged and its log ends after \
+         {found} of them; move the directory aside and restore the newest backup into an empty one, or, \
+         to go on with what is left, remove the file {}",
+        directory.display(), directory.join("acknowledged").display()
+    )]
+    Shortened {
+        /// Writes that had been answered.
+        acknowledged: u64,
+        /// The store's directory.
+        directory: PathBuf,
+        /// Writes that are left.
+        found: u64,
     },
 }
 

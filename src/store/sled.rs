@@ -6,9 +6,12 @@
 //!
 //! Callers: `store`.
 
+mod command;
+mod journal;
 mod keys;
 mod open;
 mod rules;
+mod space;
 mod unit;
 mod verify;
 mod writer;
@@ -27,8 +30,9 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
+use self::command::{Command, Reply};
 use self::unit::{Rows, read_error};
-use self::writer::{Command, Reply, Writer};
+use self::writer::Writer;
 use super::{
     Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, SigningKey, StoreError,
     StoreSettings, TokenError, User, UserChange, UserError, Verification,
@@ -86,7 +90,7 @@ impl Sled {
         let commands = self.commands;
         // Waits for room in the queue, hence not on the runtime. Somebody else's close may have been
         // first: then the writer is gone and `stopped` ends by itself.
-        let sent = tokio::task::spawn_blocking(move || commands.send(Command::Close(reply)));
+        let sent = tokio::task::spawn_blocking(move || drop(commands.send(Command::Close(reply))));
         drop(sent.await);
         drop(stopped.await);
     }
@@ -256,8 +260,16 @@ impl Sled {
         })?;
         match tokio::time::timeout(ANSWER_WAIT, answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(closed().into()),
-            Err(_) => Err(StoreError::Unavailable("the disk doesn't answer".to_owned()).into()),
+            Ok(Err(_)) => {
+                self.shared.is_open()?;
+                Err(StoreError::Unavailable("the write was broken off".to_owned()).into())
+            }
+            Err(_) => {
+                // The writer takes it back when it has got through.
+                let reason = "the disk doesn't answer".to_owned();
+                self.shared.failure.store(Arc::new(Some(reason.clone())));
+                Err(StoreError::Unavailable(reason).into())
+            }
         }
     }
 }

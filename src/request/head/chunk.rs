@@ -125,7 +125,7 @@ impl Stage {
                 let digit = char::from(byte).to_digit(16)?;
                 Some(Self::Size { digits: digits + 1, size: size << 4 | u64::from(digit) })
             }
-            (Self::Extension { size, .. }, b'\r') => Some(Self::SizeEnd { size }),
+            (Self::Extension { bytes: 2.., size }, b'\r') => Some(Self::SizeEnd { size }),
             (Self::Extension { bytes, size }, b'\t' | b' '..=b'~') if bytes < EXTENSION_BYTES => {
                 Some(Self::Extension { bytes: bytes + 1, size })
             }
@@ -185,6 +185,7 @@ mod tests {
             ("g\r\n", HeadFault::Chunk),
             ("10000000000000000\r\n", HeadFault::Chunk),
             ("00000000000000005\r\n", HeadFault::Chunk),
+            ("5;\r\nhello\r\n", HeadFault::Chunk),
             ("5;a\nb\r\nhello\r\n", HeadFault::Chunk),
             ("5;a\rb\r\nhello\r\n", HeadFault::Chunk),
             ("5;\u{0}\r\nhello\r\n", HeadFault::Chunk),

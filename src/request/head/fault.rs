@@ -11,6 +11,9 @@ pub enum HeadFault {
     /// RFC 9112 §7.1.
     #[error("a chunk of the body is malformed")]
     Chunk,
+    /// RFC 9113 §8.2.2.
+    #[error("a field that describes an HTTP/1 connection, on HTTP/2")]
+    ConnectionField,
     /// RFC 9110 §8.6.
     #[error("Content-Length is repeated, a list or not a plain number")]
     ContentLength,
@@ -83,6 +86,7 @@ impl HeadFault {
             Self::VersionUnsupported => "version_not_supported",
             Self::BothFramings
             | Self::Chunk
+            | Self::ConnectionField
             | Self::ContentLength
             | Self::Control
             | Self::EmptyLine
@@ -112,6 +116,7 @@ impl HeadFault {
             Self::VersionUnsupported => "This version of HTTP is not spoken here.",
             Self::BothFramings
             | Self::Chunk
+            | Self::ConnectionField
             | Self::ContentLength
             | Self::Control
             | Self::EmptyLine

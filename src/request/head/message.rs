@@ -156,6 +156,8 @@ impl MessageReader {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, headers: 20, target_bytes: 1024 };
@@ -227,5 +229,27 @@ mod tests {
         let first = "GET / HTTP/1.0\r\nHost: h\r\n\r\n";
         let sent = format!("{first}{first}");
         assert_eq!(pass(sent.as_bytes(), 7), (first.as_bytes().to_vec(), 1, Ok(Passage::Over)));
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_found_however_the_bytes_are_cut(
+            junk in prop::sample::select(vec!["", "\r", "\n", "\r\n", "\r\n\r\n", " ", "\t", "0", "f", ":", "\0", ";", "x: y\r\n"]),
+            at in any::<prop::sample::Index>(),
+            gone in 0_usize..4,
+            size in 1_usize..40,
+        ) {
+            let mut sent = b"POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello\
+                POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;e=1\r\nabc\r\n0\r\nt: u\r\n\r\n\
+                GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: u\r\n\r\n\x01".to_vec();
+            let at = at.index(sent.len());
+            sent.splice(at..(at + gone).min(sent.len()), junk.bytes());
+            let (whole, heads, end) = pass(&sent, sent.len());
+            let (parts, parts_heads, parts_end) = pass(&sent, size);
+            prop_assert_eq!(heads, parts_heads);
+            prop_assert_eq!(end.is_err(), parts_end.is_err());
+            // Up to a fault in a body, more passes where it comes in parts.
+            prop_assert!(parts.starts_with(&whole) && (end.is_err() || parts == whole));
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | `M` | name | format number, clean marker |
+//! | `M` | name | format number, clean marker, number of the last batch |
 //! | `U` | user id | account |
 //! | `N` | folded username | user id |
 //! | `E` | folded address | user id |
@@ -21,6 +21,7 @@ use crate::store::Digest;
 
 pub(super) const FORMAT: &[u8] = b"Mformat";
 pub(super) const CLEAN: &[u8] = b"Mclean";
+pub(super) const SEQUENCE: &[u8] = b"Msequence";
 
 pub(super) fn user(id: UserId) -> Vec<u8> {
     row(b'U', &[id.as_bytes()])

@@ -1,9 +1,10 @@
 //! Opening: from a path to a tree that is known to be ours, whole, and locked by us.
 //!
-//! The engine has three habits that this file is about: a snapshot that was cut short stops it from
-//! opening, damage in the log makes it panic, and after some crashes it opens an empty tree as if
-//! nothing had ever been there. So nothing is deleted, a panic is caught, and an empty tree is
-//! believed only where we know that the directory was new.
+//! The engine has habits that this file is about: a snapshot that was cut short stops it from
+//! opening, damage in the log makes it panic or is passed over in silence, and after some crashes it
+//! opens an empty tree as if nothing had ever been there. So nothing is deleted, a panic is caught,
+//! an empty tree is believed only where we know that the directory was new, and one that ends before
+//! the last acknowledged write is not believed at all.
 //!
 //! Callers: `sled` at start, `writer` when it recovers from a failure.
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ::sled::{Batch, Db};
 
+use super::journal::{self, Journal, LOG};
 use super::keys;
 use crate::store::record::millis;
 use crate::store::{OpenError, StoreSettings};
@@ -30,17 +32,12 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// knows that an empty tree lost nothing.
 const INITIALISING: &str = "initialising";
 
-/// The file that holds everything; the engine gives it this name.
-pub(super) const LOG: &str = "db";
-
 /// An open tree.
 pub(super) struct Opened {
     /// The last stop was a clean one, or there was none.
     pub(super) clean: bool,
     pub(super) db: Db,
-    /// A second handle of the engine's log: the engine itself never syncs it as a crash of the host
-    /// demands, and syncing goes by the file, not by the handle.
-    pub(super) log: File,
+    pub(super) journal: Journal,
 }
 
 pub(super) fn open(settings: &StoreSettings) -> Result<Opened, OpenError> {
@@ -70,18 +67,31 @@ pub(super) fn open(settings: &StoreSettings) -> Result<Opened, OpenError> {
             clean = db.contains_key(keys::CLEAN).map_err(broken)?;
         }
     }
+    let (found, acknowledged) = (journal::sequence(&db).map_err(broken)?, journal::acknowledged(directory));
+    if found < acknowledged {
+        return Err(OpenError::Shortened { acknowledged, directory: directory.to_owned(), found });
+    }
     // Before anybody is served, so that a crash from here on is known to be one.
     first.remove(keys::CLEAN);
-    db.apply_batch(first).and_then(|()| db.flush()).map_err(broken)?;
-    let log = File::open(directory.join(LOG)).map_err(refused)?;
-    let synced = log.sync_data().and_then(|()| sync_directory(directory));
-    synced.map_err(|error| failed(error.to_string()))?;
+    let mut journal = Journal::begin(directory, found).map_err(refused)?;
+    journal.commit(&db, first).map_err(failed)?;
+    sync_directory(directory).map_err(refused)?;
     if fresh {
         fs::remove_file(directory.join(INITIALISING))
             .and_then(|()| sync_directory(directory))
             .map_err(refused)?;
     }
-    Ok(Opened { clean, db, log })
+    Ok(Opened { clean, db, journal })
+}
+
+/// Opens a store that was open before. Where it has vanished, with the volume it was on, say, an
+/// empty one in its place would be the worst answer.
+pub(super) fn reopen(settings: &StoreSettings) -> Result<Opened, OpenError> {
+    let directory = &settings.directory;
+    match fs::metadata(directory.join(LOG)) {
+        Ok(_) => open(settings),
+        Err(source) => Err(OpenError::Directory { directory: directory.clone(), source }),
+    }
 }
 
 fn make_directory(directory: &Path) -> Result<(), OpenError> {

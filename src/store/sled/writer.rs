@@ -5,9 +5,8 @@
 //! all writing (the engine would refuse from then on in any case) until the store was opened anew;
 //! reads go on from the old tree for as long as there is no better one.
 //!
-//! Callers: `sled` starts it and sends to it. What a command means is in `rules`.
+//! Callers: `sled` starts it and sends to it. The commands are in `command`, their meaning in `rules`.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -16,17 +15,15 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use ::sled::Db;
-use secrecy::SecretString;
 use tokio::sync::oneshot;
 
+use super::command::{Command, Evaluated, Stage, evaluate, refuse};
+use super::journal::Journal;
 use super::open::{self, Opened};
+use super::space::Space;
 use super::unit::{Group, Unit};
 use super::{Shared, keys, rules, verify};
-use crate::identity::UserId;
-use crate::store::{
-    Digest, EndSessions, NewUser, OneTimeToken, Session, SessionError, SigningKey, StoreError, StoreSettings,
-    TokenError, User, UserChange, UserError,
-};
+use crate::store::{StoreError, StoreSettings};
 
 /// More wait for the next group, so that none of them waits for ever longer ones.
 const COMMANDS_PER_GROUP: usize = 100;
@@ -48,33 +45,11 @@ const SWEEP_ON: Duration = Duration::from_millis(100);
 /// Three operations each.
 const SWEPT_PER_BATCH: usize = 90;
 
-/// Opening the store anew needs room for the engine's snapshot and a first segment.
-const ROOM_TO_OPEN: u64 = 4 << 20;
-
 /// Between attempts to open the store anew; it doubles up to the second of them.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// How long readers may keep a tree that is to be dropped, and the engine may take to drop it.
 const LET_GO_WAIT: Duration = Duration::from_secs(10);
-
-/// Where an answer goes.
-pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
-
-/// What the writer is asked to do.
-pub(super) enum Command {
-    ChangeUser(UserId, UserChange, Reply<User, UserError>),
-    Close(oneshot::Sender<()>),
-    CreateSession(Session, Reply<(), SessionError>),
-    CreateToken(OneTimeToken, Reply<(), TokenError>),
-    CreateUser(NewUser, Reply<User, UserError>),
-    DeleteUser(UserId, Reply<User, UserError>),
-    EndSession(Digest, Reply<bool, StoreError>),
-    EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
-    EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
-    EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
-    SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
-    UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
-}
 
 pub(super) struct Writer {
     /// Was evaluated, and found no room in the last group.
@@ -96,7 +71,7 @@ enum State {
     },
     Working {
         db: Arc<Db>,
-        log: File,
+        journal: Journal,
     },
 }
 
@@ -118,16 +93,25 @@ impl Writer {
                 Some(command) => Ok(command),
                 None => self.waiting.recv_timeout(TICK),
             };
-            match next {
-                Ok(command) => {
-                    if let Some(stopped) = self.serve(command) {
-                        break Some(stopped);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => (),
+            let command = match next {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break None,
+            };
+            // The engine panics at some damaged pages. A writer that is gone would take all writing
+            // with it and tell nobody; this way it is one more failure to recover from.
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                let stopped = command.and_then(|command| self.serve(command));
+                if stopped.is_none() {
+                    self.do_chores();
+                }
+                stopped
+            }));
+            match done {
+                Ok(None) => (),
+                Ok(stopped) => break stopped,
+                Err(panic) => self.fail(open::panic_text(panic.as_ref()).to_owned()),
             }
-            self.do_chores();
         };
         self.stop();
         // Whoever asked may now open the directory again.
@@ -142,12 +126,12 @@ impl Writer {
     /// Serves this command and those that wait behind it, as one group. Gives the sender of a `Close`.
     fn serve(&mut self, first: Command) -> Option<oneshot::Sender<()>> {
         let space = Space::of(&self.settings);
-        let State::Working { db, log } = &self.state else {
-            return refuse(first, self.reason());
-        };
-        if self.is_full(&space) {
+        if matches!(self.state, State::Working { .. }) && self.is_full(&space) {
             return refuse(first, self.reason());
         }
+        let State::Working { db, journal } = &mut self.state else {
+            return refuse(first, self.reason());
+        };
         let mut answers = Vec::new();
         let mut closing = None;
         let mut group = Group::new(db);
@@ -175,7 +159,7 @@ impl Writer {
                 next = self.waiting.try_recv().ok();
             }
         }
-        let failure = commit(db, log, group).err();
+        let failure = commit(db, journal, group).err();
         let told = failure.clone().map(StoreError::Unavailable);
         if let Some(reason) = failure {
             self.fail(reason);
@@ -193,7 +177,7 @@ impl Writer {
             tracing::error!("the disk is full: the store writes nothing until there is room");
             self.shared.failure.store(Arc::new(Some("the disk is full".to_owned())));
         } else if known && !full {
-            tracing::info!("there is room on the disk again: the store writes");
+            tracing::info!("the disk answers and has room: the store writes again");
             self.shared.failure.store(Arc::new(None));
         }
         full
@@ -260,7 +244,7 @@ impl Writer {
         what: &str,
         rule: impl FnOnce(&mut Unit<'_, '_>) -> Result<T, StoreError>,
     ) -> Option<T> {
-        let State::Working { db, log } = &self.state else { return None };
+        let State::Working { db, journal } = &mut self.state else { return None };
         let mut group = Group::new(db);
         let mut unit = group.unit();
         let done = match rule(&mut unit) {
@@ -272,7 +256,7 @@ impl Writer {
         };
         let changes = unit.into_changes();
         group.absorb(changes);
-        match commit(db, log, group) {
+        match commit(db, journal, group) {
             Ok(()) => Some(done),
             Err(reason) => {
                 self.fail(reason);
@@ -287,19 +271,15 @@ impl Writer {
         tracing::error!(%reason, "the store can't write; reads go on, and it will be opened anew");
         self.shared.failure.store(Arc::new(Some(reason)));
         let (wait, _) = RETRY;
-        // The log's handle goes with the old state: a sync that failed once is never asked again, for
-        // the kernel would call the second one a success.
+        // The journal goes with the old state, as it demands.
         let db = self.shared.tree.load_full();
         self.state = State::Failed { db, retry_at: Instant::now() + wait, wait };
     }
 
     fn recover(&mut self) {
         let State::Failed { db, retry_at, wait } = &mut self.state else { return };
-        let log = self.settings.directory.join(open::LOG);
-        let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
-        let space = Space::of(&self.settings);
-        // Without room it would not open, and the readers would have lost their tree for nothing.
-        if space.is_full() || space.free < ROOM_TO_OPEN + log_bytes / 32 {
+        // On a disk that is full or dead it would not open, and the readers would have lost their tree for nothing.
+        if !Space::of(&self.settings).is_fit_to_open(&self.settings.directory) {
             *retry_at = Instant::now() + TICK;
             return;
         }
@@ -313,7 +293,7 @@ impl Writer {
                 return;
             }
         }
-        match open::open(&self.settings) {
+        match open::reopen(&self.settings) {
             Ok(opened) => {
                 self.state = serve_tree(&self.shared, opened);
                 self.shared.failure.store(Arc::new(None));
@@ -344,28 +324,18 @@ impl Writer {
 
 /// Hands an opened tree to the readers, and has it checked where the last stop was not a clean one.
 fn serve_tree(shared: &Arc<Shared>, opened: Opened) -> State {
-    let Opened { clean, db, log } = opened;
+    let Opened { clean, db, journal } = opened;
     let db = Arc::new(db);
     shared.tree.store(Some(db.clone()));
     if !clean {
         verify::in_background(shared.clone());
     }
-    State::Working { db, log }
+    State::Working { db, journal }
 }
 
-/// Durable when it returns `Ok`; after an error anything may have happened.
-fn commit(db: &Db, log: &File, group: Group<'_>) -> Result<(), String> {
-    if group.is_empty() {
-        return Ok(());
-    }
-    let batch = group.into_batch();
-    // The engine has assertions that a full disk has been seen to break.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        db.apply_batch(batch).map_err(|error| error.to_string())?;
-        db.flush().map_err(|error| error.to_string())?;
-        log.sync_data().map_err(|error| format!("syncing the log: {error}"))
-    }));
-    outcome.unwrap_or_else(|panic| Err(open::panic_text(panic.as_ref()).to_owned()))
+/// Makes what a group changes durable; a group of refusals alone is so already.
+fn commit(db: &Db, journal: &mut Journal, group: Group<'_>) -> Result<(), String> {
+    if group.is_empty() { Ok(()) } else { journal.commit(db, group.into_batch()) }
 }
 
 /// Drops the tree once its last reader is gone; gives it back where one stays.
@@ -391,137 +361,4 @@ fn let_go(mut db: Arc<Db>) -> Result<(), Arc<Db>> {
         let _ = dropped.recv_timeout(LET_GO_WAIT);
     }
     Ok(())
-}
-
-// ---- evaluating ------------------------------------------------------------------------------
-
-/// An answer that waits for the group's fate: `None` when it is durable.
-type Answer = Box<dyn FnOnce(Option<StoreError>)>;
-
-enum Stage<'s, 'a> {
-    Evaluate(&'s mut Group<'a>),
-    Refuse(StoreError),
-}
-
-enum Evaluated {
-    Answer(Answer),
-    Close(oneshot::Sender<()>),
-    /// For the next group.
-    TooMuch(Command),
-}
-
-fn refuse(command: Command, reason: String) -> Option<oneshot::Sender<()>> {
-    match evaluate(command, Stage::Refuse(StoreError::Unavailable(reason))) {
-        Evaluated::Answer(answer) => {
-            answer(None);
-            None
-        }
-        Evaluated::Close(stopped) => Some(stopped),
-        Evaluated::TooMuch(_) => unreachable!("a refusal takes no room"),
-    }
-}
-
-fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
-    use Command as C;
-    match command {
-        C::ChangeUser(id, change, reply) => {
-            settle(stage, reply, |unit| rules::change_user(unit, id, &change))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
-        }
-        C::Close(stopped) => Evaluated::Close(stopped),
-        C::CreateSession(session, reply) => {
-            settle(stage, reply, |unit| rules::create_session(unit, &session))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateSession(session, reply)))
-        }
-        C::CreateToken(token, reply) => {
-            settle(stage, reply, |unit| rules::create_one_time_token(unit, &token))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateToken(token, reply)))
-        }
-        C::CreateUser(new, reply) => settle(stage, reply, |unit| rules::create_user(unit, &new))
-            .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
-        C::DeleteUser(id, reply) => settle(stage, reply, |unit| rules::delete_user(unit, id))
-            .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteUser(id, reply))),
-        C::EndSession(digest, reply) => settle(stage, reply, |unit| rules::end_session(unit, digest))
-            .unwrap_or_else(|reply| Evaluated::TooMuch(C::EndSession(digest, reply))),
-        C::EndSessionsOf(user, which, reply) => {
-            settle(stage, reply, |unit| rules::end_sessions_of(unit, user, which))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::EndSessionsOf(user, which, reply)))
-        }
-        C::EnsureKey(candidate, reply) => {
-            settle(stage, reply, |unit| rules::ensure_signing_key(unit, &candidate))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureKey(candidate, reply)))
-        }
-        C::EnsureSecret(name, candidate, reply) => {
-            settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
-        }
-        C::SetPassword(digest, hash, now, reply) => {
-            settle(stage, reply, |unit| rules::set_password_with_token(unit, digest, &hash, now))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::SetPassword(digest, hash, now, reply)))
-        }
-        C::UpgradeHash(id, old, new, reply) => {
-            settle(stage, reply, |unit| rules::upgrade_hash(unit, id, &old, &new))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::UpgradeHash(id, old, new, reply)))
-        }
-    }
-}
-
-/// Evaluates a rule into the group. Gives the reply back where its changes don't fit in.
-fn settle<T, E>(
-    stage: Stage<'_, '_>,
-    reply: Reply<T, E>,
-    rule: impl FnOnce(&mut Unit<'_, '_>) -> Result<T, E>,
-) -> Result<Evaluated, Reply<T, E>>
-where
-    T: 'static,
-    E: From<StoreError> + 'static,
-{
-    let result = match stage {
-        Stage::Refuse(error) => Err(error.into()),
-        Stage::Evaluate(group) => {
-            let mut unit = group.unit();
-            let result = rule(&mut unit);
-            let changes = unit.into_changes();
-            // A refusal has changed nothing, yet it waits like the rest: what it rests on may be in this group.
-            if result.is_ok() && !group.absorb(changes) {
-                return Err(reply);
-            }
-            result
-        }
-    };
-    Ok(Evaluated::Answer(Box::new(move |failure| {
-        // Who asked may have gone.
-        let _ = reply.send(failure.map_or(result, |failure| Err(failure.into())));
-    })))
-}
-
-// ---- room on the disk ------------------------------------------------------------------------
-
-struct Space {
-    free: u64,
-    for_registrations: u64,
-    for_writes: u64,
-}
-
-impl Space {
-    fn of(settings: &StoreSettings) -> Self {
-        // Where the system doesn't say, writing finds out.
-        let (free, total) = rustix::fs::statvfs(&settings.directory).map_or((u64::MAX, 0), |found| {
-            (found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
-        });
-        let twentieth = total / 20;
-        Self {
-            free,
-            for_registrations: settings.registration_reserve_bytes.min(twentieth),
-            for_writes: settings.write_reserve_bytes.min(twentieth),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.free < self.for_writes
-    }
-
-    fn is_low(&self) -> bool {
-        self.free < self.for_registrations
-    }
 }

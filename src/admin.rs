@@ -1,0 +1,22 @@
+//! The admin socket: what an administrator does to accounts, through the running server.
+//!
+//! The store belongs to one process. While the server has it, the command line sends its commands
+//! here: one JSON line for each request and each reply, over a Unix socket that only our own user
+//! and root may talk to. Without a server the command line opens the store and calls `perform`
+//! itself, so a command does the same thing either way.
+//!
+//! Callers: `gateway` runs the server; `cli` connects, or calls `perform`. Accounts are changed by
+//! `account` alone; how a reply looks on a terminal is `cli`'s.
+
+mod client;
+mod line;
+mod message;
+mod perform;
+mod server;
+
+pub use client::{Client, ClientError, connect};
+pub use message::{
+    AccountView, AddUser, Command, Failure, LinkBase, Moment, Password, Reply, Secret, ServerStatus, SetUser,
+};
+pub use perform::perform;
+pub use server::AdminServer;

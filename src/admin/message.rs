@@ -1,0 +1,405 @@
+//! What goes over the admin socket: commands, replies, and an account without its hash.
+//!
+//! Every field is parsed where it arrives, so a command that could be read is one that makes sense.
+//! A password, a hash or a link is a `Secret`: it goes over the socket and into nothing else.
+//!
+//! Callers: `admin` and, through it, `cli`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::identity::{DisplayName, Email, Role, UserId, Username};
+use crate::store::User;
+
+/// Something to do. `login` is a username or an address, as typed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Command {
+    /// Tells which server this is.
+    Status,
+    /// Makes an account.
+    UserAdd(AddUser),
+    /// Deletes an account with everything that hangs on it.
+    UserDelete {
+        /// Whose.
+        login: String,
+    },
+    /// Disables an account, which ends its sessions and tokens.
+    UserDisable {
+        /// Whose.
+        login: String,
+    },
+    /// Lets a disabled account sign in again.
+    UserEnable {
+        /// Whose.
+        login: String,
+    },
+    /// One slice of all accounts in the order of their names; `next` of the reply is the `after` of the next slice.
+    UserList {
+        /// Where the slice before this one ended.
+        after: Option<Username>,
+    },
+    /// Changes an account.
+    UserSet(SetUser),
+    /// Shows an account.
+    UserShow {
+        /// Whose.
+        login: String,
+    },
+}
+
+impl Command {
+    /// As on the command line: for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::UserAdd(_) => "user add",
+            Self::UserDelete { .. } => "user delete",
+            Self::UserDisable { .. } => "user disable",
+            Self::UserEnable { .. } => "user enable",
+            Self::UserList { .. } => "user list",
+            Self::UserSet(_) => "user set",
+            Self::UserShow { .. } => "user show",
+        }
+    }
+}
+
+/// An account to make.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddUser {
+    /// Its address, if it has one.
+    pub email: Option<Email>,
+    /// For display.
+    pub name: DisplayName,
+    /// How it gets its password.
+    pub password: Password,
+    /// Its roles.
+    pub roles: BTreeSet<Role>,
+    /// Its login name.
+    pub username: Username,
+}
+
+/// How a new account gets its password.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Password {
+    /// A hash from elsewhere.
+    Hash(Secret),
+    /// The person sets one, by a link.
+    Link,
+    /// This one, if the policy takes it.
+    Plain(Secret),
+}
+
+/// What to change of an account; `None` leaves a field as it is.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetUser {
+    /// A new address.
+    pub email: Option<Email>,
+    /// Whose account, by name or address.
+    pub login: String,
+    /// For display.
+    pub name: Option<DisplayName>,
+    /// A new password, if the policy takes it. All sessions end.
+    pub password: Option<Secret>,
+    /// The whole new set.
+    pub roles: Option<BTreeSet<Role>>,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// The account that was shown or changed, as it is now; after a deletion, as it was.
+    Account(AccountView),
+    /// A slice of all accounts.
+    Accounts {
+        /// In the order of their names.
+        accounts: Vec<AccountView>,
+        /// After which name the next slice begins; `None` at the end.
+        next: Option<Username>,
+    },
+    /// The account that was made.
+    Added {
+        /// As it is now.
+        account: AccountView,
+        /// With which the person sets a password, once.
+        link: Option<Secret>,
+    },
+    /// Nothing was done.
+    Failed(Failure),
+    /// Which server this is.
+    Status(ServerStatus),
+}
+
+/// Which server answers.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ServerStatus {
+    /// Its process id.
+    pub process: u32,
+    /// Its version.
+    pub version: String,
+}
+
+/// Why nothing was done. The sentence is for the administrator and says what to do.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// More hashes wait than the queue holds.
+    #[error("too many passwords are being hashed at the moment; try again in a few seconds")]
+    Busy,
+    /// Another account has this address.
+    #[error(
+        "the e-mail address {email} belongs to another account; `foregate user show {email}` shows which, \
+         choose another address or change that account first"
+    )]
+    EmailTaken {
+        /// The address.
+        email: String,
+    },
+    /// The hash is of no use.
+    #[error("the password hash can't be used: {reason}")]
+    Hash {
+        /// What is wrong with it; never the hash.
+        reason: String,
+    },
+    /// There is no such account.
+    #[error("there is no account `{login}`{}", suggestion(nearest))]
+    NotFound {
+        /// As typed.
+        login: String,
+        /// The account whose name is closest, if one is close.
+        nearest: Option<Username>,
+    },
+    /// The request could not be read.
+    #[error(
+        "the server did not understand the command: it may run another version of Foregate than this one; \
+         restart it after an upgrade"
+    )]
+    NotUnderstood,
+    /// The store failed.
+    #[error("nothing was changed, for the store failed: {reason}")]
+    Store {
+        /// What it said.
+        reason: String,
+    },
+    /// A line is longer than the protocol takes.
+    #[error("the command is longer than {limit} bytes; give fewer or shorter values")]
+    TooLong {
+        /// What a line may have.
+        limit: usize,
+    },
+    /// Another account has this name.
+    #[error(
+        "the username `{username}` is taken; choose another, or change that account with \
+         `foregate user set {username}`"
+    )]
+    UsernameTaken {
+        /// The name.
+        username: Username,
+    },
+    /// The policy refuses the password.
+    #[error("the password was refused. {reason}")]
+    Weak {
+        /// A sentence.
+        reason: String,
+    },
+}
+
+fn suggestion(nearest: &Option<Username>) -> String {
+    match nearest {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => "; `foregate user list` shows all of them".to_owned(),
+    }
+}
+
+/// An account as administrators see it. There is no hash in it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AccountView {
+    /// The login name.
+    pub username: Username,
+    /// Its address, if it has one.
+    pub email: Option<Email>,
+    /// For display; may be empty.
+    pub name: DisplayName,
+    /// Its roles.
+    pub roles: BTreeSet<Role>,
+    /// Whether it can't sign in.
+    pub disabled: bool,
+    /// Whether a password is set.
+    pub has_password: bool,
+    /// When it was last set.
+    pub password_changed_at: Option<Moment>,
+    /// When the account was made.
+    pub created_at: Moment,
+    /// Its number, `sub` in its tokens.
+    pub id: UserId,
+}
+
+impl From<User> for AccountView {
+    fn from(user: User) -> Self {
+        Self {
+            created_at: Moment(user.created_at),
+            disabled: user.disabled,
+            email: user.email,
+            has_password: user.password_hash.is_some(),
+            id: user.id,
+            name: user.name,
+            password_changed_at: user.password_changed_at.map(Moment),
+            roles: user.roles,
+            username: user.username,
+        }
+    }
+}
+
+/// Where links to our pages begin: the public origin and the portal's prefix.
+#[derive(Clone, Debug)]
+pub struct LinkBase(String);
+
+impl LinkBase {
+    /// `https://login.example.com` and `/.auth`.
+    pub fn new(origin: &str, prefix: &str) -> Self {
+        Self(format!("{}{prefix}", origin.trim_end_matches('/')))
+    }
+
+    /// The page that sets a password, once.
+    pub fn reset(&self, token: &SecretString) -> SecretString {
+        // A token is base64url: nothing in it has to be escaped.
+        format!("{}/reset?token={}", self.0, token.expose_secret()).into()
+    }
+
+    /// The login page.
+    pub fn login(&self) -> String {
+        format!("{}/login", self.0)
+    }
+}
+
+/// Text that goes over the socket and into no `Debug`, error or log.
+#[derive(Clone, Debug)]
+pub struct Secret(pub SecretString);
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose_secret())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
+/// A time, written in whole seconds as RFC 3339 has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Moment(pub SystemTime);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX).fmt(f)
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self(time.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(password: Password) -> Command {
+        Command::UserAdd(AddUser {
+            email: "alice@example.com".parse().ok(),
+            name: "Alice".parse().expect("a name"),
+            password,
+            roles: BTreeSet::from(["staff".parse().expect("a role")]),
+            username: "alice".parse().expect("a username"),
+        })
+    }
+
+    #[test]
+    fn a_secret_goes_over_the_socket_and_into_no_debug() {
+        for password in [Password::Plain(Secret("hunter2".into())), Password::Hash(Secret("hunter2".into()))]
+        {
+            let command = add(password);
+            assert!(!format!("{command:?}").contains("hunter2"), "{command:?}");
+            let line = serde_json::to_string(&command).expect("a command is JSON");
+            let Ok(Command::UserAdd(back)) = serde_json::from_str(&line) else { panic!("{line}") };
+            let (Password::Plain(secret) | Password::Hash(secret)) = back.password else { panic!("{line}") };
+            assert_eq!(secret.0.expose_secret(), "hunter2");
+        }
+    }
+
+    #[test]
+    fn a_command_with_a_bad_field_is_no_command() {
+        for bad in [
+            "",
+            "{}",
+            "null",
+            r#"{"user_show":{}}"#,
+            r#"{"user_show":{"login":"a","force":true}}"#,
+            r#"{"user_list":{"after":"a@b"}}"#,
+            r#"{"user_drop":{"login":"a"}}"#,
+            r#"{"user_show":{"login":"a"}} "status""#,
+        ] {
+            assert!(serde_json::from_str::<Command>(bad).is_err(), "{bad}");
+        }
+        assert!(matches!(serde_json::from_str("\"status\""), Ok(Command::Status)));
+    }
+
+    #[test]
+    fn a_view_has_no_hash_and_readable_times() {
+        let user = User {
+            created_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_900),
+            disabled: false,
+            email: None,
+            id: UserId::generate(),
+            name: DisplayName::default(),
+            password_changed_at: None,
+            password_hash: Some("$argon2id$…".into()),
+            roles: BTreeSet::new(),
+            username: "alice".parse().expect("a username"),
+            version: 1,
+        };
+        let json = serde_json::to_string(&AccountView::from(user)).expect("a view is JSON");
+        assert!(!json.contains("argon2"), "{json}");
+        assert!(json.contains(r#""created_at":"2023-11-14T22:13:20Z""#), "{json}");
+        let back: AccountView = serde_json::from_str(&json).expect("it reads back");
+        assert!(back.has_password);
+        assert_eq!(back.created_at.0, SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+    }
+
+    #[test]
+    fn a_link_begins_at_the_public_origin() {
+        let links = LinkBase::new("https://login.example.com", "/.auth");
+        let link = links.reset(&"abc".into());
+        assert_eq!(link.expose_secret(), "https://login.example.com/.auth/reset?token=abc");
+    }
+
+    #[test]
+    fn a_failure_says_what_to_do() {
+        let near = Failure::NotFound { login: "alcie".to_owned(), nearest: "alice".parse().ok() };
+        assert_eq!(near.to_string(), "there is no account `alcie`; did you mean `alice`?");
+        let far = Failure::NotFound { login: "x".to_owned(), nearest: None };
+        assert!(far.to_string().contains("foregate user list"), "{far}");
+    }
+}

@@ -1,0 +1,182 @@
+//! Carrying out a command: the same for the server and for a command line that has the store itself.
+//!
+//! Callers: `admin::server`, and `cli` where no server runs.
+
+use std::time::SystemTime;
+
+use super::message::{
+    AccountView, AddUser, Command, Failure, LinkBase, Password, Reply, Secret, ServerStatus, SetUser,
+};
+use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassword};
+use crate::identity::{Username, fold};
+use crate::store::{StoreError, UserError};
+
+/// Accounts of one slice at most.
+const SLICE: usize = 500;
+/// Bytes of one slice: half of what a line may have, for the last account may bring it over.
+const SLICE_BYTES: usize = super::line::MAX_LINE / 2;
+/// How many names are compared for "did you mean", and how alike two of them are (Jaro-Winkler).
+const COMPARED: usize = 5_000;
+const ALIKE: f64 = 0.85;
+
+/// Does what the command says. What went wrong is in the reply: nothing was done then.
+pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, now: SystemTime) -> Reply {
+    let done = match command {
+        Command::Status => Ok(Reply::Status(ServerStatus {
+            process: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        })),
+        Command::UserAdd(user) => add(accounts, links, user, now).await,
+        Command::UserDelete { login } => named(accounts, &login, accounts.delete(&login).await).await,
+        Command::UserDisable { login } => {
+            named(accounts, &login, accounts.set_disabled(&login, true).await).await
+        }
+        Command::UserEnable { login } => {
+            named(accounts, &login, accounts.set_disabled(&login, false).await).await
+        }
+        Command::UserList { after } => list(accounts, after).await,
+        Command::UserSet(change) => set(accounts, change, now).await,
+        Command::UserShow { login } => named(accounts, &login, accounts.find(&login)).await,
+    };
+    done.unwrap_or_else(Reply::Failed)
+}
+
+async fn add(
+    accounts: &Accounts,
+    links: &LinkBase,
+    user: AddUser,
+    now: SystemTime,
+) -> Result<Reply, Failure> {
+    let (username, email) = (user.username.clone(), user.email.as_ref().map(ToString::to_string));
+    let password = match user.password {
+        Password::Hash(Secret(hash)) => NewPassword::Hash(hash),
+        Password::Link => NewPassword::Link,
+        Password::Plain(Secret(password)) => NewPassword::Plain(password),
+    };
+    let new = NewAccount {
+        email: user.email,
+        name: user.name,
+        password,
+        roles: user.roles,
+        username: user.username,
+    };
+    match accounts.add(new, now).await {
+        Ok((user, token)) => {
+            Ok(Reply::Added { account: user.into(), link: token.map(|token| Secret(links.reset(&token))) })
+        }
+        Err(AccountError::User(UserError::UsernameTaken)) => Err(Failure::UsernameTaken { username }),
+        Err(error) => Err(failure(error, username.as_str(), email)),
+    }
+}
+
+async fn set(accounts: &Accounts, change: SetUser, now: SystemTime) -> Result<Reply, Failure> {
+    let email = change.email.as_ref().map(ToString::to_string);
+    let stored = AccountChange {
+        email: change.email,
+        name: change.name,
+        password: change.password.map(|Secret(password)| password),
+        roles: change.roles,
+    };
+    match accounts.change(&change.login, stored, now).await {
+        Err(AccountError::User(UserError::NotFound)) => {
+            named(accounts, &change.login, Err(UserError::NotFound)).await
+        }
+        Err(error) => Err(failure(error, &change.login, email)),
+        Ok(user) => Ok(Reply::Account(user.into())),
+    }
+}
+
+async fn list(accounts: &Accounts, after: Option<Username>) -> Result<Reply, Failure> {
+    let page = accounts.page(after, SLICE).await.map_err(store)?;
+    let full = page.len() >= SLICE;
+    let total = page.len();
+    let mut bytes = 0;
+    let mut slice = Vec::with_capacity(total);
+    for user in page {
+        let view = AccountView::from(user);
+        bytes += serde_json::to_string(&view).map_or(0, |json| json.len());
+        slice.push(view);
+        if bytes > SLICE_BYTES {
+            break;
+        }
+    }
+    let more = full || slice.len() < total;
+    let next = slice.last().filter(|_| more).map(|last| last.username.clone());
+    Ok(Reply::Accounts { accounts: slice, next })
+}
+
+/// The reply about one account that was named as typed.
+async fn named(
+    accounts: &Accounts,
+    login: &str,
+    outcome: Result<crate::store::User, UserError>,
+) -> Result<Reply, Failure> {
+    match outcome {
+        Ok(user) => Ok(Reply::Account(user.into())),
+        Err(UserError::NotFound) => {
+            let login = login.trim().to_owned();
+            // A failing store has been reported already, or will be by the next command.
+            let nearest = nearest(accounts, &login).await.unwrap_or_default();
+            Err(Failure::NotFound { login, nearest })
+        }
+        Err(error) => Err(failure(error.into(), login, None)),
+    }
+}
+
+/// The account whose name is most like this one, among the first few thousand.
+async fn nearest(accounts: &Accounts, login: &str) -> Result<Option<Username>, StoreError> {
+    let mut best = Nearest::to(login);
+    let mut after = None;
+    for _ in 0..COMPARED / SLICE {
+        let page = accounts.page(after, SLICE).await?;
+        after = page.last().map(|user| user.username.clone());
+        let full = page.len() >= SLICE;
+        page.into_iter().for_each(|user| best.consider(user.username));
+        if !full {
+            break;
+        }
+    }
+    Ok(best.found.map(|(_, username)| username))
+}
+
+struct Nearest {
+    found: Option<(f64, Username)>,
+    wanted: String,
+}
+
+impl Nearest {
+    fn to(login: &str) -> Self {
+        Self { found: None, wanted: fold(login) }
+    }
+
+    fn consider(&mut self, username: Username) {
+        let likeness = strsim::jaro_winkler(&self.wanted, &username.folded());
+        if likeness >= ALIKE && self.found.as_ref().is_none_or(|(best, _)| likeness > *best) {
+            self.found = Some((likeness, username));
+        }
+    }
+}
+
+fn failure(error: AccountError, login: &str, email: Option<String>) -> Failure {
+    match error {
+        AccountError::Busy => Failure::Busy,
+        AccountError::Hash(error) => Failure::Hash { reason: error.to_string() },
+        AccountError::User(UserError::EmailTaken) => {
+            Failure::EmailTaken { email: email.unwrap_or_else(|| login.to_owned()) }
+        }
+        AccountError::User(UserError::NotFound) => {
+            Failure::NotFound { login: login.to_owned(), nearest: None }
+        }
+        AccountError::User(UserError::Store(error)) => store(error),
+        // Nothing here changes a name, so only a new account can meet a taken one; it is told before.
+        AccountError::User(error @ UserError::UsernameTaken) => Failure::Store { reason: error.to_string() },
+        AccountError::Weak(error) => Failure::Weak { reason: error.to_string() },
+    }
+}
+
+fn store(error: StoreError) -> Failure {
+    Failure::Store { reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

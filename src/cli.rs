@@ -1,0 +1,246 @@
+//! The command line: parse, call a room, print.
+//!
+//! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the operation failed, 2 the
+//! usage or the configuration is wrong. There is no colour, so there is none to turn off. A failure
+//! is one sentence that says what to do.
+//!
+//! Callers: `main`. No rule is decided here, and no account is changed except through `admin`, in the
+//! running server or, where none runs, on the store itself.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+use http::Method;
+
+use crate::config::Config;
+use crate::identity::Role;
+
+mod administration;
+mod check;
+pub mod demo;
+mod explain;
+mod password_input;
+mod serve;
+mod user;
+
+/// Where the configuration is looked for when nobody names it.
+const CONFIGURATIONS: [&str; 2] = ["./foregate.yaml", "/etc/foregate/foregate.yaml"];
+
+const EXAMPLES: &str = "\
+Examples:
+  foregate demo                     try it out: a gateway, a sample application and two accounts
+  foregate serve -c foregate.yaml   run the gateway";
+
+#[derive(Parser)]
+#[command(
+    name = "foregate",
+    version,
+    about = "A reverse-proxy authentication gateway: login pages, sessions and tokens in front of applications that can't be changed.",
+    before_help = EXAMPLES,
+    color = ColorChoice::Never,
+    help_template = "{about}\n\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}\n",
+)]
+struct Cli {
+    /// The configuration; without it ./foregate.yaml, else /etc/foregate/foregate.yaml
+    #[arg(short, long, global = true, value_name = "FILE", env = "FOREGATE_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the gateway in front of a sample application, with a throw-away store and two accounts
+    Demo(DemoArguments),
+    /// Run the gateway; SIGTERM finishes what is running, and stops
+    Serve,
+    /// Validate the configuration; every fault is shown with its line
+    Check,
+    /// Say which route decides about a request, and why
+    Explain(ExplainArguments),
+    /// Add, show, change and delete accounts
+    #[command(subcommand)]
+    User(user::UserCommand),
+}
+
+/// Arguments of `foregate demo`.
+#[derive(Args, Clone, Debug)]
+pub struct DemoArguments {
+    /// Print one JSON object: the URL, and the accounts with their passwords
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+}
+
+/// Arguments of `foregate explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArguments {
+    /// The method, such as GET
+    #[arg(value_parser = method)]
+    pub method: Method,
+
+    /// The URL as a browser has it, or a path alone
+    pub url: String,
+
+    /// Which kind of credential the request shows; the default suits the route
+    #[arg(long, value_name = "KIND")]
+    pub credential: Option<CredentialKind>,
+
+    /// Where the request comes from
+    #[arg(long, value_name = "ADDR")]
+    pub ip: Option<IpAddr>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+
+    /// A role that the person has, in place of the account's own; repeat for more
+    #[arg(long = "role", value_name = "R")]
+    pub roles: Vec<Role>,
+
+    /// Who is signed in, by name or address; nobody without this and --role
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+}
+
+/// What a made-up request shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum CredentialKind {
+    /// The session cookie.
+    Session,
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// `Authorization: Basic`.
+    Basic,
+    /// Nothing.
+    None,
+}
+
+/// Why a command ended without being done.
+#[derive(Debug)]
+pub enum CliError {
+    /// The configuration is wrong: printed as it is, exit code 2.
+    Configuration(String),
+    /// The operation failed: exit code 1.
+    Failed(anyhow::Error),
+    /// The usage is wrong: exit code 2.
+    Usage(String),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for CliError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configuration(faults) => f.write_str(faults.trim_end()),
+            Self::Failed(error) => write!(f, "error: {error:#}"),
+            Self::Usage(sentence) => write!(f, "error: {sentence}"),
+        }
+    }
+}
+
+impl CliError {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            // Whoever reads our output has seen enough (`foregate user list | head`).
+            Self::Failed(error) if is_broken_pipe(error) => ExitCode::SUCCESS,
+            Self::Failed(_) => ExitCode::FAILURE,
+            Self::Configuration(_) | Self::Usage(_) => ExitCode::from(2),
+        }
+    }
+}
+
+/// Runs one command line.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version are data, a mistake is not: clap knows which stream.
+            drop(error.print());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !matches!(&error, CliError::Failed(cause) if is_broken_pipe(cause)) {
+                drop(writeln!(io::stderr(), "{error}"));
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), CliError> {
+    let config = cli.config;
+    let Some(command) = cli.command else {
+        return print(&Cli::command().render_help().to_string());
+    };
+    match command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Serve => serve::run(&configuration(config)?),
+        Command::Check => check::run(&configuration(config)?),
+        Command::Explain(arguments) => explain::run(&configuration(config)?, &arguments),
+        Command::User(command) => user::run(&load(config)?, command),
+    }
+}
+
+/// Which file has the configuration.
+fn configuration(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
+    // An empty $FOREGATE_CONFIG is an unset one.
+    if let Some(path) = given.filter(|path| !path.as_os_str().is_empty()) {
+        return Ok(path);
+    }
+    let found = CONFIGURATIONS.into_iter().map(Path::new).find(|path| path.exists());
+    found.map(Path::to_owned).ok_or_else(|| {
+        let [here, system] = CONFIGURATIONS;
+        CliError::Usage(format!(
+            "there is no configuration at {here} or {system}; name one with --config FILE, or try `foregate demo`"
+        ))
+    })
+}
+
+fn load(given: Option<PathBuf>) -> Result<Config, CliError> {
+    Config::load(&configuration(given)?).map_err(|faults| CliError::Configuration(faults.to_string()))
+}
+
+/// Writes data: to stdout, at once.
+fn print(text: &str) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Tells a person something that is not the data asked for.
+fn note(text: impl fmt::Display) {
+    // Nobody is left to be told where stderr is closed.
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Methods are compared by case, and nobody means another one by `get`.
+fn method(raw: &str) -> Result<Method, String> {
+    let upper = raw.to_ascii_uppercase();
+    let usual = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&upper.as_str());
+    let name = if usual { upper.as_str() } else { raw };
+    name.parse().map_err(|_| "expected a method such as GET or POST".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! `foregate user`: arguments into commands, replies into text.
+//!
+//! Callers: `cli`. Where a command is carried out is `administration`'s; what it does, `admin`'s.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::administration::{Administration, links};
+use super::{CliError, note, password_input, print};
+use crate::admin::{AccountView, AddUser, Command, Password, Reply, Secret, SetUser};
+use crate::config::Config;
+use crate::identity::{DisplayName, Email, Role, Username};
+
+mod render;
+
+#[derive(Subcommand)]
+pub(super) enum UserCommand {
+    /// Add an account; without a password, print a one-time link with which the person sets one
+    Add(AddArguments),
+    /// List all accounts
+    List {
+        /// Print a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one account
+    Show {
+        /// A username or an e-mail address
+        name: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change an account; what is not named stays as it is
+    Set(SetArguments),
+    /// Disable an account: its sessions and tokens end at once
+    Disable {
+        /// A username or an e-mail address
+        name: String,
+    },
+    /// Let a disabled account sign in again
+    Enable {
+        /// A username or an e-mail address
+        name: String,
+    },
+    /// Delete an account with its sessions and tokens; asks first on a terminal
+    Delete {
+        /// A username or an e-mail address
+        name: String,
+        /// Don't ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct AddArguments {
+    /// The username to sign in with
+    #[arg(value_name = "NAME")]
+    username: Username,
+    /// The e-mail address, also good for signing in
+    #[arg(long)]
+    email: Option<Email>,
+    /// The person's name, for display
+    #[arg(long, value_name = "TEXT")]
+    name: Option<DisplayName>,
+    /// A role; repeat for more
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<Role>,
+    /// Read the password from standard input, one line
+    #[arg(long, conflicts_with = "password_hash")]
+    password_stdin: bool,
+    /// Take this password hash from another system as it is
+    #[arg(long, value_name = "HASH", value_parser = secret)]
+    password_hash: Option<SecretString>,
+}
+
+#[derive(Args)]
+pub(super) struct SetArguments {
+    /// A username or an e-mail address
+    #[arg(value_name = "NAME")]
+    login: String,
+    #[command(flatten)]
+    change: ChangeArguments,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+struct ChangeArguments {
+    /// The new e-mail address
+    #[arg(long)]
+    email: Option<Email>,
+    /// The person's name, for display
+    #[arg(long, value_name = "TEXT")]
+    name: Option<DisplayName>,
+    /// A role; repeat for more. They take the place of all roles that the account has
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<Role>,
+    /// Take all roles away
+    #[arg(long, conflicts_with = "roles")]
+    no_roles: bool,
+    /// Read a new password from standard input, one line; the account's sessions end
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+/// Runs one command on accounts.
+pub(super) fn run(config: &Config, command: UserCommand) -> Result<(), CliError> {
+    // Before anything is opened: a person may take their time to type.
+    let task = Task::prepare(command)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let administration = Administration::open(config).await?;
+        let done = task.run(&administration, config).await;
+        administration.close(config).await;
+        done
+    })
+}
+
+/// A command with everything that it needs read in.
+enum Task {
+    Add(AddUser),
+    Delete { login: String, ask: bool },
+    Disable { login: String },
+    Enable { login: String },
+    List { json: bool },
+    Set(SetUser),
+    Show { login: String, json: bool },
+}
+
+impl Task {
+    fn prepare(command: UserCommand) -> Result<Self, CliError> {
+        Ok(match command {
+            UserCommand::Add(arguments) => Self::Add(arguments.read()?),
+            UserCommand::Delete { name, yes } => {
+                Self::Delete { login: name, ask: !yes && io::stdin().is_terminal() }
+            }
+            UserCommand::Disable { name } => Self::Disable { login: name },
+            UserCommand::Enable { name } => Self::Enable { login: name },
+            UserCommand::List { json } => Self::List { json },
+            UserCommand::Set(arguments) => Self::Set(arguments.read()?),
+            UserCommand::Show { name, json } => Self::Show { login: name, json },
+        })
+    }
+
+    async fn run(self, administration: &Administration, config: &Config) -> Result<(), CliError> {
+        match self {
+            Self::Add(user) => add(administration, config, user).await,
+            Self::Delete { login, ask } => delete(administration, login, ask).await,
+            Self::Disable { login } => {
+                let account = about(administration, Command::UserDisable { login }).await?;
+                let name = &account.username;
+                note(format_args!("Account `{name}` is disabled; its sessions and tokens have ended."));
+                note(format_args!("`foregate user enable {name}` lets it sign in again."));
+                Ok(())
+            }
+            Self::Enable { login } => {
+                let account = about(administration, Command::UserEnable { login }).await?;
+                let name = &account.username;
+                note(format_args!("Account `{name}` is enabled and can sign in again."));
+                if !account.has_password {
+                    note(format_args!(
+                        "It has no password yet: `foregate user set {name} --password-stdin`."
+                    ));
+                }
+                Ok(())
+            }
+            Self::List { json } => list(administration, json).await,
+            Self::Set(change) => {
+                let password = change.password.is_some();
+                let account = about(administration, Command::UserSet(change)).await?;
+                let ended = if password { "; its sessions have ended" } else { "" };
+                note(format_args!("Account `{}` is changed{ended}.", account.username));
+                Ok(())
+            }
+            Self::Show { login, json } => {
+                let account = about(administration, Command::UserShow { login }).await?;
+                print(&if json { render::object(&account)? } else { render::details(&account) })
+            }
+        }
+    }
+}
+
+async fn add(administration: &Administration, config: &Config, user: AddUser) -> Result<(), CliError> {
+    match administration.perform(Command::UserAdd(user)).await? {
+        Reply::Added { account, link: Some(Secret(link)) } => {
+            print(&format!("{}\n", link.expose_secret()))?;
+            note(format_args!("Account `{}` is made. Send the link above to the person:", account.username));
+            note("it sets a password, works once, and is good for 24 hours.");
+            Ok(())
+        }
+        Reply::Added { account, link: None } => {
+            let page = links(config).login();
+            note(format_args!("Account `{}` is made and can sign in at {page}", account.username));
+            Ok(())
+        }
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+async fn delete(administration: &Administration, login: String, ask: bool) -> Result<(), CliError> {
+    if ask {
+        let account = about(administration, Command::UserShow { login: login.clone() }).await?;
+        eprint!("Delete the account {}, with its sessions and tokens? [y/N] ", render::one_line(&account));
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+            return Err(CliError::Failed(anyhow!("nothing was deleted")));
+        }
+    }
+    let account = about(administration, Command::UserDelete { login }).await?;
+    note(format_args!("Account `{}` is deleted; its sessions and tokens have ended.", account.username));
+    Ok(())
+}
+
+async fn list(administration: &Administration, json: bool) -> Result<(), CliError> {
+    let mut listing = render::Listing::new(json);
+    let mut after = None;
+    loop {
+        let reply = administration.perform(Command::UserList { after }).await?;
+        let Reply::Accounts { accounts, next } = reply else { return Err(unexpected(&reply)) };
+        print(&listing.slice(&accounts)?)?;
+        // A slice that doesn't move on would be asked for again and again.
+        after = next.filter(|_| !accounts.is_empty());
+        if after.is_none() {
+            break;
+        }
+    }
+    print(&listing.end())?;
+    if listing.is_empty() {
+        note("There are no accounts yet: `foregate user add NAME` makes one.");
+    }
+    Ok(())
+}
+
+/// A command whose reply is one account.
+async fn about(administration: &Administration, command: Command) -> Result<AccountView, CliError> {
+    match administration.perform(command).await? {
+        Reply::Account(account) => Ok(account),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
+fn unexpected(_reply: &Reply) -> CliError {
+    CliError::Failed(anyhow!(
+        "the server gave an answer to another question: it may run another version of Foregate than this one; \
+         restart it after an upgrade"
+    ))
+}
+
+impl AddArguments {
+    fn read(self) -> Result<AddUser, CliError> {
+        let password = match (self.password_hash, self.password_stdin) {
+            (Some(hash), _) => Password::Hash(Secret(hash)),
+            (None, true) => Password::Plain(Secret(password_input::read()?)),
+            (None, false) => Password::Link,
+        };
+        Ok(AddUser {
+            email: self.email,
+            name: self.name.unwrap_or_default(),
+            password,
+            roles: self.roles.into_iter().collect(),
+            username: self.username,
+        })
+    }
+}
+
+impl SetArguments {
+    fn read(self) -> Result<SetUser, CliError> {
+        let change = self.change;
+        let password = if change.password_stdin { Some(Secret(password_input::read()?)) } else { None };
+        let roles = (change.no_roles || !change.roles.is_empty()).then(|| change.roles.into_iter().collect());
+        Ok(SetUser { email: change.email, login: self.login, name: change.name, password, roles })
+    }
+}
+
+/// Takes any text, so that a mistake never repeats it.
+fn secret(raw: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(raw.into())
+}

@@ -1,0 +1,197 @@
+//! Accounts as text: a table, the details of one, JSON.
+//!
+//! Callers: `cli::user`.
+
+use std::fmt::Write as _;
+
+use super::AccountView;
+
+const HEADS: [&str; 5] = ["USERNAME", "NAME", "EMAIL", "ROLES", "STATE"];
+
+/// A list that comes in slices, so that its length is of no account.
+pub(super) struct Listing {
+    json: bool,
+    rows: usize,
+}
+
+impl Listing {
+    pub(super) fn new(json: bool) -> Self {
+        Self { json, rows: 0 }
+    }
+
+    /// The text of the next slice.
+    pub(super) fn slice(&mut self, accounts: &[AccountView]) -> serde_json::Result<String> {
+        let first = self.rows == 0;
+        self.rows += accounts.len();
+        if !self.json {
+            return Ok(table(accounts, first));
+        }
+        let mut text = String::new();
+        for (number, account) in accounts.iter().enumerate() {
+            text.push_str(if first && number == 0 { "[\n  " } else { ",\n  " });
+            text.push_str(&serde_json::to_string(account)?);
+        }
+        Ok(text)
+    }
+
+    /// What closes the list.
+    pub(super) fn end(&self) -> String {
+        match (self.json, self.rows) {
+            (false, _) => String::new(),
+            (true, 0) => "[]\n".to_owned(),
+            (true, _) => "\n]\n".to_owned(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+}
+
+/// One account as a JSON object.
+pub(super) fn object(account: &AccountView) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(account).map(|json| json + "\n")
+}
+
+/// One account, a line for each of its properties.
+pub(super) fn details(account: &AccountView) -> String {
+    let password = match (account.has_password, account.password_changed_at) {
+        (false, _) => "none yet".to_owned(),
+        (true, Some(changed)) => format!("set at {changed}"),
+        // A hash that was brought along.
+        (true, None) => "set".to_owned(),
+    };
+    let lines = [
+        ("Username", account.username.to_string()),
+        ("Name", dash(account.name.as_str())),
+        ("E-mail", dash(account.email.as_ref().map_or("", |email| email.as_str()))),
+        ("Roles", dash(&roles(account))),
+        ("State", state(account).to_owned()),
+        ("Password", password),
+        ("Made at", account.created_at.to_string()),
+        ("Id", account.id.to_string()),
+    ];
+    lines.iter().fold(String::new(), |mut text, (label, value)| {
+        writeln!(text, "{label:<10}{value}").expect("a String takes text");
+        text
+    })
+}
+
+/// One account within a sentence.
+pub(super) fn one_line(account: &AccountView) -> String {
+    let known = [account.name.as_str(), account.email.as_ref().map_or("", |email| email.as_str())];
+    let known: Vec<&str> = known.into_iter().filter(|text| !text.is_empty()).collect();
+    match known.as_slice() {
+        [] => format!("`{}`", account.username),
+        known => format!("`{}` ({})", account.username, known.join(", ")),
+    }
+}
+
+fn table(accounts: &[AccountView], with_heads: bool) -> String {
+    let mut rows: Vec<[String; 5]> = Vec::with_capacity(accounts.len() + 1);
+    if with_heads && !accounts.is_empty() {
+        rows.push(HEADS.map(str::to_owned));
+    }
+    rows.extend(accounts.iter().map(|account| {
+        [
+            account.username.to_string(),
+            dash(account.name.as_str()),
+            dash(account.email.as_ref().map_or("", |email| email.as_str())),
+            dash(&roles(account)),
+            state(account).to_owned(),
+        ]
+    }));
+    let mut widths = HEADS.map(str::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn roles(account: &AccountView) -> String {
+    account.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(",")
+}
+
+fn state(account: &AccountView) -> &'static str {
+    match (account.disabled, account.has_password) {
+        (true, _) => "disabled",
+        (false, false) => "no password",
+        (false, true) => "enabled",
+    }
+}
+
+fn dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::admin::Moment;
+    use crate::identity::UserId;
+
+    fn account(username: &str, name: &str, email: &str) -> AccountView {
+        AccountView {
+            created_at: Moment(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
+            disabled: false,
+            email: email.parse().ok(),
+            has_password: true,
+            id: UserId::from_bytes([1; 16]),
+            name: name.parse().expect("a name"),
+            password_changed_at: None,
+            roles: ["staff", "admin"].iter().map(|role| role.parse().expect("a role")).collect(),
+            username: username.parse().expect("a username"),
+        }
+    }
+
+    #[test]
+    fn a_table_lines_up_and_has_no_trailing_blanks() {
+        let text = Listing::new(false)
+            .slice(&[account("alice", "Alice Liddell", "a@example.com"), account("zoë", "", "")])
+            .expect("text");
+        assert_eq!(
+            text,
+            "USERNAME  NAME           EMAIL          ROLES        STATE\n\
+             alice     Alice Liddell  a@example.com  admin,staff  enabled\n\
+             zoë       -              -              admin,staff  enabled\n"
+        );
+    }
+
+    #[test]
+    fn slices_make_one_array() {
+        for slices in [vec![], vec![1], vec![2, 1], vec![1, 0]] {
+            let mut listing = Listing::new(true);
+            let mut text = String::new();
+            for length in &slices {
+                let accounts = vec![account("alice", "", ""); *length];
+                text += &listing.slice(&accounts).expect("JSON");
+            }
+            text += &listing.end();
+            let array: Vec<serde_json::Value> = serde_json::from_str(&text).expect("an array");
+            assert_eq!(array.len(), slices.iter().sum::<usize>(), "{text}");
+            assert!(
+                array.iter().all(|user| user["username"] == "alice" && user.get("password_hash").is_none())
+            );
+        }
+    }
+
+    #[test]
+    fn details_have_a_line_for_each_property() {
+        let mut shown = account("alice", "Alice", "a@example.com");
+        shown.has_password = false;
+        let text = details(&shown);
+        assert!(text.contains("State     no password\n"), "{text}");
+        assert!(text.contains("Password  none yet\n"), "{text}");
+        assert_eq!(one_line(&shown), "`alice` (Alice, a@example.com)");
+    }
+}

@@ -1,0 +1,122 @@
+//! One connection: the wire round its socket, hyper on the wire, and its end.
+//!
+//! Callers: `gateway::worker`, once for each accepted socket.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::Rooms;
+use super::wire::{InFlight, Wire, WireControl};
+use super::worker::Worker;
+use crate::response::{Body, BodyError};
+
+/// Room in hyper's buffers beside a head of the largest size, so that bodies move in large pieces.
+const BUFFER: usize = 64 * 1024;
+
+/// What a connection above the limit is told.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
+    cache-control: no-store\r\nconnection: close\r\n\r\n";
+
+/// A place among the connections that may be open at once.
+pub(super) struct Place(Arc<Rooms>);
+
+impl Place {
+    /// A place, if there is one.
+    pub(super) fn take(rooms: &Arc<Rooms>, limit: usize) -> Option<Self> {
+        let open = rooms.connections.fetch_add(1, Ordering::Relaxed);
+        // Dropping it gives the place back also where it was one too many.
+        let place = Self(Arc::clone(rooms));
+        (open < limit).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells a connection that there are too many.
+pub(super) async fn turn_away(mut stream: TcpStream) {
+    let _ = stream.write_all(FULL).await;
+    let _ = stream.shutdown().await;
+}
+
+/// Serves a connection to its end, or until the stop: then the request that is running is finished.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stopping: CancellationToken,
+) {
+    let control = Arc::new(WireControl::default());
+    let wire = Wire::new(stream, worker.head_limits, worker.timeouts, Arc::clone(&control));
+    let service = service_fn(|request| {
+        let (worker, control) = (Rc::clone(&worker), Arc::clone(&control));
+        async move {
+            let in_flight = control.begin();
+            let response = worker.answer(request, peer, &control).await;
+            control.answered(response.status());
+            Ok::<_, Infallible>(response.map(|body| Answer { body, _in_flight: in_flight }))
+        }
+    });
+    let connection = http1::Builder::new()
+        // The wire keeps the time; hyper would need a timer for each request.
+        .header_read_timeout(None)
+        .max_headers(worker.head_limits.headers)
+        .max_buf_size(worker.head_limits.head_bytes + BUFFER)
+        .serve_connection(TokioIo::new(wire), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stopping.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // A client that went away, a limit that was over: nothing for the operator to do.
+        tracing::debug!(%error, peer.address = %peer, "a connection ended early");
+    }
+}
+
+/// The body of an answer, which says when it has ended.
+struct Answer {
+    body: Body,
+    _in_flight: InFlight,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

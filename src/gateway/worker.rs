@@ -1,0 +1,376 @@
+//! One thread: accepts, and takes each request through the rooms.
+//!
+//! Callers: `gateway`, once for each core.
+
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::header::ALLOW;
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::task::LocalSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{Place, serve, turn_away};
+use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
+use super::{DRAIN, Rooms};
+use crate::config::Config;
+use crate::gate::{Decision, Permit, Refusal, Why};
+use crate::identity::Identity;
+use crate::proxy::{ForwardError, InvalidProxy, Proxy, Tunnels};
+use crate::request::head::HeadLimits;
+use crate::request::target::TARGET_BYTES;
+use crate::request::{Arrival, Context, RequestId, Scheme, TrustedProxies};
+use crate::response::{Asker, Body, Problem, Prompt, REQUEST_ID};
+use crate::route::Route;
+use crate::subrequest::{Answered, Dialect};
+use crate::telemetry::{AccessLine, AccessLog};
+
+/// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two hand-overs of the log.
+const LOG_EVERY: Duration = Duration::from_millis(200);
+/// After an accept that failed for want of something: descriptors, memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What one thread has for itself.
+pub(super) struct Worker {
+    access: AccessLog,
+    pub(super) head_limits: HeadLimits,
+    proxy: Proxy,
+    rooms: Arc<Rooms>,
+    pub(super) timeouts: WireTimeouts,
+    trusted: TrustedProxies,
+}
+
+/// The connections to upstreams of one thread.
+pub(super) fn proxy(config: &Config, tunnels: Tunnels) -> Result<Proxy, InvalidProxy> {
+    Proxy::new(&config.upstreams, Rooms::proxy_settings(config), tunnels)
+}
+
+/// Runs a thread until the stop, and then until what is running has finished or the bound is over.
+pub(super) fn run(
+    rooms: Arc<Rooms>,
+    config: &Config,
+    listeners: Vec<TcpListener>,
+    stopping: CancellationToken,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "a thread of the gateway could not start");
+            return stopping.cancel();
+        }
+    };
+    LocalSet::new().block_on(&runtime, serve_all(rooms, config, listeners, stopping));
+}
+
+async fn serve_all(
+    rooms: Arc<Rooms>,
+    config: &Config,
+    listeners: Vec<TcpListener>,
+    stopping: CancellationToken,
+) {
+    let tunnels = Tunnels::new();
+    let limits = &config.limits;
+    let worker = Rc::new(Worker {
+        access: AccessLog::new(rooms.access.clone()),
+        head_limits: HeadLimits {
+            head_bytes: limits.header_bytes,
+            headers: limits.headers,
+            target_bytes: TARGET_BYTES,
+        },
+        proxy: proxy(config, tunnels.clone()).expect("the same was built when the gateway was opened"),
+        rooms,
+        timeouts: WireTimeouts { head: limits.header_timeout, idle: limits.idle_timeout },
+        trusted: config.trusted_proxies.clone(),
+    });
+    let connections = TaskTracker::new();
+    for listener in listeners {
+        let accepting =
+            accept(Rc::clone(&worker), listener, limits.connections, connections.clone(), stopping.clone());
+        tokio::task::spawn_local(accepting);
+    }
+    let logging = tokio::task::spawn_local(hand_over_log(Rc::clone(&worker)));
+    stopping.cancelled().await;
+    connections.close();
+    // Tunnels are told to go at once: they would never finish by themselves.
+    let finished = async {
+        tokio::join!(tunnels.end(), connections.wait());
+    };
+    if tokio::time::timeout(DRAIN, finished).await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            "requests that did not finish in time are broken off"
+        );
+    }
+    logging.abort();
+    worker.access.flush();
+}
+
+async fn hand_over_log(worker: Rc<Worker>) {
+    loop {
+        sleep(LOG_EVERY).await;
+        worker.access.flush();
+    }
+}
+
+async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    limit: usize,
+    connections: TaskTracker,
+    stopping: CancellationToken,
+) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "a listening socket can't be used");
+            return stopping.cancel();
+        }
+    };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopping.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
+                let Some(place) = Place::take(&worker.rooms, limit) else {
+                    tracing::warn!(limit, "a connection was turned away: limits.connections is reached");
+                    connections.spawn_local(turn_away(stream));
+                    continue;
+                };
+                let serving = serve(Rc::clone(&worker), stream, peer, stopping.clone());
+                connections.spawn_local(async move {
+                    serving.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// An answer with what the log says of it.
+struct Outcome {
+    identity: Option<Arc<Identity>>,
+    response: Response<Body>,
+    route: Option<Arc<Route>>,
+}
+
+impl Outcome {
+    fn plain(response: Response<Body>) -> Self {
+        Self { identity: None, response, route: None }
+    }
+
+    fn of_permit(permit: &Permit, response: Response<Body>) -> Self {
+        Self { identity: permit.identity().cloned(), response, route: Some(Arc::clone(permit.route())) }
+    }
+}
+
+impl From<Answered> for Outcome {
+    fn from(Answered { identity, response, route }: Answered) -> Self {
+        Self { identity, response, route }
+    }
+}
+
+impl Worker {
+    /// Takes one request through the rooms.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        control: &WireControl,
+    ) -> Response<Body> {
+        let (started, now) = (Instant::now(), SystemTime::now());
+        let (parts, body) = request.into_parts();
+        if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
+            let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
+            return self.refuse_unsound(&parts, problem, peer, &fault);
+        }
+        let arrival = Arrival { now, peer: peer.ip(), scheme: Scheme::Http, trusted: &self.trusted };
+        let context = match Context::new(&parts, &arrival) {
+            Ok(context) => context,
+            Err(fault) => {
+                let problem =
+                    Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
+                return self.refuse_unsound(&parts, problem, peer, &fault);
+            }
+        };
+        let request = Request::from_parts(parts, body);
+        let Outcome { identity, mut response, route } = self.decide(&context, request).await;
+        response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
+        self.access.write(
+            now,
+            &AccessLine {
+                client: context.client,
+                duration: started.elapsed(),
+                host: &context.host.name,
+                id: context.id.as_str(),
+                method: context.method.as_str(),
+                path: context.target.path(),
+                route: route.as_deref().map(|route| &*route.name),
+                status: response.status().as_u16(),
+                user: identity.as_deref().map(|identity| identity.username.as_str()),
+            },
+        );
+        response
+    }
+
+    async fn decide(&self, context: &Context, request: Request<Incoming>) -> Outcome {
+        let asker = || Asker::new(request.method(), request.headers(), context.id.header_value().clone());
+        match self.place_of(context) {
+            Whose::Elsewhere => {}
+            Whose::Portal(rest) => {
+                return match Dialect::of(rest) {
+                    Some(dialect) => {
+                        self.rooms.subrequests.answer(dialect, context, request.headers()).await.into()
+                    }
+                    None => Outcome::plain(self.rooms.portal.handle(context, request).await),
+                };
+            }
+            Whose::Both => {
+                let problem = Refusal::Ambiguous.problem(&context.host.name, None);
+                return Outcome::plain(problem.closing().respond(&asker(), &self.rooms.pages));
+            }
+        }
+        match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
+            Ok(Decision::Allow(permit)) => self.forward(context, request, &permit).await,
+            Ok(Decision::Refuse(refusal)) => Outcome {
+                identity: refusal.identity().cloned(),
+                response: self.refuse(&refusal, context, &request, &asker()),
+                route: refusal.route().cloned(),
+            },
+            Err(error) => {
+                tracing::error!(%error, request.id = context.id.as_str(), "a request could not be decided");
+                Outcome::plain(Problem::from(&error).respond(&asker(), &self.rooms.pages))
+            }
+        }
+    }
+
+    async fn forward(&self, context: &Context, request: Request<Incoming>, permit: &Permit) -> Outcome {
+        let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone());
+        let response = match self.proxy.forward(request, context, permit, None).await {
+            Ok(response) => response,
+            Err(error) => {
+                self.log_failure(&error, context, permit);
+                forward_problem(&error).respond(&asker, &self.rooms.pages)
+            }
+        };
+        Outcome::of_permit(permit, response)
+    }
+
+    fn refuse(
+        &self,
+        refusal: &Refusal,
+        context: &Context,
+        request: &Request<Incoming>,
+        asker: &Asker,
+    ) -> Response<Body> {
+        // Only a navigation says where the person wants to go; a script or an image never does.
+        let next = context.navigates(request.headers()).then(|| context.target.as_str());
+        let pages = &self.rooms.pages;
+        match refusal {
+            Refusal::Challenge(challenge) if challenge.to_login => {
+                let prompt = match challenge.why {
+                    Why::Stale { .. } => Some(Prompt::Login),
+                    Why::Absent | Why::Rejected(_) => None,
+                };
+                asker.see_login(pages, next, prompt)
+            }
+            Refusal::Ambiguous => refusal.problem(&context.host.name, next).closing().respond(asker, pages),
+            Refusal::Challenge(_)
+            | Refusal::CrossSite { .. }
+            | Refusal::Forbid { .. }
+            | Refusal::Limited { .. }
+            | Refusal::NotFound => refusal.problem(&context.host.name, next).respond(asker, pages),
+        }
+    }
+
+    /// Where a target leads, when every reading of it is asked.
+    fn place_of<'a>(&self, context: &'a Context) -> Whose<'a> {
+        let under = |reading: &str| {
+            reading
+                .strip_prefix(self.rooms.pages.prefix())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut readings = context.target.readings().map(under);
+        let first = readings.next().unwrap_or(false);
+        if readings.any(|other| other != first) {
+            return Whose::Both;
+        }
+        match context.target.path().strip_prefix(self.rooms.pages.prefix()) {
+            Some(rest) if first => Whose::Portal(rest),
+            None if !first => Whose::Elsewhere,
+            // A spelling of the prefix that is not the prefix.
+            Some(_) if !first => Whose::Elsewhere,
+            Some(_) | None => Whose::Both,
+        }
+    }
+
+    fn refuse_unsound(
+        &self,
+        parts: &http::request::Parts,
+        problem: Problem,
+        peer: SocketAddr,
+        fault: &dyn std::fmt::Debug,
+    ) -> Response<Body> {
+        let id = RequestId::generate();
+        tracing::info!(?fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
+        let asker = Asker::new(&parts.method, &parts.headers, id.header_value().clone());
+        let problem = match problem.status {
+            StatusCode::METHOD_NOT_ALLOWED => problem
+                .with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
+            _ => problem,
+        };
+        problem.closing().respond(&asker, &self.rooms.pages)
+    }
+
+    fn log_failure(&self, error: &ForwardError, context: &Context, permit: &Permit) {
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        tracing::warn!(
+            %error,
+            cause = source.as_deref().unwrap_or("-"),
+            request.id = context.id.as_str(),
+            route.name = &*permit.route().name,
+            upstream.name = permit.route().upstream.as_deref().unwrap_or("-"),
+            "a request was not forwarded"
+        );
+    }
+}
+
+/// Whose a path is.
+enum Whose<'a> {
+    /// Ours under one reading and not under another.
+    Both,
+    /// A route's.
+    Elsewhere,
+    /// Ours; what follows the prefix.
+    Portal(&'a str),
+}
+
+/// The answer to a request that was let through and not forwarded.
+fn forward_problem(error: &ForwardError) -> Problem {
+    match error {
+        ForwardError::BadAnswer(_) | ForwardError::Connect(_) | ForwardError::Upstream(_) => {
+            Problem::bad_gateway()
+        }
+        ForwardError::Timeout => Problem::gateway_timeout(),
+        ForwardError::BodyTooLarge { .. } => Problem::too_large(),
+        ForwardError::NoUpstream => Problem::not_found(),
+        ForwardError::Identity(_) | ForwardError::UnknownRoute(_) => Problem::internal(),
+        ForwardError::RequestStalled => Problem::request_timeout(),
+        ForwardError::BadRequest(_) | ForwardError::RequestBody(_) => {
+            Problem::bad_request("The request could not be read.")
+        }
+    }
+}

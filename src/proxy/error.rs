@@ -1,0 +1,92 @@
+//! Why a request was not forwarded, for two readers: the log, and the client.
+
+use std::io;
+
+use http::StatusCode;
+
+use super::headers::InvalidIdentity;
+
+/// Why a request got no answer from its upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// The server's answer can't be passed on: framed in two ways, or an upgrade nobody asked for.
+    #[error("the upstream's answer is not sound: {0}")]
+    BadAnswer(&'static str),
+    /// A field's value that can't be sent on, or a target that is not the one that was judged.
+    #[error("the request can't be sent on: {0}")]
+    BadRequest(&'static str),
+    /// The request's body is longer than `limits.body`.
+    #[error("the request's body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// No server of the upstream can be reached; the last failure.
+    #[error("connecting to the upstream")]
+    Connect(#[source] io::Error),
+    /// The identity can't be said in a header.
+    #[error("the identity headers can't be set")]
+    Identity(#[from] InvalidIdentity),
+    /// The route goes to no upstream: it is for sub-requests alone.
+    #[error("the route has no upstream")]
+    NoUpstream,
+    /// The client broke off in the middle of its body, or framed it badly.
+    #[error("reading the request's body")]
+    RequestBody(#[source] hyper::Error),
+    /// The client's body stood still for too long.
+    #[error("the request's body stood still")]
+    RequestStalled,
+    /// The head of the answer did not come in time.
+    #[error("the upstream did not answer in time")]
+    Timeout,
+    /// The route was not known when this proxy was built.
+    #[error("the route was not known when the proxy was built: {0}")]
+    UnknownRoute(&'static str),
+    /// The connection failed before the answer was there.
+    #[error("talking to the upstream")]
+    Upstream(#[source] hyper::Error),
+}
+
+impl ForwardError {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::BadAnswer(_) | Self::Connect(_) | Self::Upstream(_) => StatusCode::BAD_GATEWAY,
+            Self::BadRequest(_) | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Identity(_) | Self::UnknownRoute(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoUpstream => StatusCode::NOT_FOUND,
+            Self::RequestStalled => StatusCode::REQUEST_TIMEOUT,
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// A stable word for problem details.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadAnswer(_) | Self::Upstream(_) => "upstream_failed",
+            Self::BadRequest(_) | Self::RequestBody(_) => "bad_request",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::Connect(_) => "upstream_unreachable",
+            Self::Identity(_) | Self::UnknownRoute(_) => "internal",
+            Self::NoUpstream => "not_found",
+            Self::RequestStalled => "request_timeout",
+            Self::Timeout => "upstream_timeout",
+        }
+    }
+
+    /// Says nothing of addresses, upstream names or causes.
+    pub fn public_message(&self) -> &'static str {
+        match self {
+            Self::BadAnswer(_) | Self::Connect(_) | Self::Upstream(_) => {
+                "The application is not answering. Please try again shortly."
+            }
+            Self::BadRequest(_) | Self::RequestBody(_) => "The request could not be read.",
+            Self::BodyTooLarge { .. } => "The request is too large.",
+            Self::Identity(_) | Self::UnknownRoute(_) => "The request could not be handled.",
+            Self::NoUpstream => "There is nothing here.",
+            Self::RequestStalled => "The request took too long to arrive.",
+            Self::Timeout => "The application took too long to answer. Please try again shortly.",
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! One request to one upstream: sent, waited for, and sent again where that can do no harm.
+//!
+//! A kept connection may turn out closed at the moment it is used. What hyper hands back was not
+//! sent, so it goes out again on a new connection, once. What was sent into a connection that had been
+//! idle for a while goes out again too, once, if it has no body and repeating it changes nothing.
+//!
+//! Callers: `proxy`.
+
+use std::error::Error as _;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+
+use http::{Method, Request, Response, header};
+use hyper::body::Incoming;
+
+use super::body::{BodyFault, Progress, RequestBody};
+use super::error::ForwardError;
+use super::pool::{Lease, Upstream};
+use super::watch::Watch;
+use super::wire;
+
+/// Sends `request` and waits for the head of the answer.
+pub(crate) async fn exchange(
+    upstream: &Upstream,
+    watch: &Watch,
+    mut request: Request<RequestBody>,
+    progress: Option<&Progress>,
+    limit: Option<u64>,
+) -> Result<(Response<Incoming>, Lease), ForwardError> {
+    let mut lease = upstream.lease().await.map_err(ForwardError::Connect)?;
+    loop {
+        if upstream.host_of_server {
+            request.headers_mut().insert(header::HOST, lease.backend.authority.clone());
+        }
+        // Under load connections are hardly ever idle, and then no copy is made.
+        let rested = lease.idle_ticks.is_some_and(|ticks| ticks > 0);
+        let spare = (rested && is_repeatable(&request)).then(|| copy(&request));
+        let (error, unsent) = match send(upstream, watch, &mut lease, request, progress).await {
+            Ok(response) => return Ok((response, lease)),
+            Err(Lost::Timeout) => return Err(ForwardError::Timeout),
+            Err(Lost::Failed(error, unsent)) => (error, unsent),
+        };
+        request = match (unsent, spare) {
+            (Some(unsent), _) if lease.idle_ticks.is_some() => *unsent,
+            (None, Some(spare)) if closed_unanswered(&error) => spare,
+            _ => return Err(failure(error, progress, limit)),
+        };
+        // A new connection counts as never idle, so this happens once.
+        lease = upstream.fresh(lease).await.map_err(ForwardError::Connect)?;
+    }
+}
+
+/// Why no answer came.
+enum Lost {
+    /// The connection failed; with the request, if it was not sent.
+    Failed(hyper::Error, Option<Box<Request<RequestBody>>>),
+    Timeout,
+}
+
+async fn send(
+    upstream: &Upstream,
+    watch: &Watch,
+    lease: &mut Lease,
+    request: Request<RequestBody>,
+    progress: Option<&Progress>,
+) -> Result<Response<Incoming>, Lost> {
+    let started = watch.now();
+    let mut deadline = watch.deadline();
+    let mut answer = pin!(lease.connection.sender.try_send_request(request));
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(answer.map_err(|mut error| {
+                let unsent = error.take_message();
+                Lost::Failed(error.into_error(), unsent.map(Box::new))
+            }));
+        }
+        // The server's time counts from the last it was sent; while the client has to send, it does not.
+        let since = match progress {
+            Some(progress) if progress.waiting.get() && !progress.done.get() => deadline.now(),
+            Some(progress) => progress.touched.get().max(started),
+            None => started,
+        };
+        deadline.poll(cx, since.saturating_add(upstream.response_ticks)).map(|()| Err(Lost::Timeout))
+    })
+    .await
+}
+
+fn is_repeatable(request: &Request<RequestBody>) -> bool {
+    matches!(request.body(), RequestBody::Empty)
+        && matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+        )
+}
+
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// Whether the connection ended without an answer, as it does when the server closed it just then.
+fn closed_unanswered(error: &hyper::Error) -> bool {
+    let gone =
+        || error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).is_some_and(wire::is_gone);
+    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || gone()
+}
+
+/// A fault of the client's body shows up as a failure to send: the fault is what counts.
+fn failure(error: hyper::Error, progress: Option<&Progress>, limit: Option<u64>) -> ForwardError {
+    match progress.and_then(|progress| progress.fault.get()) {
+        Some(BodyFault::TooLarge) => ForwardError::BodyTooLarge { limit: limit.unwrap_or(u64::MAX) },
+        Some(BodyFault::Stalled) => ForwardError::RequestStalled,
+        Some(BodyFault::Client | BodyFault::Ended) => ForwardError::RequestBody(error),
+        None => ForwardError::Upstream(error),
+    }
+}

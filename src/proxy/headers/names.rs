@@ -1,0 +1,371 @@
+//! Which field of a request is what: the names that are ours to set, and those that end at this hop.
+//!
+//! Backends disagree about names: WSGI, CGI and PHP read `Remote_User`, `Remote.User` and
+//! `Remote-User` as one. So names are compared folded: any case, and every character that is neither
+//! letter nor digit equal to `-`.
+//!
+//! Callers: `proxy::headers` for heads, `proxy::body` for trailers. Values are not looked at here.
+
+use http::HeaderName;
+
+/// What is to become of one field of a client's request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fate {
+    /// `Authorization`: goes on where the route says so.
+    Authorization,
+    /// `Cookie`: goes on without our own.
+    Cookie,
+    /// Ends at this hop, or is made anew from the body.
+    HopByHop,
+    /// Goes on as it came.
+    Keep,
+    /// Says who somebody is, or what was asked: ours to say, whoever the peer is.
+    Reserved,
+    /// `X-Forwarded-For`, `Forwarded` and what else is set anew on every request.
+    SetAnew,
+    /// `TE`: ends here, but a wish for trailers is made anew.
+    Te,
+    /// `Trailer`: ends here, and is announced anew for the names that pass.
+    Trailer,
+    /// Another `X-Forwarded-*`: passes from a trusted peer.
+    TrustedOnly,
+}
+
+/// The families of names that some backend or another believes, configured or not.
+const FAMILIES: [&str; 8] = [
+    "remote-",
+    "x-auth-",
+    "x-authentik-",
+    "x-foregate-",
+    "x-original-",
+    "x-remote-",
+    "x-rewrite-",
+    "x-webauth-",
+];
+
+/// Of the `X-Forwarded-*` family, what says who somebody is.
+const FORWARDED_IDENTITY: [&str; 4] =
+    ["x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username", "x-forwarded-user"];
+
+/// Set anew on every request, whatever the peer sent.
+const SET_ANEW: [&str; 7] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// The names that are ours to set: the families, and every name of an identity map.
+#[derive(Clone, Debug, Default)]
+pub struct ReservedNames {
+    /// Folded, and not in a family.
+    configured: Vec<Box<[u8]>>,
+    /// One bit for each first character of those, so that most names are told apart by one look.
+    first: u64,
+}
+
+impl ReservedNames {
+    /// The families, and these names in every spelling.
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a HeaderName>) -> Self {
+        let mut this = Self::default();
+        for name in names {
+            let folded: Box<[u8]> = name.as_str().bytes().map(fold).collect();
+            if fate_by_family(&folded) != Fate::Reserved && !this.configured.contains(&folded) {
+                this.first |= bit(folded[0]);
+                this.configured.push(folded);
+            }
+        }
+        this
+    }
+
+    /// Whether only we may say this to a backend about a person or a request.
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        self.fate(name) == Fate::Reserved
+    }
+
+    /// What is to become of a client's field of this name.
+    pub(crate) fn fate(&self, name: &HeaderName) -> Fate {
+        // `HeaderName` is lower case already, and never empty.
+        let name = name.as_str().as_bytes();
+        if self.first & bit(name[0]) != 0 && self.configured.iter().any(|own| is(name, own)) {
+            return Fate::Reserved;
+        }
+        fate_by_family(name)
+    }
+
+    /// Whether a trailer of this name may go on: nothing that is ours, that frames a message, that
+    /// routes it or that says who asks.
+    pub(crate) fn allows_trailer(&self, name: &HeaderName) -> bool {
+        const NEVER: [&str; 11] = [
+            "cache-control",
+            "content-encoding",
+            "content-range",
+            "content-type",
+            "host",
+            "if-match",
+            "max-forwards",
+            "origin",
+            "range",
+            "set-cookie",
+            "te",
+        ];
+        self.fate(name) == Fate::Keep
+            && !NEVER.iter().any(|never| is(name.as_str().as_bytes(), never.as_bytes()))
+    }
+}
+
+/// Whether the gateway or HTTP itself sets this name, so that no identity header can have it.
+pub(crate) fn is_taken(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    is(name, b"host")
+        || match fate_by_family(name) {
+            Fate::Cookie | Fate::HopByHop | Fate::SetAnew | Fate::Te | Fate::Trailer => true,
+            Fate::Authorization | Fate::Keep | Fate::Reserved | Fate::TrustedOnly => false,
+        }
+}
+
+/// Whether two names are one to some backend.
+pub(crate) fn same(a: &HeaderName, b: &HeaderName) -> bool {
+    let (a, b) = (a.as_str(), b.as_str());
+    a.len() == b.len() && a.bytes().zip(b.bytes()).all(|(a, b)| fold(a) == fold(b))
+}
+
+/// The first byte tells most names apart: a usual request costs a table jump for each field.
+fn fate_by_family(name: &[u8]) -> Fate {
+    let hop_by_hop = |names: &[&str]| match names.iter().any(|own| is(name, own.as_bytes())) {
+        true => Fate::HopByHop,
+        false => Fate::Keep,
+    };
+    match name[0] {
+        b'a' if is(name, b"authorization") => Fate::Authorization,
+        b'c' if is(name, b"cookie") => Fate::Cookie,
+        b'c' => hop_by_hop(&["connection", "content-length"]),
+        b'e' => hop_by_hop(&["expect"]),
+        b'f' if is(name, b"forwarded") => Fate::SetAnew,
+        b'h' => hop_by_hop(&["http2-settings"]),
+        b'k' => hop_by_hop(&["keep-alive"]),
+        // `Proxy` alone becomes `HTTP_PROXY` in CGI, which some client libraries obey.
+        b'p' if starts(name, b"proxy-") || name == b"proxy" => Fate::HopByHop,
+        b'r' if starts(name, b"remote-") => Fate::Reserved,
+        b't' if name == b"te" => Fate::Te,
+        b't' if name == b"trailer" => Fate::Trailer,
+        b't' => hop_by_hop(&["transfer-encoding"]),
+        b'u' => hop_by_hop(&["upgrade"]),
+        b'x' => fate_of_x(name),
+        _ => Fate::Keep,
+    }
+}
+
+/// Of a name that begins with `x`.
+fn fate_of_x(name: &[u8]) -> Fate {
+    if starts(name, b"x-forwarded") {
+        return match name {
+            _ if FORWARDED_IDENTITY.iter().any(|own| is(name, own.as_bytes())) => Fate::Reserved,
+            _ if SET_ANEW.iter().any(|own| is(name, own.as_bytes())) => Fate::SetAnew,
+            [_, _, b'f', b'o', b'r', b'w', b'a', b'r', b'd', b'e', b'd', rest @ ..]
+                if rest.first().is_none_or(|c| !c.is_ascii_alphanumeric()) =>
+            {
+                Fate::TrustedOnly
+            }
+            _ => Fate::Keep,
+        };
+    }
+    if is(name, b"x-real-ip") || is(name, b"x-request-id") {
+        return Fate::SetAnew;
+    }
+    match FAMILIES.iter().any(|family| starts(name, family.as_bytes())) {
+        true => Fate::Reserved,
+        false => Fate::Keep,
+    }
+}
+
+fn is(name: &[u8], folded: &[u8]) -> bool {
+    name.len() == folded.len() && starts(name, folded)
+}
+
+fn starts(name: &[u8], folded: &[u8]) -> bool {
+    name.len() >= folded.len() && name.iter().zip(folded).all(|(&a, &b)| fold(a) == b)
+}
+
+fn fold(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' | b'a'..=b'z' => byte,
+        b'A'..=b'Z' => byte.to_ascii_lowercase(),
+        _ => b'-',
+    }
+}
+
+fn bit(first: u8) -> u64 {
+    1 << (fold(first) & 63)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(raw: &str) -> HeaderName {
+        HeaderName::from_bytes(raw.as_bytes()).expect("a header name")
+    }
+
+    fn reserved() -> ReservedNames {
+        ReservedNames::new(&[name("Remote-User"), name("X-User"), name("_tenant.id"), name("Sub")])
+    }
+
+    #[test]
+    fn every_spelling_of_a_reserved_name_is_reserved() {
+        for spelling in [
+            "Remote-User",
+            "REMOTE_USER",
+            "remote.user",
+            "REMOTE~USER",
+            "Remote!User",
+            "remote-anything",
+            "remote_",
+            "X-Remote-User",
+            "X_Remote_User",
+            "x.remote.user",
+            "X-Auth-User",
+            "X.Auth.User",
+            "x~auth~request~user",
+            "X_Auth-Token",
+            "X-authentik-username",
+            "X_AUTHENTIK_JWT",
+            "X-WEBAUTH-USER",
+            "x_webauth_role",
+            "X-Foregate-Assertion",
+            "x|foregate|assertion",
+            "X-Forwarded-User",
+            "X_Forwarded_User",
+            "x.forwarded-email",
+            "X-Forwarded_Groups",
+            "x-forwarded_preferred.username",
+            "X-Original-URL",
+            "x_original_method",
+            "X-Rewrite-URL",
+            "x*rewrite*url",
+            "X-User",
+            "x_user",
+            "x`user",
+            "-tenant-id",
+            "_tenant_id",
+            "$tenant+id",
+            "sub",
+        ] {
+            assert!(reserved().contains(&name(spelling)), "{spelling}");
+        }
+    }
+
+    #[test]
+    fn names_that_only_look_alike_pass() {
+        for other in [
+            "Remote",
+            "RemoteUser",
+            "Xremote-user",
+            "X-Authority",
+            "X-Auth",
+            "X-Webauthn",
+            "X-Users",
+            "X-Use",
+            "X--User",
+            "Y-Remote-User",
+            "X-Originality",
+            "Subject",
+            "tenant-id",
+            "Accept",
+            "X-Requested-With",
+            "User-Agent",
+            "X-CSRF-Token",
+            "Content-Type",
+            "Host",
+            "X-ForwardedFor",
+        ] {
+            assert_eq!(reserved().fate(&name(other)), Fate::Keep, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_frames_a_message_ends_here_in_every_spelling() {
+        for (raw, fate) in [
+            ("Connection", Fate::HopByHop),
+            ("Keep-Alive", Fate::HopByHop),
+            ("keep_alive", Fate::HopByHop),
+            ("Proxy-Authorization", Fate::HopByHop),
+            ("proxy_authorization", Fate::HopByHop),
+            ("Proxy-Connection", Fate::HopByHop),
+            ("Proxy", Fate::HopByHop),
+            ("TE", Fate::Te),
+            ("Trailer", Fate::Trailer),
+            ("Transfer-Encoding", Fate::HopByHop),
+            ("transfer_encoding", Fate::HopByHop),
+            ("Content-Length", Fate::HopByHop),
+            ("content.length", Fate::HopByHop),
+            ("Upgrade", Fate::HopByHop),
+            ("HTTP2-Settings", Fate::HopByHop),
+            ("Expect", Fate::HopByHop),
+            ("Cookie", Fate::Cookie),
+            ("Authorization", Fate::Authorization),
+            ("Forwarded", Fate::SetAnew),
+            ("X-Forwarded-For", Fate::SetAnew),
+            ("x_forwarded.for", Fate::SetAnew),
+            ("X-Real-IP", Fate::SetAnew),
+            ("x_real_ip", Fate::SetAnew),
+            ("X_Request_Id", Fate::SetAnew),
+            ("X-Forwarded-Prefix", Fate::TrustedOnly),
+            ("X_Forwarded_Uri", Fate::TrustedOnly),
+            ("X-Forwarded", Fate::TrustedOnly),
+        ] {
+            assert_eq!(reserved().fate(&name(raw)), fate, "{raw}");
+        }
+    }
+
+    #[test]
+    fn trailers_carry_neither_identity_nor_framing_nor_routing() {
+        for bad in [
+            "Remote-User",
+            "x_user",
+            "Host",
+            "Content-Length",
+            "Transfer-Encoding",
+            "Cookie",
+            "Authorization",
+            "Content-Type",
+            "content_type",
+            "X-Forwarded-For",
+            "X-Forwarded-Prefix",
+            "Connection",
+            "TE",
+            "Trailer",
+            "Set-Cookie",
+        ] {
+            assert!(!reserved().allows_trailer(&name(bad)), "{bad}");
+        }
+        for good in ["grpc-status", "X-Checksum", "Digest", "Server-Timing"] {
+            assert!(reserved().allows_trailer(&name(good)), "{good}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_separator_and_no_case_gets_a_name_past(
+            seps in proptest::collection::vec("[!#$%&'*+.^_`|~-]", 2),
+            upper in proptest::bits::u32::ANY,
+            which in 0..3usize,
+        ) {
+            let words = [["x", "auth", "user"], ["x", "forwarded", "email"], ["remote", "any", "thing"]][which];
+            let spelt: String = [words[0], &seps[0], words[1], &seps[1], words[2]]
+                .concat()
+                .chars()
+                .enumerate()
+                .map(|(at, c)| if upper & (1 << at) != 0 { c.to_ascii_uppercase() } else { c })
+                .collect();
+            prop_assert!(reserved().contains(&name(&spelt)), "{}", spelt);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `Host`, `X-Forwarded-*`, `Forwarded` and `X-Real-IP` as a server gets them: set anew, or appended
+//! to when the peer is a trusted proxy.
+//!
+//! Callers: `proxy::headers`. Who the client is and what host was asked for was settled in `request`.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::header::InvalidHeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::request::{Context, Scheme};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// What a trusted peer had said already; taken before the strip.
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    forwarded: Vec<u8>,
+    forwarded_for: Vec<u8>,
+}
+
+impl Chain {
+    /// Of a trusted peer. Lines are joined as HTTP says that lists are.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let joined = |name| {
+            let lines = headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
+            lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(&b", "[..])
+        };
+        Self { forwarded: joined(header::FORWARDED), forwarded_for: joined(FORWARDED_FOR) }
+    }
+}
+
+/// The values for one client, host and scheme.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    client: IpAddr,
+    forwarded: HeaderValue,
+    /// `name[:port]`, as a browser would send it.
+    pub(crate) host: HeaderValue,
+    host_name: String,
+    host_port: Option<u16>,
+    peer: IpAddr,
+    peer_text: HeaderValue,
+    port: HeaderValue,
+    real_ip: HeaderValue,
+    scheme: Scheme,
+}
+
+impl Origin {
+    fn new(context: &Context) -> Result<Self, InvalidHeaderValue> {
+        let mut host = context.host.name.clone();
+        if let Some(port) = context.host.port {
+            let _ = write!(host, ":{port}");
+        }
+        let forwarded_host = match host.contains(':') {
+            true => format!("\"{host}\""),
+            false => host.clone(),
+        };
+        let forwarded_for = match context.peer {
+            IpAddr::V4(v4) => v4.to_string(),
+            IpAddr::V6(v6) => format!("\"[{v6}]\""),
+        };
+        let forwarded = format!("for={forwarded_for};host={forwarded_host};proto={}", context.scheme);
+        Ok(Self {
+            client: context.client,
+            forwarded: forwarded.try_into()?,
+            host: host.try_into()?,
+            host_name: context.host.name.clone(),
+            host_port: context.host.port,
+            peer: context.peer,
+            peer_text: context.peer.to_string().try_into()?,
+            port: context.host.port.unwrap_or(context.scheme.default_port()).into(),
+            real_ip: context.client.to_string().try_into()?,
+            scheme: context.scheme,
+        })
+    }
+
+    fn is_of(&self, context: &Context) -> bool {
+        self.client == context.client
+            && self.peer == context.peer
+            && self.scheme == context.scheme
+            && self.host_port == context.host.port
+            && self.host_name == context.host.name
+    }
+
+    /// Sets them; `chain` is what a trusted peer said.
+    pub(crate) fn set(&self, headers: &mut HeaderMap, chain: &Chain) -> Result<(), InvalidHeaderValue> {
+        let appended = |chain: &[u8], own: &HeaderValue| match chain {
+            [] => Ok(own.clone()),
+            _ => HeaderValue::try_from([chain, b", ", own.as_bytes()].concat()),
+        };
+        headers.insert(header::FORWARDED, appended(&chain.forwarded, &self.forwarded)?);
+        headers.insert(FORWARDED_FOR, appended(&chain.forwarded_for, &self.peer_text)?);
+        headers.insert(FORWARDED_HOST, self.host.clone());
+        headers.insert(FORWARDED_PORT, self.port.clone());
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()));
+        headers.insert(REAL_IP, self.real_ip.clone());
+        Ok(())
+    }
+}
+
+/// The last few origins of this thread: their text is made once, not for each request.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    slots: RefCell<Vec<Option<Origin>>>,
+}
+
+const SLOTS: usize = 256;
+
+impl Origins {
+    pub(crate) fn new() -> Self {
+        Self { slots: RefCell::new(vec![None; SLOTS]) }
+    }
+
+    /// Runs `f` with the values for this request.
+    pub(crate) fn with<T>(
+        &self,
+        context: &Context,
+        f: impl FnOnce(&Origin) -> Result<T, InvalidHeaderValue>,
+    ) -> Result<T, InvalidHeaderValue> {
+        let mut slots = self.slots.borrow_mut();
+        let slot = &mut slots[slot_of(context.client)];
+        if !slot.as_ref().is_some_and(|origin| origin.is_of(context)) {
+            *slot = Some(Origin::new(context)?);
+        }
+        f(slot.as_ref().expect("it was filled above"))
+    }
+}
+
+/// A collision costs a few hundred nanoseconds and nothing else, so any spread will do.
+fn slot_of(client: IpAddr) -> usize {
+    let sum = |octets: &[u8]| octets.iter().fold(0_usize, |sum, &b| sum.wrapping_mul(31) + usize::from(b));
+    match client {
+        IpAddr::V4(v4) => sum(&v4.octets()) % SLOTS,
+        IpAddr::V6(v6) => sum(&v6.octets()) % SLOTS,
+    }
+}

@@ -1,0 +1,7 @@
+//! Forwarding over real sockets: a raw client, a small server around `Proxy`, raw servers behind it.
+
+mod bodies;
+mod connections;
+mod harness;
+mod messages;
+mod tunnels;

@@ -1,0 +1,267 @@
+//! Which connection carries what, and what happens when one fails.
+
+use std::time::Duration;
+
+use super::harness::{Backend, GET, Gateway, OK, Options, rest, run};
+
+#[tokio::test]
+async fn a_connection_is_used_again_after_a_clean_end() {
+    run(async {
+        let backend = Backend::answering(OK).await;
+        let gateway = Gateway::start(&[backend.address], Options::default()).await;
+        for _ in 0..5 {
+            let reply = gateway.send(GET).await;
+            assert!(reply.starts_with("HTTP/1.1 200 OK") && reply.ends_with("\r\n\r\nok"), "{reply}");
+        }
+        assert_eq!(backend.connections.get(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_kind_of_clean_end_gives_the_connection_back() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+    ] {
+        run(async move {
+            let backend = Backend::answering(answer).await;
+            let gateway = Gateway::start(&[backend.address], Options::default()).await;
+            for _ in 0..3 {
+                let reply = gateway.send(GET).await;
+                assert!(reply.starts_with("HTTP/1.1 20") || reply.starts_with("HTTP/1.1 304"), "{reply}");
+            }
+            assert_eq!(backend.connections.get(), 1, "{answer}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_not_used() {
+    run(async {
+        let backend = Backend::start(async |_, mut client| {
+            client.head().await;
+            client.send(OK).await;
+        })
+        .await;
+        let gateway = Gateway::start(&[backend.address], Options::default()).await;
+        for _ in 0..3 {
+            let reply = gateway.send(GET).await;
+            assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        }
+        assert_eq!(backend.connections.get(), 3);
+    })
+    .await;
+}
+
+/// The first connection closes at its second request: the race between a request and a server's own
+/// idle timeout.
+async fn closing_at_the_second_request() -> Backend {
+    Backend::start(async |number, mut client| {
+        client.head().await;
+        client.send(OK).await;
+        client.head().await;
+        if number > 0 {
+            client.send(OK).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_get_that_met_a_closing_connection_is_sent_once_more() {
+    run(async {
+        let backend = closing_at_the_second_request().await;
+        let gateway = Gateway::start(&[backend.address], Options::default()).await;
+        gateway.send(GET).await;
+        rest().await;
+        let reply = gateway.send(GET).await;
+        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        assert_eq!(backend.connections.get(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_may_have_had_an_effect_is_not_sent_twice() {
+    run(async {
+        for request in [
+            "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+            "PUT / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 1\r\n\r\nx",
+        ] {
+            let backend = closing_at_the_second_request().await;
+            let gateway = Gateway::start(&[backend.address], Options::default()).await;
+            gateway.send(GET).await;
+            rest().await;
+            let reply = gateway.send(request).await;
+            assert!(reply.starts_with("HTTP/1.1 502"), "{reply}");
+            assert_eq!(backend.connections.get(), 1);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_before_the_request_was_sent_costs_the_connection() {
+    run(async {
+        let backend = Backend::start(async |number, mut client| {
+            client.head().await;
+            if number == 0 {
+                client.exactly(2).await;
+            }
+            client.send(OK).await;
+            let after = client.rest().await;
+            assert!(!after.contains("GET"), "the poisoned connection carried: {after}");
+        })
+        .await;
+        let gateway = Gateway::start(&[backend.address], Options::default()).await;
+        let mut client = gateway.client().await;
+        client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nab").await;
+        let head = client.head().await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert_eq!(client.exactly(2).await, "ok");
+        let reply = gateway.send(GET).await;
+        assert!(reply.ends_with("ok"), "{reply}");
+        assert_eq!(backend.connections.get(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn bytes_after_an_answer_are_nobodys_answer() {
+    run(async {
+        let backend = Backend::start(async |number, mut client| {
+            client.head().await;
+            client.send(OK).await;
+            if number == 0 {
+                client.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil").await;
+            }
+            client.rest().await;
+        })
+        .await;
+        let gateway = Gateway::start(&[backend.address], Options::default()).await;
+        for _ in 0..2 {
+            let reply = gateway.send(GET).await;
+            assert!(reply.ends_with("\r\n\r\nok") || reply.starts_with("HTTP/1.1 502"), "{reply}");
+            assert!(!reply.contains("evil"), "{reply}");
+            rest().await;
+        }
+        assert_eq!(backend.connections.get(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_can_not_be_understood_is_a_502() {
+    run(async {
+        for answer in [
+            "",
+            "HTTP/1.1 200 OK\r\nconte",
+            "SSH-2.0-OpenSSH\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        ] {
+            let backend = Backend::start(async move |_, mut client| {
+                client.head().await;
+                client.send(answer).await;
+            })
+            .await;
+            let gateway = Gateway::start(&[backend.address], Options::default()).await;
+            let reply = gateway.send(GET).await;
+            assert!(reply.starts_with("HTTP/1.1 502 Bad Gateway"), "{answer:?}: {reply}");
+            assert!(reply.ends_with("upstream_failed"), "{reply}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_is_a_504_and_the_connection_goes() {
+    run(async {
+        let backend = Backend::start(async |number, mut client| {
+            client.head().await;
+            match number {
+                0 => assert!(client.is_closed().await),
+                _ => client.send(OK).await,
+            }
+        })
+        .await;
+        let options = Options { response_timeout: Duration::from_millis(200), ..Options::default() };
+        let gateway = Gateway::start(&[backend.address], options).await;
+        let reply = gateway.send(GET).await;
+        assert!(reply.starts_with("HTTP/1.1 504") && reply.ends_with("upstream_timeout"), "{reply}");
+        let reply = gateway.send(GET).await;
+        assert!(reply.ends_with("ok"), "{reply}");
+        assert_eq!(backend.connections.get(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn servers_are_used_in_turn_and_a_dead_one_is_passed_over() {
+    run(async {
+        let (one, two) = (Backend::answering(OK).await, Backend::answering(OK).await);
+        let dead = {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            listener.local_addr().expect("an address")
+        };
+        let gateway = Gateway::start(&[one.address, dead, two.address], Options::default()).await;
+        for _ in 0..6 {
+            let reply = gateway.send(GET).await;
+            assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        }
+        assert_eq!((one.connections.get(), two.connections.get()), (1, 1));
+
+        let gateway = Gateway::start(&[dead], Options::default()).await;
+        let reply = gateway.send(GET).await;
+        assert!(reply.starts_with("HTTP/1.1 502") && reply.ends_with("upstream_unreachable"), "{reply}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_its_time() {
+    run(async {
+        let backend = Backend::start(async |_, mut client| {
+            client.head().await;
+            client.send(OK).await;
+            assert!(client.is_closed().await);
+        })
+        .await;
+        let options = Options { stall: Duration::from_millis(200), ..Options::default() };
+        let gateway = Gateway::start(&[backend.address], options).await;
+        gateway.send(GET).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        gateway.send(GET).await;
+        assert_eq!(backend.connections.get(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_its_exchange_along() {
+    run(async {
+        let backend = Backend::start(async |number, mut client| {
+            client.head().await;
+            match number {
+                0 => assert!(client.is_closed().await, "the request is given up"),
+                _ => client.send(OK).await,
+            }
+        })
+        .await;
+        let gateway = Gateway::start(&[backend.address], Options::default()).await;
+        let mut client = gateway.client().await;
+        client.send(GET).await;
+        rest().await;
+        drop(client);
+        rest().await;
+        let reply = gateway.send(GET).await;
+        assert!(reply.ends_with("ok"), "{reply}");
+    })
+    .await;
+}

@@ -1,0 +1,171 @@
+//! WebSocket and other upgrades: asked for on both sides, and carried until one of them closes.
+//!
+//! Bytes flow only after the server answered 101. A protocol in which further HTTP requests would
+//! pass unjudged (`h2c`, `HTTP/2`, `TLS/1.0`) is never offered to a server.
+//!
+//! Callers: `proxy`; `gateway` ends the tunnels at shutdown.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Version, header};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::headers::tokens;
+use super::pool::Lease;
+
+/// After one side has closed, the other has this long to finish.
+const CLOSING: Duration = Duration::from_secs(60);
+
+/// The upgraded connections of a gateway, to be ended with it. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Tunnels {
+    ended: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Tunnels {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends all of them and waits until they are gone. None that comes later lives either.
+    pub async fn end(&self) {
+        self.ended.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.tracker.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tracker.is_empty()
+    }
+
+    /// Carries bytes both ways until a side closes, `ended` is cancelled, or all tunnels are ended.
+    pub(crate) fn carry(
+        &self,
+        downstream: OnUpgrade,
+        upstream: OnUpgrade,
+        lease: Lease,
+        ended: Option<CancellationToken>,
+    ) {
+        let all_ended = self.ended.clone();
+        self.tracker.spawn_local(async move {
+            let one_ended = async {
+                match &ended {
+                    Some(ended) => ended.cancelled().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let carried = async {
+                let (Ok(downstream), Ok(upstream)) = tokio::join!(downstream, upstream) else { return };
+                // hyper has given the socket out; what is left of the connection has no more to do.
+                drop(lease);
+                let (down_read, down_write) = tokio::io::split(TokioIo::new(downstream));
+                let (up_read, up_write) = tokio::io::split(TokioIo::new(upstream));
+                both(pipe(down_read, up_write), pipe(up_read, down_write)).await;
+            };
+            tokio::select! {
+                () = carried => {}
+                () = one_ended => {}
+                () = all_ended.cancelled() => {}
+            }
+        });
+    }
+}
+
+/// An error in one direction ends both at once; an end in one leaves the other a while.
+async fn both(up: impl Future<Output = io::Result<()>>, down: impl Future<Output = io::Result<()>>) {
+    tokio::pin!(up, down);
+    let other: std::pin::Pin<&mut dyn Future<Output = io::Result<()>>> = tokio::select! {
+        result = &mut up => match result { Ok(()) => down, Err(_) => return },
+        result = &mut down => match result { Ok(()) => up, Err(_) => return },
+    };
+    let _ = tokio::time::timeout(CLOSING, other).await;
+}
+
+/// One direction: 8 KiB at a time, as fast as the receiver takes it.
+async fn pipe<R: AsyncRead, W: AsyncWrite>(mut from: ReadHalf<R>, mut to: WriteHalf<W>) -> io::Result<()> {
+    tokio::io::copy(&mut from, &mut to).await?;
+    to.shutdown().await
+}
+
+/// The protocols that a client offers and a server may be offered; `None` where the request goes on
+/// as an ordinary one.
+pub(crate) fn offered(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+    let upgrade = headers.get_all(header::UPGRADE);
+    if version != Version::HTTP_11 || upgrade.iter().next().is_none() || !asks(headers) {
+        return None;
+    }
+    let passes = |protocol: &&str| {
+        let name = protocol.split('/').next().unwrap_or_default();
+        !["h2", "h2c", "http", "tls"].iter().any(|refused| name.eq_ignore_ascii_case(refused))
+    };
+    let protocols: Vec<_> = upgrade.iter().flat_map(tokens).filter(passes).collect();
+    HeaderValue::try_from(protocols.join(", ")).ok().filter(|value| !value.is_empty())
+}
+
+/// The protocol that a server switches to, if it is one of those it was offered.
+pub(crate) fn accepted(offered: &HeaderValue, answer: &HeaderMap) -> Option<HeaderValue> {
+    let chosen = answer.get(header::UPGRADE)?;
+    let is_offered =
+        |protocol: &str| tokens(offered).any(|offered| offered.eq_ignore_ascii_case(protocol.trim()));
+    chosen.to_str().is_ok_and(is_offered).then(|| chosen.clone())
+}
+
+fn asks(headers: &HeaderMap) -> bool {
+    let mut options = headers.get_all(header::CONNECTION).iter().flat_map(tokens);
+    options.any(|option| option.eq_ignore_ascii_case("upgrade"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_protocols_that_carry_no_further_requests_are_offered() {
+        let cases = [
+            ("Upgrade", "websocket", Some("websocket")),
+            ("keep-alive, upgrade", "WebSocket", Some("WebSocket")),
+            ("upgrade", "h2c", None),
+            ("upgrade, http2-settings", "H2C", None),
+            ("upgrade", "h2c, websocket", Some("websocket")),
+            ("upgrade", "HTTP/2.0, TLS/1.0", None),
+            ("upgrade", "IRC/6.9, foo", Some("IRC/6.9, foo")),
+            ("keep-alive", "websocket", None),
+            ("upgrade", "", None),
+        ];
+        for (connection, upgrade, expected) in cases {
+            let fields = [(header::CONNECTION, connection), (header::UPGRADE, upgrade)];
+            let headers = fields.map(|(n, v)| (n, HeaderValue::from_static(v))).into_iter().collect();
+            let seen = offered(Version::HTTP_11, &headers);
+            assert_eq!(
+                seen.as_ref().map(|v| v.to_str().expect("ASCII")),
+                expected,
+                "{connection}: {upgrade}"
+            );
+            assert_eq!(offered(Version::HTTP_10, &headers), None);
+        }
+    }
+
+    #[test]
+    fn a_server_switches_to_nothing_that_it_was_not_offered() {
+        let offered = HeaderValue::from_static("websocket, foo");
+        for (answer, fine) in [("websocket", true), ("WebSocket", true), ("h2c", false), ("", false)] {
+            let headers = HeaderMap::from_iter([(header::UPGRADE, HeaderValue::from_static(answer))]);
+            assert_eq!(accepted(&offered, &headers).is_some(), fine, "{answer}");
+        }
+        assert_eq!(accepted(&offered, &HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! What the writer can be asked, and how an answer is kept back until it is true.
+//!
+//! Callers: `sled` makes commands, `writer` evaluates them. What they mean is in `rules`.
+
+use std::time::SystemTime;
+
+use secrecy::SecretString;
+use tokio::sync::oneshot;
+
+use super::rules;
+use super::unit::{Group, Unit};
+use crate::identity::UserId;
+use crate::store::{
+    Digest, EndSessions, NewUser, OneTimeToken, Session, SessionError, SigningKey, StoreError, TokenError,
+    User, UserChange, UserError,
+};
+
+/// Where an answer goes.
+pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    ChangeUser(UserId, UserChange, Reply<User, UserError>),
+    Close(oneshot::Sender<()>),
+    CreateSession(Session, Reply<(), SessionError>),
+    CreateToken(OneTimeToken, Reply<(), TokenError>),
+    CreateUser(NewUser, Reply<User, UserError>),
+    DeleteUser(UserId, Reply<User, UserError>),
+    EndSession(Digest, Reply<bool, StoreError>),
+    EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
+    EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
+    EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
+    UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
+}
+
+/// An answer that waits for the group's fate: `None` when it is durable.
+pub(super) type Answer = Box<dyn FnOnce(Option<StoreError>)>;
+
+/// What becomes of a command.
+pub(super) enum Stage<'s, 'a> {
+    Evaluate(&'s mut Group<'a>),
+    Refuse(StoreError),
+}
+
+/// What became of it.
+pub(super) enum Evaluated {
+    Answer(Answer),
+    Close(oneshot::Sender<()>),
+    /// For the next group.
+    TooMuch(Command),
+}
+
+/// Answers without a look at what is asked. Gives the sender of a `Close`, which is never refused.
+pub(super) fn refuse(command: Command, reason: String) -> Option<oneshot::Sender<()>> {
+    match evaluate(command, Stage::Refuse(StoreError::Unavailable(reason))) {
+        Evaluated::Answer(answer) => {
+            answer(None);
+            None
+        }
+        Evaluated::Close(stopped) => Some(stopped),
+        Evaluated::TooMuch(_) => unreachable!("a refusal takes no room"),
+    }
+}
+
+pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
+    use Command as C;
+    match command {
+        C::ChangeUser(id, change, reply) => {
+            settle(stage, reply, |unit| rules::change_user(unit, id, &change))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
+        }
+        C::Close(stopped) => Evaluated::Close(stopped),
+        C::CreateSession(session, reply) => {
+            settle(stage, reply, |unit| rules::create_session(unit, &session))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateSession(session, reply)))
+        }
+        C::CreateToken(token, reply) => {
+            settle(stage, reply, |unit| rules::create_one_time_token(unit, &token))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateToken(token, reply)))
+        }
+        C::CreateUser(new, reply) => settle(stage, reply, |unit| rules::create_user(unit, &new))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
+        C::DeleteUser(id, reply) => settle(stage, reply, |unit| rules::delete_user(unit, id))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteUser(id, reply))),
+        C::EndSession(digest, reply) => settle(stage, reply, |unit| rules::end_session(unit, digest))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::EndSession(digest, reply))),
+        C::EndSessionsOf(user, which, reply) => {
+            settle(stage, reply, |unit| rules::end_sessions_of(unit, user, which))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::EndSessionsOf(user, which, reply)))
+        }
+        C::EnsureKey(candidate, reply) => {
+            settle(stage, reply, |unit| rules::ensure_signing_key(unit, &candidate))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureKey(candidate, reply)))
+        }
+        C::EnsureSecret(name, candidate, reply) => {
+            settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
+        }
+        C::SetPassword(digest, hash, now, reply) => {
+            settle(stage, reply, |unit| rules::set_password_with_token(unit, digest, &hash, now))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::SetPassword(digest, hash, now, reply)))
+        }
+        C::UpgradeHash(id, old, new, reply) => {
+            settle(stage, reply, |unit| rules::upgrade_hash(unit, id, &old, &new))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::UpgradeHash(id, old, new, reply)))
+        }
+    }
+}
+
+/// Evaluates a rule into the group. Gives the reply back where its changes don't fit in.
+fn settle<T, E>(
+    stage: Stage<'_, '_>,
+    reply: Reply<T, E>,
+    rule: impl FnOnce(&mut Unit<'_, '_>) -> Result<T, E>,
+) -> Result<Evaluated, Reply<T, E>>
+where
+    T: 'static,
+    E: From<StoreError> + 'static,
+{
+    let result = match stage {
+        Stage::Refuse(error) => Err(error.into()),
+        Stage::Evaluate(group) => {
+            let mut unit = group.unit();
+            let result = rule(&mut unit);
+            let changes = unit.into_changes();
+            // A refusal has changed nothing, yet it waits like the rest: what it rests on may be in this group.
+            if result.is_ok() && !group.absorb(changes) {
+                return Err(reply);
+            }
+            result
+        }
+    };
+    Ok(Evaluated::Answer(Box::new(move |failure| {
+        // Who asked may have gone.
+        let _ = reply.send(failure.map_or(result, |failure| Err(failure.into())));
+    })))
+}
