@@ -148,6 +148,7 @@ mod tests {
             "/a//b",
             "/caf%C3%A9",
             "/wiki/Special:Login",
+            "/with%20blanks/",
             "/Special:Login",
             "/a;v=1/b",
             "/.authentic",
