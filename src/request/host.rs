@@ -1,4 +1,6 @@
 //! Hosts, as `Host` and its kin name them.
+//!
+//! Callers: `request` for the host of a request, `origin` for that of a URL, `config` for those that are written down.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};

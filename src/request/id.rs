@@ -1,4 +1,6 @@
 //! The number that a request goes by in logs, answers and at the backend.
+//!
+//! Callers: `request` makes or takes one for each context; whoever answers or forwards shows it.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};

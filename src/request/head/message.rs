@@ -1,4 +1,6 @@
 //! One connection's messages in a row: head, body, the next head.
+//!
+//! Callers: the wire in `gateway`, for every byte that a client sends.
 
 use super::{BodyFraming, ChunkReader, Head, HeadFault, HeadLimits, HeadReader, HeadState};
 
