@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::lookup_host;
 use tokio_util::sync::CancellationToken;
 
@@ -140,6 +141,7 @@ impl Gateway {
     /// Opens the store, builds the rooms and binds every address; nothing is answered before `run`.
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        raise_descriptor_limit(config.limits.connections);
         let (addresses, listeners) = bind(&config.listen, threads).await?;
         let mut config = config;
         let chosen = addresses.first().map_or(0, SocketAddr::port);
@@ -199,6 +201,25 @@ impl Gateway {
         self.accounts.store.close().await;
         tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
         Ok(())
+    }
+}
+
+/// Each connection may need a second descriptor for its upstream, and the usual limit of 1024 is for
+/// programs of another time. What the operating system allows is taken.
+fn raise_descriptor_limit(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let wanted = connections as u64 * 2 + 64;
+    if let Some(allowed) = allowed.filter(|&allowed| allowed < wanted) {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "limits.connections needs more file descriptors than this process may open; raise its limit (LimitNOFILE in systemd)"
+        );
     }
 }
 
