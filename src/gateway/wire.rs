@@ -12,7 +12,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -84,8 +84,11 @@ pub(super) struct WireControl {
     fault: OnceLock<WireFault>,
     /// Answers that have begun and not ended.
     in_flight: AtomicUsize,
+    /// Heads of answers, counted as the heads of requests are.
+    answers: AtomicU64,
     switch: AtomicU8,
-    upgrade_asked: AtomicBool,
+    /// Which request asked for an upgrade and waits for its answer; 0 for none.
+    upgrade_asked: AtomicU64,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -111,10 +114,12 @@ impl WireControl {
 
     /// The answer's head is known: if an upgrade was asked for, what follows is a tunnel or the next request.
     pub(super) fn answered(&self, status: StatusCode) {
-        if !self.upgrade_asked.load(Ordering::Relaxed) {
+        let answers = self.answers.fetch_add(1, Ordering::Relaxed) + 1;
+        // A request before it on the same connection may be answered after it was read.
+        if self.upgrade_asked.load(Ordering::Relaxed) != answers {
             return;
         }
-        self.upgrade_asked.store(false, Ordering::Relaxed);
+        self.upgrade_asked.store(0, Ordering::Relaxed);
         let switch = if status == StatusCode::SWITCHING_PROTOCOLS { TUNNEL } else { REFUSED };
         self.switch.store(switch, Ordering::Release);
         self.wake();
@@ -138,6 +143,8 @@ impl Drop for InFlight {
 /// The wrapped socket.
 pub(super) struct Wire<S> {
     control: Arc<WireControl>,
+    /// That have passed.
+    heads: u64,
     /// Read and not passed on yet.
     held: Vec<u8>,
     /// Something of the present message has not passed yet.
@@ -209,6 +216,7 @@ impl<S> Wire<S> {
     ) -> Self {
         Self {
             control,
+            heads: 0,
             held: Vec::new(),
             in_body: false,
             linger: None,
@@ -230,12 +238,13 @@ impl<S> Wire<S> {
             match self.reader.judge(&bytes[passed..]) {
                 Ok(Passage::Head(head)) => {
                     passed += head.len;
+                    self.heads += 1;
                     self.in_body = !matches!(head.body, BodyFraming::None | BodyFraming::Length(0));
                     // The next wait is another one, however soon it begins.
                     self.waiting.phase = Phase::Busy;
                     if head.upgrade {
                         self.control.switch.store(UNDECIDED, Ordering::Relaxed);
-                        self.control.upgrade_asked.store(true, Ordering::Relaxed);
+                        self.control.upgrade_asked.store(self.heads, Ordering::Relaxed);
                     }
                 }
                 Ok(Passage::Body { bytes, end }) => {
