@@ -28,6 +28,7 @@ mod logout;
 mod me;
 mod next;
 mod notice;
+mod place;
 mod reset;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ mod token;
 use csrf::{Csrf, FormToken};
 use form::{Fields, Format};
 pub use next::{Next, NextRules};
+pub use place::Place;
 
 /// How long a Basic password may be waited for at `/me`.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -31,20 +31,20 @@ const BUFFER: usize = 64 * 1024;
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
     cache-control: no-store\r\nconnection: close\r\n\r\n";
 
-/// A place among the connections that may be open at once.
-pub(super) struct Place(Arc<Rooms>);
+/// One of the connections that may be open at once.
+pub(super) struct Slot(Arc<Rooms>);
 
-impl Place {
-    /// A place, if there is one.
+impl Slot {
+    /// One that is free.
     pub(super) fn take(rooms: &Arc<Rooms>, limit: usize) -> Option<Self> {
         let open = rooms.connections.fetch_add(1, Ordering::Relaxed);
-        // Dropping it gives the place back also where it was one too many.
-        let place = Self(Arc::clone(rooms));
-        (open < limit).then_some(place)
+        // Dropping it gives it back also where it was one too many.
+        let slot = Self(Arc::clone(rooms));
+        (open < limit).then_some(slot)
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -44,11 +44,13 @@ pub(super) struct WireTimeouts {
 }
 
 /// Why the connection can't go on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum WireFault {
     /// The bytes are no sound request.
+    #[error(transparent)]
     Head(HeadFault),
     /// The head did not end in time.
+    #[error("the head of the request did not end in time")]
     TimedOut,
 }
 
