@@ -2,7 +2,7 @@
 //!
 //! An account is never locked: others sign in to it from elsewhere while one source waits. A try
 //! counts from its beginning, so that many at once are not all let through before the first has
-//! failed. The first wait after the free failures is a thirtieth of the period (at least a second),
+//! failed: those above the free failures queue up until others have ended. The first wait after the free failures is a thirtieth of the period (at least a second),
 //! each further failure doubles it, up to the period.
 //!
 //! Callers: `authn::login` for every door; `authn` asks before it answers Basic from the cache. Kept
@@ -10,14 +10,19 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::identity::UserId;
 use crate::store::Digest;
 
 /// Pairs and sources that are remembered at most.
 const CAPACITY: usize = 100_000;
+/// How long a try waits for others of its source.
+const QUEUED: Duration = Duration::from_secs(5);
 
 /// How many failed logins are let through before a wait (`limits.login` in the configuration).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,7 +55,30 @@ pub enum Account {
 #[derive(Clone)]
 pub struct Throttle {
     counters: Arc<Mutex<HashMap<Key, Counter>>>,
+    /// Told whenever a try has ended.
+    ended: Arc<Notify>,
     limits: LoginLimits,
+}
+
+/// Why a try has to wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wait {
+    /// Too many have failed; for so long.
+    Braked(Duration),
+    /// As many are under way as might fail.
+    Others,
+}
+
+/// Why a try did not begin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NotBegun {
+    /// Too many have failed.
+    Braked {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Too many are under way.
+    Busy,
 }
 
 /// A try that has begun. Dropped without a word (the client went away, we were busy) it never was.
@@ -78,12 +106,24 @@ struct Counter {
 impl Throttle {
     /// Nobody has failed yet.
     pub fn new(limits: LoginLimits) -> Self {
-        Self { counters: Arc::default(), limits }
+        Self { counters: Arc::default(), ended: Arc::default(), limits }
     }
 
-    /// Begins a try, or says how long to wait.
-    pub fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, Duration> {
-        self.begin_at(source, account, Instant::now())
+    /// Begins a try, as soon as those that are under way leave room for its failure.
+    pub async fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, NotBegun> {
+        let room = async {
+            loop {
+                // Listening before looking: an end in between is not missed.
+                let mut ended = pin!(self.ended.notified());
+                ended.as_mut().enable();
+                match self.begin_at(source, account, Instant::now()) {
+                    Ok(attempt) => return Ok(attempt),
+                    Err(Wait::Braked(retry_after)) => return Err(NotBegun::Braked { retry_after }),
+                    Err(Wait::Others) => ended.await,
+                }
+            }
+        };
+        tokio::time::timeout(QUEUED, room).await.unwrap_or(Err(NotBegun::Busy))
     }
 
     /// How long this source has to wait at this account, if it has to.
@@ -98,7 +138,7 @@ impl Throttle {
         Ok(())
     }
 
-    fn begin_at(&self, source: IpAddr, account: Account, now: Instant) -> Result<Attempt, Duration> {
+    fn begin_at(&self, source: IpAddr, account: Account, now: Instant) -> Result<Attempt, Wait> {
         let source = network(source);
         let keys = [Key::Pair(source, account), Key::Source(source)];
         let mut counters = self.lock();
@@ -177,18 +217,20 @@ impl Drop for Attempt {
                 }
             }
         }
+        drop(counters);
+        self.throttle.ended.notify_waiters();
     }
 }
 
 impl Counter {
-    fn wait(&self, rate: Rate, now: Instant) -> Option<Duration> {
+    fn wait(&self, rate: Rate, now: Instant) -> Option<Wait> {
         if self.blocked_until > now {
-            return Some(self.blocked_until - now);
+            return Some(Wait::Braked(self.blocked_until - now));
         }
         let failures = if self.is_forgotten(rate, now) { 0 } else { self.failures };
         // Past the free ones, one at a time.
         let room = rate.count.saturating_sub(failures).max(1);
-        (self.pending >= room).then_some(Duration::from_secs(1))
+        (self.pending >= room).then_some(Wait::Others)
     }
 
     fn fail(&mut self, rate: Rate, now: Instant) {
@@ -239,7 +281,14 @@ mod tests {
 
     /// Fails once, or says how long to wait.
     fn fail(throttle: &Throttle, from: IpAddr, account: Account, now: Instant) -> Result<(), Duration> {
-        throttle.begin_at(from, account, now).map(|attempt| attempt.failed_at(now))
+        match throttle.begin_at(from, account, now) {
+            Ok(attempt) => {
+                attempt.failed_at(now);
+                Ok(())
+            }
+            Err(Wait::Braked(wait)) => Err(wait),
+            Err(Wait::Others) => panic!("no other try is under way"),
+        }
     }
 
     #[test]
@@ -304,6 +353,24 @@ mod tests {
         // Given up without an answer they never were.
         drop(begun);
         assert!(throttle.begin_at(source(1), unknown("a"), now).is_ok());
+    }
+
+    #[tokio::test]
+    async fn tries_above_the_free_failures_queue_up_and_pass_one_by_one() {
+        let throttle = throttle(2, 1000);
+        let tries: Vec<_> = (0..20)
+            .map(|_| {
+                let throttle = throttle.clone();
+                tokio::spawn(async move {
+                    let attempt = throttle.begin(source(1), unknown("a")).await.expect("room at last");
+                    tokio::task::yield_now().await;
+                    attempt.succeeded();
+                })
+            })
+            .collect();
+        for one in tries {
+            one.await.expect("no panic");
+        }
     }
 
     #[test]
