@@ -133,7 +133,7 @@ fn decide(c: &mut Criterion) {
         ("hostile/1,500 cookies", &rig.gate, "/", &[(COOKIE, &many)], true),
     ];
     for (name, gate, target, fields, passes) in cases {
-        let (context, headers) = request(target, &fields);
+        let (context, headers) = request(target, fields);
         let decide = || at_once(gate.decide(&context, &headers, PATIENCE)).expect("the store works");
         assert_eq!(matches!(decide(), Decision::Allow(_)), passes, "{name}");
         group.bench_function(name, |b| b.iter(decide));
