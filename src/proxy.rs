@@ -34,7 +34,6 @@ pub use upgrade::Tunnels;
 
 use body::{Progress, RequestBody, RequestStream, ResponseBody};
 use headers::identity::ReadyValues;
-use headers::origin::Origins;
 use headers::{CookieNames, Forwarding, HeaderRules, HeaderSet, IdentityHeaders, ReservedNames};
 use pool::{Lease, Upstream};
 use watch::Watch;
@@ -112,11 +111,10 @@ impl Proxy {
             ready: ReadyValues::new(),
             reserved: Rc::new(reserved.clone()),
             route_maps,
-            rules: HeaderRules {
-                cookies: CookieNames::new(settings.cookie_names.iter().map(String::as_str)),
-                origins: Origins::new(),
+            rules: HeaderRules::new(
+                CookieNames::new(settings.cookie_names.iter().map(String::as_str)),
                 reserved,
-            },
+            ),
             tunnels,
             upstreams,
             watch,
