@@ -46,7 +46,8 @@ fn told(text: &str, lines: &[&str]) {
 #[test]
 fn another_proxy_may_do_all_the_forwarding() {
     let text = "upstreams: {}\nroutes: [{ path: /** }]\n";
-    let config = Config::parse(text, "foregate.yaml", &|_| None, std::path::Path::new("/")).expect("it is sound");
+    let config =
+        Config::parse(text, "foregate.yaml", &|_| None, std::path::Path::new("/")).expect("it is sound");
     assert_eq!((config.upstreams.len(), config.routes.len()), (0, 1));
 }
 
