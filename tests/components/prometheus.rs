@@ -29,11 +29,11 @@ fn prometheus_gets_the_login_that_it_never_had() {
     ));
     gateway.add_user("alice", &[]);
 
-    let graph = "/graph/?g0.expr=up%7Bjob%3D%22a%22%7D&g0.tab=1";
+    let graph = "/classic/graph?g0.expr=up%7Bjob%3D%22a%22%7D&g0.tab=1";
     let reply = gateway.get(graph, BROWSER);
     assert_eq!(reply.status, 303, "{reply:?}");
     assert!(
-        reply.header("location").is_some_and(|to| to.starts_with("/.auth/login?next=/graph")),
+        reply.header("location").is_some_and(|to| to.starts_with("/.auth/login?next=/classic/graph")),
         "{reply:?}"
     );
     for target in ["/api/v1/status/buildinfo", "/metrics", "/api/v1/query?query=1"] {
