@@ -44,6 +44,14 @@ fn told(text: &str, lines: &[&str]) {
 }
 
 #[test]
+fn another_proxy_may_do_all_the_forwarding() {
+    let text = "upstreams: {}\nroutes: [{ path: /** }]\n";
+    let config =
+        Config::parse(text, "foregate.yaml", &|_| None, std::path::Path::new("/")).expect("it is sound");
+    assert_eq!((config.upstreams.len(), config.routes.len()), (0, 1));
+}
+
+#[test]
 fn the_reference_says_the_defaults() {
     let (reference, minimal) = (sound(REFERENCE), sound(MINIMAL));
     // Where the two are to differ: upstreams and routes are examples there.
