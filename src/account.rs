@@ -135,8 +135,9 @@ impl Accounts {
         };
         match self.store.create_session(kept).await {
             Ok(()) => {}
-            // Disabled while the password was being checked: answered as any other disabled account.
-            Err(SessionError::NoAccount) => return Err(LoginError::Incorrect),
+            // Disabled, or its password changed, while what was typed was being checked: answered as if it
+            // had been before.
+            Err(SessionError::NoAccount | SessionError::OldPassword) => return Err(LoginError::Incorrect),
             Err(SessionError::Store(error)) => return Err(error.into()),
         }
         if let Some(previous) = attempt.previous {

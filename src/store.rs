@@ -2,8 +2,9 @@
 //!
 //! Methods are whole operations of the domain, each atomic and, once it has answered, durable: it
 //! survives `kill -9` and a crash of the host. Reads are point look-ups that may run inline; what
-//! writes or scans waits for its own threads. Times are passed in; only the sweeper reads the clock,
-//! and nobody depends on what it has got round to.
+//! writes or scans waits for its own threads. Times are passed in, with two exceptions: the sweeper
+//! reads the clock, and nobody depends on what it has got round to; and when a new password begins to
+//! count is for the writer to say.
 //!
 //! `Unavailable` for a write means that it is not acknowledged, not that it did not happen: after a
 //! failure in the middle of it either is possible, as it is with any database.
@@ -142,7 +143,7 @@ impl Store {
 
     // ---- sessions ----------------------------------------------------------------------------
 
-    /// Keeps a session of an account that is there and enabled.
+    /// Keeps a session of an account that is there and enabled, if its login began after the password was set.
     pub async fn create_session(&self, session: Session) -> Result<(), SessionError> {
         match &self.engine {
             Engine::Sled(sled) => sled.create_session(session).await,

@@ -48,6 +48,9 @@ pub enum SessionError {
     /// The account was disabled or deleted meanwhile.
     #[error("the account is disabled or gone")]
     NoAccount,
+    /// The password was set after the login had begun: what was typed may be the old one.
+    #[error("the password was changed meanwhile")]
+    OldPassword,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -93,7 +93,7 @@ pub struct UserChange {
     pub email: Option<Option<Email>>,
     /// For display.
     pub name: Option<DisplayName>,
-    /// A new hash, and when it was set.
+    /// A new hash, and when it was asked for: it counts from when it is written.
     pub password: Option<(SecretString, SystemTime)>,
     /// The whole new set.
     pub roles: Option<BTreeSet<Role>>,

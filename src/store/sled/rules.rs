@@ -3,7 +3,7 @@
 //! Callers: `writer`, which makes a unit of each of these durable. A rule that returns an error has
 //! changed nothing, for its unit is then thrown away.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -65,8 +65,7 @@ pub(super) fn change_user(
         user.name = name.clone();
     }
     if let Some((hash, at)) = &change.password {
-        user.password_hash = Some(hash.clone());
-        user.password_changed_at = Some(kept(*at));
+        set_password(&mut user, hash, *at);
         links_are_void = true;
     }
     if let Some(roles) = &change.roles {
@@ -111,6 +110,16 @@ pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, U
     Ok(user)
 }
 
+/// A login or a token whose request came before this moment may rest on the old password, so the
+/// moment is the one from which on readers see the new one. The time of the asking would be too
+/// early: the new password was hashed since then.
+fn set_password(user: &mut User, hash: &SecretString, asked_at: SystemTime) {
+    // Rounded up: a login of the same millisecond was first.
+    let moment = asked_at.max(SystemTime::now()) + Duration::from_nanos(999_999);
+    user.password_changed_at = Some(kept(moment));
+    user.password_hash = Some(hash.clone());
+}
+
 fn claim_email(unit: &mut Unit<'_, '_>, id: UserId, email: Option<&Email>) -> Result<(), UserError> {
     let Some(folded) = email.map(Email::folded) else { return Ok(()) };
     if unit.user_by_email(&folded)?.is_some_and(|other| other.id != id) {
@@ -123,8 +132,9 @@ fn claim_email(unit: &mut Unit<'_, '_>, id: UserId, email: Option<&Email>) -> Re
 // ---- sessions --------------------------------------------------------------------------------
 
 pub(super) fn create_session(unit: &mut Unit<'_, '_>, session: &Session) -> Result<(), SessionError> {
-    if unit.user(session.user_id)?.is_none_or(|user| user.disabled) {
-        return Err(SessionError::NoAccount);
+    let user = unit.user(session.user_id)?.filter(|user| !user.disabled).ok_or(SessionError::NoAccount)?;
+    if user.password_changed_at.is_some_and(|changed| session.authenticated_at < changed) {
+        return Err(SessionError::OldPassword);
     }
     if let Some(same) = unit.session(session.digest)? {
         end(unit, &same, true);
@@ -244,8 +254,7 @@ pub(super) fn set_password_with_token(
     let Some(mut user) = unit.user(token.user_id)?.filter(|user| !user.disabled) else {
         return Err(TokenError::Invalid);
     };
-    user.password_hash = Some(hash.clone());
-    user.password_changed_at = Some(kept(now));
+    set_password(&mut user, hash, now);
     user.version += 1;
     unit.put(keys::user(user.id), record::encode_user(&user)?);
     // Ends this token as well.
@@ -503,6 +512,23 @@ mod tests {
             [session(&user, 1).digest]
         );
         assert_eq!((keys(&bench, b'T'), keys(&bench, b'X')), (0, 1));
+    }
+
+    #[test]
+    fn a_login_that_raced_a_new_password_gets_no_session() {
+        let bench = Bench::new();
+        let user = bench.user("alice");
+        let change = UserChange { password: Some(("new".into(), time(1_200_000))), ..UserChange::default() };
+        let changed = bench.run(|unit| change_user(unit, user.id, &change)).expect("a change").0;
+        let changed_at = changed.password_changed_at.expect("it has a password");
+        // Asked for long ago, it holds from when it is written.
+        assert!(changed_at > time(1_200_000));
+        let just_before = changed_at - Duration::from_nanos(1);
+        for (authenticated_at, is_kept) in [(just_before, false), (changed_at, true)] {
+            let login = Session { authenticated_at, ..session(&user, 1) };
+            let outcome = bench.run(|unit| create_session(unit, &login)).map(drop);
+            assert_eq!(outcome.is_ok(), is_kept, "{outcome:?}");
+        }
     }
 
     #[test]
