@@ -275,6 +275,11 @@ impl Connection {
         let _ = self.stream.get_mut().write_all(bytes);
     }
 
+    /// Writes; says whether all of it was taken.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.get_mut().write_all(bytes).is_ok()
+    }
+
     /// Reads one reply, interim ones passed over.
     pub(crate) fn reply(&mut self, to_head: bool) -> Reply {
         loop {
@@ -381,7 +386,7 @@ impl Connection {
 }
 
 /// What came back.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     /// The body did not come to its end.
@@ -390,6 +395,13 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(String, String)>,
     /// 0 where there was no reply.
     pub(crate) status: u16,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text: String = self.text().chars().take(2000).collect();
+        write!(f, "{} {:?} {text:?}{}", self.status, self.headers, if self.cut { " (cut)" } else { "" })
+    }
 }
 
 impl Reply {
