@@ -63,7 +63,7 @@ pub(super) async fn serve(
     peer: SocketAddr,
     stopping: CancellationToken,
 ) {
-    let control = Arc::new(WireControl::default());
+    let control = Arc::new(WireControl::new());
     let wire = Wire::new(stream, worker.head_limits, worker.timeouts, Arc::clone(&control));
     let service = service_fn(|request| {
         let (worker, control) = (Rc::clone(&worker), Arc::clone(&control));
