@@ -21,6 +21,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::connection::Place;
 use crate::request::head::{BodyFraming, HeadFault, HeadLimits, MessageReader, Passage};
 
 /// The method of the request that stands for a fault. A client that sends it gets the answer to any unknown method.
@@ -79,7 +80,6 @@ impl WireFault {
 }
 
 /// What the service and the wire tell each other.
-#[derive(Debug)]
 pub(super) struct WireControl {
     /// When the last answer ended, in milliseconds after the start.
     ended: AtomicU64,
@@ -88,6 +88,8 @@ pub(super) struct WireControl {
     answered: AtomicUsize,
     /// Heads that passed. Requests in one piece pass together, long before they are answered.
     heads: AtomicUsize,
+    /// Held for as long as the socket is: by a tunnel too, which outlives the service.
+    _place: Option<Place>,
     started: Instant,
     switch: AtomicU8,
     /// Requests that passed and whose answers have not ended.
@@ -102,13 +104,13 @@ const TUNNEL: u8 = 1;
 const REFUSED: u8 = 2;
 
 /// Held while an answer is under way; the idle limit runs from its end on.
-#[derive(Debug)]
 pub(super) struct InFlight(Arc<WireControl>);
 
 impl WireControl {
     /// At the start of a connection.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(place: Option<Place>) -> Self {
         Self {
+            _place: place,
             answered: AtomicUsize::new(0),
             ended: AtomicU64::new(0),
             fault: OnceLock::new(),

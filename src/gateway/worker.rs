@@ -146,11 +146,7 @@ async fn accept(
                     connections.spawn_local(turn_away(stream));
                     continue;
                 };
-                let serving = serve(Rc::clone(&worker), stream, peer, stopping.clone());
-                connections.spawn_local(async move {
-                    serving.await;
-                    drop(place);
-                });
+                connections.spawn_local(serve(Rc::clone(&worker), stream, peer, place, stopping.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
