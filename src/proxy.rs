@@ -28,7 +28,7 @@ mod upgrade;
 mod watch;
 mod wire;
 
-pub use body::drain;
+pub use body::drain_refused;
 pub use error::ForwardError;
 pub use upgrade::Tunnels;
 
@@ -140,10 +140,7 @@ impl Proxy {
         };
         let limit = self.body_bytes;
         if let Some(limit) = limit.filter(|&limit| request.body().size_hint().lower() > limit) {
-            // Whoever waits for `100 Continue` sends nothing, and is not asked to.
-            if !request.headers().contains_key(header::EXPECT) {
-                drain(request.into_body());
-            }
+            drain_refused(request);
             return Err(ForwardError::BodyTooLarge { limit });
         }
         // A request with a body can't become a tunnel: it goes on as an ordinary one.

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::identity::Identity;
 use crate::portal::Place;
-use crate::proxy::{ForwardError, InvalidProxy, Proxy, Tunnels};
+use crate::proxy::{ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme, TrustedProxies};
@@ -147,11 +147,7 @@ async fn accept(
                     connections.spawn_local(turn_away(stream));
                     continue;
                 };
-                let serving = serve(Rc::clone(&worker), stream, peer, stopping.clone());
-                connections.spawn_local(async move {
-                    serving.await;
-                    drop(slot);
-                });
+                connections.spawn_local(serve(Rc::clone(&worker), stream, peer, slot, stopping.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -245,11 +241,12 @@ impl Worker {
         }
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
             Ok(Decision::Allow(permit)) => self.forward(context, request, &permit).await,
-            Ok(Decision::Refuse(refusal)) => Outcome {
-                identity: refusal.identity().cloned(),
-                response: self.refuse(&refusal, context, &request, &asker()),
-                route: refusal.route().cloned(),
-            },
+            Ok(Decision::Refuse(refusal)) => {
+                let response = self.refuse(&refusal, context, &request, &asker());
+                // A client that sends all of its body before it reads would not see the answer otherwise.
+                drain_refused(request);
+                Outcome { identity: refusal.identity().cloned(), response, route: refusal.route().cloned() }
+            }
             Err(error) => {
                 tracing::error!(%error, request.id = context.id.as_str(), "a request could not be decided");
                 Outcome::plain(Problem::from(&error).respond(&asker(), &self.rooms.pages))

@@ -379,9 +379,12 @@ impl Connection {
         bytes
     }
 
-    /// Whether the other side has closed and nothing more was to be read.
+    /// Whether the other side closes and nothing more is to be read. That nothing comes is not enough.
     pub(crate) fn is_closed(&mut self) -> bool {
-        self.read_to_end().is_empty()
+        match self.stream.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
     }
 }
 

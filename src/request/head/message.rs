@@ -77,6 +77,11 @@ impl MessageReader {
         matches!(&self.stage, Stage::Head(reader) if reader.is_untouched())
     }
 
+    /// Whether the connection carries no requests any more, but whatever both sides agreed on.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.stage, Stage::Tunnel)
+    }
+
     /// Judges the bytes that haven't passed yet. The caller takes off what passes and asks again with the rest, until the
     /// answer is `Wait`, `Held` or `Over`; while it is `Wait` the same bytes come again with more behind them.
     /// A fault is for ever.
