@@ -237,16 +237,23 @@ impl Authenticator {
         let Some((name, password)) = basic::decode(pair) else {
             return Ok(Authentication::Rejected(Rejection::Basic));
         };
-        let check = basic::Check {
+        let check = || basic::Check {
             cache: Arc::clone(&self.cache),
             digest,
             login: self.login.clone(),
-            name,
-            password,
+            name: name.clone(),
+            password: password.clone(),
         };
-        match self.waiting.verify(check, asker).await {
+        let mut outcome = self.waiting.verify(check(), asker).await;
+        // The check may have begun before this request, and the account have changed in between.
+        if matches!(&outcome, Some(Ok(entry)) if self.cache.has_ended(entry)) {
+            outcome = self.waiting.verify(check(), asker).await;
+        }
+        match outcome {
             None => Ok(Authentication::Rejected(Rejection::Basic)),
-            Some(Ok(identity)) => Ok(Authentication::Verified(identity)),
+            // Changed once more: somebody else's turn to find out, and the client's to ask again.
+            Some(Ok(entry)) if self.cache.has_ended(&entry) => Err(AuthenticationError::Busy),
+            Some(Ok(entry)) => Ok(Authentication::Verified(Arc::clone(entry.identity()))),
             Some(Err(LoginFailure::Incorrect)) => Ok(Authentication::Rejected(Rejection::Basic)),
             Some(Err(LoginFailure::Limited { retry_after })) => {
                 Ok(Authentication::Rejected(Rejection::Limited { retry_after }))

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
-use crate::identity::{Identity, Role};
+use crate::identity::{Credential, Identity, Role};
 
 /// Who may pass a route.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,8 +126,11 @@ impl Requirements {
         {
             return Verdict::Forbid(Reason::EmailDomains);
         }
-        // Last: asking for the password again must be of use.
-        if let Some(max_age) = self.fresh_login {
+        // Last: asking for the password again must be of use. With Basic it comes with every request, and
+        // the time of the login is merely the one at which it was last checked.
+        if let Some(max_age) = self.fresh_login
+            && identity.credential != Credential::Basic
+        {
             // A login in the future (a clock set back) is as old as can be, not as young.
             let age = facts.now.duration_since(identity.authenticated_at);
             if age.is_err() || age.is_ok_and(|age| age > max_age) {
@@ -141,7 +144,7 @@ impl Requirements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Credential, UserId};
+    use crate::identity::UserId;
 
     const NOON: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -205,6 +208,13 @@ mod tests {
             r.users = Some(BTreeSet::from(["bob".to_owned()]));
         });
         assert_eq!(policy.evaluate(Some(&alice()), facts(0)), Verdict::Forbid(Reason::Users));
+    }
+
+    #[test]
+    fn a_password_that_comes_with_the_request_is_fresh() {
+        let policy = require(|r| r.fresh_login = Some(Duration::from_secs(60)));
+        let basic = Identity { credential: Credential::Basic, ..alice() };
+        assert_eq!(policy.evaluate(Some(&basic), facts(3600)), Verdict::Allow);
     }
 
     #[test]

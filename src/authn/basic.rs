@@ -18,14 +18,14 @@ use zeroize::Zeroizing;
 use super::Asker;
 use super::cache::{Cache, Entry};
 use super::login::{self, LoginFailure, PasswordLogin};
-use crate::identity::{Credential, Identity};
+use crate::identity::Credential;
 use crate::store::Digest;
 
 /// Bytes of the longest value that is decoded: 128 characters of name and 1024 of password, in base64.
 const MAX_VALUE: usize = 8 * 1024;
 
 /// How a check ended.
-pub type Outcome = Result<Arc<Identity>, LoginFailure>;
+pub type Outcome = Result<Arc<Entry>, LoginFailure>;
 
 /// The name and the password of a Basic value.
 pub fn decode(value: &[u8]) -> Option<(String, SecretString)> {
@@ -51,11 +51,14 @@ pub struct Check {
     pub password: SecretString,
 }
 
+/// Who waits for one check.
+type Waiters = Vec<oneshot::Sender<Outcome>>;
+
 /// Checks under way, and who waits for them.
 #[derive(Default)]
 pub struct Waiting {
     // The source is part of the key: its failures are counted to it, and to nobody who asked along.
-    checks: Mutex<HashMap<(IpAddr, Digest), Vec<oneshot::Sender<Outcome>>>>,
+    checks: Mutex<HashMap<(IpAddr, Digest), Waiters>>,
 }
 
 impl Waiting {
@@ -94,7 +97,7 @@ struct Done<'a> {
 }
 
 impl Done<'_> {
-    fn take(&self) -> Vec<oneshot::Sender<Outcome>> {
+    fn take(&self) -> Waiters {
         let mut checks = self.waiting.checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.remove(&self.key).unwrap_or_default()
     }
@@ -113,8 +116,7 @@ impl Check {
         // The password is shown with every request, so the login is always of this moment.
         let identity = login::identity(&user, Credential::Basic, asker.now);
         let until = asker.now + self.cache.ttl();
-        let entry = self.cache.keep(self.digest, Entry::until(identity, until, epoch, asker.now));
-        Ok(Arc::clone(entry.identity()))
+        Ok(self.cache.keep(self.digest, Entry::until(identity, until, epoch, asker.now)))
     }
 }
 

@@ -231,7 +231,8 @@ impl Cache {
         entry.identity.credential == kind && entry.is_live(now) && !self.has_ended(entry)
     }
 
-    fn has_ended(&self, entry: &Entry) -> bool {
+    /// Whether what this entry rests on has ended since it was read.
+    pub fn has_ended(&self, entry: &Entry) -> bool {
         let present = self.epoch();
         let seen = entry.epoch.load(Ordering::Relaxed);
         if seen == present {

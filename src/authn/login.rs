@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-use super::throttle::{Account, NotBegun, Throttle};
+use super::throttle::{Account, Throttle};
 use crate::identity::{Credential, Identity, fold};
 use crate::password::{Busy, Passwords};
 use crate::store::{Digest, Store, StoreError, User};
@@ -61,10 +61,11 @@ impl PasswordLogin {
             Some(user) => Account::Known(user.id),
             None => Account::Unknown(Digest::of(fold(login).as_bytes())),
         };
-        let attempt = self.throttle.begin(source, account).await.map_err(|not_begun| match not_begun {
-            NotBegun::Braked { retry_after } => LoginFailure::Limited { retry_after },
-            NotBegun::Busy => LoginFailure::Busy,
-        })?;
+        let attempt = self
+            .throttle
+            .begin(source, account)
+            .await
+            .map_err(|retry_after| LoginFailure::Limited { retry_after })?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
         let verified = match self.passwords.verify(stored.clone(), password).await {
             Ok(verified) => verified,

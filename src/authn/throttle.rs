@@ -2,7 +2,8 @@
 //!
 //! An account is never locked: others sign in to it from elsewhere while one source waits. A try
 //! counts from its beginning, so that many at once are not all let through before the first has
-//! failed: those above the free failures queue up until others have ended. The first wait after the free failures is a thirtieth of the period (at least a second),
+//! failed; those that there is no room for wait until others have ended, so that many right passwords
+//! at once all get in. The first wait after the free failures is a thirtieth of the period (at least a second),
 //! each further failure doubles it, up to the period.
 //!
 //! Callers: `authn::login` for every door; `authn` asks before it answers Basic from the cache. Kept
@@ -10,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,11 @@ use crate::store::Digest;
 
 /// Pairs and sources that are remembered at most.
 const CAPACITY: usize = 100_000;
-/// How long a try waits for others of its source.
-const QUEUED: Duration = Duration::from_secs(5);
+/// How many tries wait for others to end, and for how long: as the queue of the hashing threads has it.
+const WAITING: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What those are told who don't get their turn.
+const TURN: Duration = Duration::from_secs(1);
 
 /// How many failed logins are let through before a wait (`limits.login` in the configuration).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,30 +59,27 @@ pub enum Account {
 #[derive(Clone)]
 pub struct Throttle {
     counters: Arc<Mutex<HashMap<Key, Counter>>>,
-    /// Told whenever a try has ended.
-    ended: Arc<Notify>,
     limits: LoginLimits,
+    queue: Arc<Queue>,
 }
 
-/// Why a try has to wait.
+/// Tries that there is no room for while others are under way.
+#[derive(Default)]
+struct Queue {
+    ended: Notify,
+    length: AtomicUsize,
+}
+
+/// A place in the queue.
+struct Place<'a>(&'a Queue);
+
+/// Why a try does not begin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wait {
-    /// Too many have failed; for so long.
-    Braked(Duration),
-    /// As many are under way as might fail.
-    Others,
-}
-
-/// Why a try did not begin.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NotBegun {
     /// Too many have failed.
-    Braked {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// Too many are under way.
-    Busy,
+    Braked(Duration),
+    /// As many are under way as may fail.
+    Turn,
 }
 
 /// A try that has begun. Dropped without a word (the client went away, we were busy) it never was.
@@ -106,24 +107,30 @@ struct Counter {
 impl Throttle {
     /// Nobody has failed yet.
     pub fn new(limits: LoginLimits) -> Self {
-        Self { counters: Arc::default(), ended: Arc::default(), limits }
+        Self { counters: Arc::default(), limits, queue: Arc::default() }
     }
 
-    /// Begins a try, as soon as those that are under way leave room for its failure.
-    pub async fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, NotBegun> {
-        let room = async {
+    /// Begins a try, when it is its turn, or says how long to wait.
+    pub async fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, Duration> {
+        match self.begin_at(source, account, Instant::now()) {
+            Ok(attempt) => return Ok(attempt),
+            Err(Wait::Braked(wait)) => return Err(wait),
+            Err(Wait::Turn) => {}
+        }
+        let place = Place::take(&self.queue).ok_or(TURN)?;
+        let turn = async {
             loop {
-                // Listening before looking: an end in between is not missed.
-                let mut ended = pin!(self.ended.notified());
+                // Listened to before the look, or an end between the two would be missed.
+                let mut ended = std::pin::pin!(place.0.ended.notified());
                 ended.as_mut().enable();
                 match self.begin_at(source, account, Instant::now()) {
                     Ok(attempt) => return Ok(attempt),
-                    Err(Wait::Braked(retry_after)) => return Err(NotBegun::Braked { retry_after }),
-                    Err(Wait::Others) => ended.await,
+                    Err(Wait::Braked(wait)) => return Err(wait),
+                    Err(Wait::Turn) => ended.await,
                 }
             }
         };
-        tokio::time::timeout(QUEUED, room).await.unwrap_or(Err(NotBegun::Busy))
+        tokio::time::timeout(PATIENCE, turn).await.unwrap_or(Err(TURN))
     }
 
     /// How long this source has to wait at this account, if it has to.
@@ -218,7 +225,21 @@ impl Drop for Attempt {
             }
         }
         drop(counters);
-        self.throttle.ended.notify_waiters();
+        self.throttle.queue.ended.notify_waiters();
+    }
+}
+
+impl<'a> Place<'a> {
+    fn take(queue: &'a Queue) -> Option<Self> {
+        // Given back by the drop where it was one too many.
+        let place = Self(queue);
+        (queue.length.fetch_add(1, Ordering::Relaxed) < WAITING).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.length.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -230,7 +251,7 @@ impl Counter {
         let failures = if self.is_forgotten(rate, now) { 0 } else { self.failures };
         // Past the free ones, one at a time.
         let room = rate.count.saturating_sub(failures).max(1);
-        (self.pending >= room).then_some(Wait::Others)
+        (self.pending >= room).then_some(Wait::Turn)
     }
 
     fn fail(&mut self, rate: Rate, now: Instant) {
@@ -280,15 +301,8 @@ mod tests {
     }
 
     /// Fails once, or says how long to wait.
-    fn fail(throttle: &Throttle, from: IpAddr, account: Account, now: Instant) -> Result<(), Duration> {
-        match throttle.begin_at(from, account, now) {
-            Ok(attempt) => {
-                attempt.failed_at(now);
-                Ok(())
-            }
-            Err(Wait::Braked(wait)) => Err(wait),
-            Err(Wait::Others) => panic!("no other try is under way"),
-        }
+    fn fail(throttle: &Throttle, from: IpAddr, account: Account, now: Instant) -> Result<(), Wait> {
+        throttle.begin_at(from, account, now).map(|attempt| attempt.failed_at(now))
     }
 
     #[test]
@@ -300,8 +314,8 @@ mod tests {
         }
         for expected in [2, 4, 8, 16, 32, 60, 60] {
             let wait = fail(&throttle, source(1), unknown("a"), now).expect_err("braked");
-            assert_eq!(wait, SECOND * expected);
-            now += wait;
+            assert_eq!(wait, Wait::Braked(SECOND * expected));
+            now += SECOND * expected;
             assert_eq!(fail(&throttle, source(1), unknown("a"), now), Ok(()), "one try after the wait");
         }
     }
@@ -356,21 +370,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tries_above_the_free_failures_queue_up_and_pass_one_by_one() {
+    async fn who_has_no_room_waits_for_others_to_end() {
         let throttle = throttle(2, 1000);
-        let tries: Vec<_> = (0..20)
-            .map(|_| {
-                let throttle = throttle.clone();
-                tokio::spawn(async move {
-                    let attempt = throttle.begin(source(1), unknown("a")).await.expect("room at last");
-                    tokio::task::yield_now().await;
-                    attempt.succeeded();
-                })
-            })
-            .collect();
-        for one in tries {
-            one.await.expect("no panic");
-        }
+        let begin = || throttle.begin(source(1), unknown("a"));
+        let (one, two) = (begin().await.expect("room"), begin().await.expect("room"));
+        // Polled first: it waits. A success makes room, and a failure takes it away.
+        let (third, ()) = tokio::join!(begin(), async { one.succeeded() });
+        let third = third.expect("its turn");
+        let (fourth, (), ()) = tokio::join!(begin(), async { two.failed() }, async { third.failed() });
+        assert!(fourth.is_err(), "both have failed, and the third was the last one free");
+        assert_eq!(throttle.queue.length.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn no_more_wait_than_there_are_places() {
+        let throttle = throttle(1, 1000);
+        let _under_way = throttle.begin(source(1), unknown("a")).await.expect("room");
+        let places: Vec<_> = (0..WAITING).filter_map(|_| Place::take(&throttle.queue)).collect();
+        assert_eq!(places.len(), WAITING);
+        assert_eq!(throttle.begin(source(1), unknown("a")).await.err(), Some(TURN));
+        assert_eq!(throttle.queue.length.load(Ordering::Relaxed), WAITING);
     }
 
     #[test]

@@ -8,9 +8,8 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::administration::links;
 use super::{CliError, note};
-use crate::admin::AdminServer;
+use crate::admin::{AdminServer, LinkBase};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::telemetry;
@@ -35,9 +34,10 @@ pub(super) async fn until(
     ready: impl FnOnce() -> Result<(), CliError>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
-    let socket = config.admin_socket.clone();
-    let links = links(&config);
+    let (socket, prefix) = (config.admin_socket.clone(), config.portal.prefix.clone());
     let gateway = Gateway::open(config).await?;
+    // Not the file's public URL: its port may have been the kernel's to choose.
+    let links = LinkBase::new(&gateway.public_url().to_string(), &prefix);
     let admin = AdminServer::bind(&socket).await.with_context(|| {
         format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
     });

@@ -124,6 +124,30 @@ impl Gateway {
         self.request("POST", "/.auth/login", &[("content-type", "application/json")], body.as_bytes())
     }
 
+    /// Signs in by JSON where the server may go away meanwhile; the cookie if it was answered.
+    pub(crate) fn try_sign_in(&self, name: &str) -> Option<String> {
+        let body = serde_json::json!({ "username": name, "password": PASSWORD }).to_string();
+        let json = ("content-type", "application/json");
+        self.try_reply("POST", "/.auth/login", &[json], body.as_bytes())?.cookie("foregate")
+    }
+
+    /// The status of the answer to a request during which the server may go away.
+    pub(crate) fn try_request(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<u16> {
+        self.try_reply(method, target, headers, body).map(|reply| reply.status).filter(|&status| status > 0)
+    }
+
+    fn try_reply(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Reply> {
+        let mut connection = Connection::try_to(self.address)?;
+        connection.write(&request_bytes(method, target, headers, body));
+        Some(connection.reply(method == "HEAD"))
+    }
+
     /// An access token from `POST /token`.
     pub(crate) fn token(&self, name: &str) -> String {
         let body = serde_json::json!({ "username": name, "password": PASSWORD }).to_string();
@@ -140,20 +164,7 @@ impl Gateway {
 
     /// Any request on a connection of its own. `Host` is `app.test` unless `headers` has one.
     pub(crate) fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        let mut head = format!("{method} {target} HTTP/1.1\r\n");
-        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            head += "host: app.test\r\n";
-        }
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        if !body.is_empty() || method == "POST" || method == "PUT" {
-            head += &format!("content-length: {}\r\n", body.len());
-        }
-        head += "connection: close\r\n\r\n";
-        let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(body);
-        self.send(&bytes)
+        self.send(&request_bytes(method, target, headers, body))
     }
 
     /// These bytes on a connection of their own, and the first reply to them.
@@ -211,6 +222,24 @@ impl Drop for Gateway {
     }
 }
 
+/// A request that ends its connection. `Host` is `app.test` unless `headers` has one.
+fn request_bytes(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("{method} {target} HTTP/1.1\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        head += "host: app.test\r\n";
+    }
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    if !body.is_empty() || method == "POST" || method == "PUT" {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
+    head += "connection: close\r\n\r\n";
+    let mut bytes = head.into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
 /// The configuration with what a test does not care about.
 fn complete(yaml: &str) -> String {
     let mut whole = String::new();
@@ -263,11 +292,16 @@ pub(crate) struct Connection {
 impl Connection {
     /// To any server.
     pub(crate) fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("it takes connections");
+        Self::try_to(address).expect("it takes connections")
+    }
+
+    /// To a server that may be gone.
+    pub(crate) fn try_to(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
-        Self { stream: BufReader::new(stream) }
+        Some(Self { stream: BufReader::new(stream) })
     }
 
     /// Writes; that the other side has closed is seen when reading.
