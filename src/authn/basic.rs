@@ -27,6 +27,9 @@ const MAX_VALUE: usize = 8 * 1024;
 /// How a check ended.
 pub type Outcome = Result<Arc<Identity>, LoginFailure>;
 
+/// Who waits for one check.
+type Askers = Vec<oneshot::Sender<Outcome>>;
+
 /// The name and the password of a Basic value.
 pub fn decode(value: &[u8]) -> Option<(String, SecretString)> {
     if value.len() > MAX_VALUE {
@@ -55,7 +58,7 @@ pub struct Check {
 #[derive(Default)]
 pub struct Waiting {
     // The source is part of the key: its failures are counted to it, and to nobody who asked along.
-    checks: Mutex<HashMap<(IpAddr, Digest), Vec<oneshot::Sender<Outcome>>>>,
+    checks: Mutex<HashMap<(IpAddr, Digest), Askers>>,
 }
 
 impl Waiting {
@@ -94,7 +97,7 @@ struct Done<'a> {
 }
 
 impl Done<'_> {
-    fn take(&self) -> Vec<oneshot::Sender<Outcome>> {
+    fn take(&self) -> Askers {
         let mut checks = self.waiting.checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.remove(&self.key).unwrap_or_default()
     }

@@ -320,6 +320,6 @@ fn fields(request: &str) -> impl Iterator<Item = (&str, &str)> {
 /// The value of a hidden field of a page.
 fn hidden_field(page: &str, name: &str) -> String {
     let start = page.find(&format!("name=\"{name}\" value=\""));
-    let value = start.and_then(|at| page[at..].splitn(5, '"').nth(3)).unwrap_or_default();
+    let value = start.and_then(|at| page[at..].split('"').nth(3)).unwrap_or_default();
     value.replace("&amp;", "&").replace("&#x2f;", "/").replace("&#x27;", "'").replace("&quot;", "\"")
 }
