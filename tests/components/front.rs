@@ -35,7 +35,8 @@ impl Front {
     pub(crate) fn start(start: impl FnOnce(SocketAddr, SocketAddr, SocketAddr) -> Program) -> Self {
         let upstream = Upstream::answering(|request| {
             if request.to_lowercase().contains("\r\nupgrade: websocket\r\n") {
-                b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+                b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                  sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
                     .to_vec()
             } else {
                 b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_vec()
