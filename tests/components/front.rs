@@ -35,7 +35,8 @@ impl Front {
     pub(crate) fn start(start: impl FnOnce(SocketAddr, SocketAddr, SocketAddr) -> Program) -> Self {
         let upstream = Upstream::answering(|request| {
             if request.to_lowercase().contains("\r\nupgrade: websocket\r\n") {
-                b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+                b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                  sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
                     .to_vec()
             } else {
                 b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_vec()
@@ -320,6 +321,6 @@ fn fields(request: &str) -> impl Iterator<Item = (&str, &str)> {
 /// The value of a hidden field of a page.
 fn hidden_field(page: &str, name: &str) -> String {
     let start = page.find(&format!("name=\"{name}\" value=\""));
-    let value = start.and_then(|at| page[at..].splitn(5, '"').nth(3)).unwrap_or_default();
+    let value = start.and_then(|at| page[at..].split('"').nth(3)).unwrap_or_default();
     value.replace("&amp;", "&").replace("&#x2f;", "/").replace("&#x27;", "'").replace("&quot;", "\"")
 }

@@ -6,6 +6,7 @@
 mod browser;
 mod caddy;
 mod front;
+mod haproxy;
 #[path = "../gateway/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
 mod harness;

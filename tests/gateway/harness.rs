@@ -577,7 +577,8 @@ fn read_request(stream: &mut BufReader<TcpStream>) -> Option<String> {
                     break;
                 }
             }
-            break;
+            chunked = false;
+            continue;
         }
         let start = bytes.len();
         bytes.resize(start + size + 2, 0);
