@@ -14,6 +14,7 @@ pub(crate) mod names;
 pub(crate) mod origin;
 
 pub use cookies::CookieNames;
+pub(crate) use identity::ReadyValues;
 pub use identity::{HeaderSet, IdentityHeaders, InvalidIdentity, InvalidIdentityHeaders, InvalidTemplate};
 pub use names::ReservedNames;
 
