@@ -100,6 +100,8 @@ pub(super) async fn serve(
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
+        // In this order, for nearly every turn is the connection's.
+        biased;
         ended = connection.as_mut() => ended,
         () = stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{Slot, serve, turn_away};
 use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
-use super::{DRAIN, Rooms};
+use super::{DRAIN, Rooms, subrequests};
 use crate::config::Config;
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::identity::Identity;
@@ -28,7 +28,7 @@ use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme, TrustedProxies};
 use crate::response::{Asker, Body, Problem, Prompt, REQUEST_ID};
 use crate::route::Route;
-use crate::subrequest::{Answered, Dialect};
+use crate::subrequest::{Answered, Dialect, Subrequests};
 use crate::telemetry::{AccessLine, AccessLog};
 
 /// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
@@ -44,6 +44,7 @@ pub(super) struct Worker {
     pub(super) head_limits: HeadLimits,
     proxy: Proxy,
     rooms: Arc<Rooms>,
+    subrequests: Subrequests,
     pub(super) timeouts: WireTimeouts,
     trusted: TrustedProxies,
 }
@@ -86,6 +87,7 @@ async fn serve_all(
             target_bytes: TARGET_BYTES,
         },
         proxy: proxy(config, tunnels.clone()).expect("the same was built when the gateway was opened"),
+        subrequests: subrequests(config, &rooms).expect("the same was built when the gateway was opened"),
         rooms,
         timeouts: WireTimeouts { head: limits.header_timeout, idle: limits.idle_timeout },
         trusted: config.trusted_proxies.clone(),
@@ -230,7 +232,7 @@ impl Worker {
             Place::Ours(rest) => {
                 return match Dialect::of(rest) {
                     Some(dialect) => {
-                        self.rooms.subrequests.answer(dialect, context, request.headers()).await.into()
+                        self.subrequests.answer(dialect, context, request.headers()).await.into()
                     }
                     None => Outcome::plain(self.rooms.portal.handle(context, request).await),
                 };

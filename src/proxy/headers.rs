@@ -14,6 +14,7 @@ pub(crate) mod names;
 pub(crate) mod origin;
 
 pub use cookies::CookieNames;
+pub(crate) use identity::ReadyValues;
 pub use identity::{HeaderSet, IdentityHeaders, InvalidIdentity, InvalidIdentityHeaders, InvalidTemplate};
 pub use names::ReservedNames;
 
@@ -190,12 +191,22 @@ fn frame_answer(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Unfra
     headers.remove(header::TRAILER);
     if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         headers.remove(header::CONTENT_LENGTH);
-    } else if let Some(length) = headers.remove(header::CONTENT_LENGTH) {
+    } else if !has_one_plain_length(headers)
+        && let Some(length) = headers.remove(header::CONTENT_LENGTH)
+    {
         // Several equal ones, in lines or in a list, become one. hyper refused those that differ.
         let first = tokens(&length).next().and_then(|token| HeaderValue::from_str(token).ok());
         headers.insert(header::CONTENT_LENGTH, first.ok_or(Unframed)?);
     }
     Ok(())
+}
+
+/// As it nearly always is: then it stays where it is.
+fn has_one_plain_length(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_digits = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let is_plain = lines.next().is_some_and(|length| is_digits(length.as_bytes()));
+    is_plain && lines.next().is_none()
 }
 
 /// Removes every field that `Connection` names.
