@@ -258,3 +258,6 @@ fn is_cross_site(
         && !safe
         && sent_from(headers, context, public) == SentFrom::Elsewhere
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::lookup_host;
 use tokio_util::sync::CancellationToken;
 
@@ -24,13 +25,13 @@ use crate::config::{Config, ListenAddress};
 use crate::gate::Gate;
 use crate::password::Passwords;
 use crate::portal::{Portal, PortalDoors};
-use crate::proxy::headers::{IdentityHeaders, InvalidIdentityHeaders};
+use crate::proxy::headers::{IdentityHeaders, InvalidIdentityHeaders, ReadyValues};
 use crate::proxy::{InvalidProxy, ProxySettings};
 use crate::request::Origin;
 use crate::response::{PageSettings, Pages};
 use crate::route::{Route, Table};
 use crate::store::{OpenError, Store, StoreError, StoreSettings};
-use crate::subrequest::Subrequests;
+use crate::subrequest::{IdentityValues, Subrequests};
 use crate::telemetry::AccessWriter;
 
 mod connection;
@@ -121,7 +122,7 @@ struct Rooms {
     gate: Arc<Gate>,
     pages: Arc<Pages>,
     portal: Portal,
-    subrequests: Subrequests,
+    public_url: Origin,
 }
 
 /// A gateway that listens and doesn't answer yet.
@@ -140,6 +141,7 @@ impl Gateway {
     /// Opens the store, builds the rooms and binds every address; nothing is answered before `run`.
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        raise_descriptor_limit(config.limits.connections);
         let (addresses, listeners) = bind(&config.listen, threads).await?;
         let mut config = config;
         let chosen = addresses.first().map_or(0, SocketAddr::port);
@@ -149,6 +151,7 @@ impl Gateway {
         let rooms = Arc::new(build(&config, &accounts, &draining)?);
         // Built once here, so that a fault is told before anything is answered.
         worker::proxy(&config, crate::proxy::Tunnels::new())?;
+        subrequests(&config, &rooms)?;
         Ok(Self { accounts, addresses, config: Arc::new(config), draining, listeners, rooms })
     }
 
@@ -202,6 +205,25 @@ impl Gateway {
     }
 }
 
+/// Each connection may need a second descriptor for its upstream, and the usual limit of 1024 is for
+/// programs of another time. What the operating system allows is taken.
+fn raise_descriptor_limit(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let wanted = connections as u64 * 2 + 64;
+    if let Some(allowed) = allowed.filter(|&allowed| allowed < wanted) {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "limits.connections needs more file descriptors than this process may open; raise its limit (LimitNOFILE in systemd)"
+        );
+    }
+}
+
 async fn bind(
     listen: &[ListenAddress],
     threads: usize,
@@ -249,36 +271,38 @@ fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -
     Ok(Rooms {
         access: AccessWriter::start(config.log),
         connections: AtomicUsize::new(0),
-        subrequests: Subrequests::new(
-            Arc::clone(&gate),
-            identity_values(config)?,
-            Arc::clone(&pages),
-            config.public_url.clone(),
-        ),
         gate,
         pages,
         portal,
+        public_url: config.public_url.clone(),
     })
 }
 
+/// What answers sub-requests on one thread.
+fn subrequests(config: &Config, rooms: &Rooms) -> Result<Subrequests, InvalidIdentityHeaders> {
+    let (gate, pages) = (Arc::clone(&rooms.gate), Arc::clone(&rooms.pages));
+    Ok(Subrequests::new(gate, identity_values(config)?, pages, rooms.public_url.clone()))
+}
+
 /// What an allowed sub-request is answered with: the map of its route, or the global one.
-fn identity_values(config: &Config) -> Result<Box<crate::subrequest::IdentityValues>, StartError> {
-    let global = IdentityHeaders::compile(config.identity_headers.clone())?;
+fn identity_values(config: &Config) -> Result<Box<IdentityValues>, InvalidIdentityHeaders> {
+    // By their place the ready values are told apart; the global map comes first.
+    let mut maps = vec![IdentityHeaders::compile(config.identity_headers.clone())?];
     let mut own = Vec::new();
     for map in config.routes.iter().filter_map(|route| route.identity_headers.clone()) {
-        let compiled = IdentityHeaders::parse(&map)?;
-        own.push((map, compiled));
+        maps.push(IdentityHeaders::parse(&map)?);
+        own.push(map);
     }
+    let ready = ReadyValues::new();
     Ok(Box::new(move |identity, route: &Route| {
-        let map = match &route.identity_headers {
-            None => &global,
-            Some(map) => &own.iter().find(|(known, _)| known == map)?.1,
+        let at = match &route.identity_headers {
+            None => 0,
+            Some(map) => own.iter().position(|known| known == map)? + 1,
         };
-        let values = match identity {
-            None => map.empty_values(),
-            Some(identity) => map.values(identity).ok()?,
-        };
-        Some(values.iter().cloned().collect())
+        match identity {
+            None => Some(maps[at].empty_values()),
+            Some(identity) => ready.get(&maps[at], at, identity).ok(),
+        }
     }))
 }
 

@@ -21,19 +21,23 @@ use crate::request::{Context, Origin, SentFrom, sent_from};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
 
-mod cookie;
 mod csrf;
 mod form;
 mod login;
 mod logout;
 mod me;
 mod next;
+mod notice;
+mod place;
 mod reset;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use csrf::{Csrf, FormToken};
 use form::{Fields, Format};
 pub use next::{Next, NextRules};
+pub use place::Place;
 
 /// How long a Basic password may be waited for at `/me`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -133,7 +137,8 @@ impl Portal {
 
     /// The cookies that are ours: no upstream sees or sets them.
     pub fn cookie_names(session: &SessionSettings) -> Vec<String> {
-        vec![session.cookie_name.clone(), Csrf::cookie_name(session.secure).to_owned()]
+        let others = [Csrf::cookie_name(session.secure), notice::NAME].map(str::to_owned);
+        [session.cookie_name.clone()].into_iter().chain(others).collect()
     }
 
     /// Answers a request whose path is under the prefix.

@@ -28,13 +28,12 @@ mod upgrade;
 mod watch;
 mod wire;
 
-pub use body::drain;
+pub use body::drain_refused;
 pub use error::ForwardError;
 pub use upgrade::Tunnels;
 
 use body::{Progress, RequestBody, RequestStream, ResponseBody};
 use headers::identity::ReadyValues;
-use headers::origin::Origins;
 use headers::{CookieNames, Forwarding, HeaderRules, HeaderSet, IdentityHeaders, ReservedNames};
 use pool::{Lease, Upstream};
 use watch::Watch;
@@ -112,11 +111,10 @@ impl Proxy {
             ready: ReadyValues::new(),
             reserved: Rc::new(reserved.clone()),
             route_maps,
-            rules: HeaderRules {
-                cookies: CookieNames::new(settings.cookie_names.iter().map(String::as_str)),
-                origins: Origins::new(),
+            rules: HeaderRules::new(
+                CookieNames::new(settings.cookie_names.iter().map(String::as_str)),
                 reserved,
-            },
+            ),
             tunnels,
             upstreams,
             watch,
@@ -142,10 +140,7 @@ impl Proxy {
         };
         let limit = self.body_bytes;
         if let Some(limit) = limit.filter(|&limit| request.body().size_hint().lower() > limit) {
-            // Whoever waits for `100 Continue` sends nothing, and is not asked to.
-            if !request.headers().contains_key(header::EXPECT) {
-                drain(request.into_body());
-            }
+            drain_refused(request);
             return Err(ForwardError::BodyTooLarge { limit });
         }
         // A request with a body can't become a tunnel: it goes on as an ordinary one.

@@ -137,15 +137,19 @@ fn prefers_html(headers: &HeaderMap) -> bool {
     for value in headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()) {
         for range in value.split(',') {
             let mut parts = range.split(';').map(str::trim);
-            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let media = parts.next().unwrap_or_default();
+            let is = |names: [&str; 2]| names.iter().any(|name| media.eq_ignore_ascii_case(name));
+            let best = if is(["text/html", "application/xhtml+xml"]) {
+                &mut html
+            } else if is(["application/json", "application/problem+json"]) {
+                &mut json
+            } else {
+                continue;
+            };
             let quality = parts
                 .find_map(|parameter| parameter.strip_prefix("q=").or(parameter.strip_prefix("Q=")))
                 .map_or(1.0, |q| q.parse().unwrap_or(0.0));
-            match media.as_str() {
-                "text/html" | "application/xhtml+xml" => html = html.max(quality),
-                "application/json" | "application/problem+json" => json = json.max(quality),
-                _ => {}
-            }
+            *best = best.max(quality);
         }
     }
     html > 0.0 && html >= json

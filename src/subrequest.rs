@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{LOCATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 
 use crate::gate::{Challenge, Decision, Gate, Permit, Refusal, Why};
 use crate::identity::Identity;
@@ -54,9 +54,12 @@ impl Dialect {
 
 /// The names and values that an allowed sub-request is answered with: every identity header of the
 /// route, empty where there is no identity, so that a proxy which copies them overwrites the client's.
-pub type IdentityValues = dyn Fn(Option<&Arc<Identity>>, &Route) -> Option<HeaderMap> + Send + Sync;
+pub type IdentityValues = dyn Fn(Option<&Arc<Identity>>, &Route) -> Option<ReadyHeaders>;
 
-/// Answers sub-requests. One for the process, shared by its threads.
+/// Header fields, made once and then set again and again.
+pub type ReadyHeaders = Arc<[(HeaderName, HeaderValue)]>;
+
+/// Answers sub-requests. One for each thread.
 pub struct Subrequests {
     gate: Arc<Gate>,
     identity_values: Box<IdentityValues>,
@@ -133,7 +136,9 @@ impl Subrequests {
             return Problem::internal().respond(asker, &self.pages).into();
         };
         let mut response = asker.text(StatusCode::OK, "");
-        response.headers_mut().extend(values);
+        for (name, value) in values.iter() {
+            response.headers_mut().insert(name, value.clone());
+        }
         Answered { identity: permit.identity().cloned(), response, route: Some(Arc::clone(permit.route())) }
     }
 

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -67,44 +66,26 @@ pub fn start(settings: LogSettings) {
 }
 
 /// What is said of one request.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct AccessLine<'a> {
     /// The client's address.
-    #[serde(rename = "client.address")]
     pub client: IpAddr,
     /// How long the head of the answer took.
-    #[serde(rename = "duration_us", serialize_with = "as_micros")]
     pub duration: Duration,
     /// The host that was asked for.
     pub host: &'a str,
     /// The request id.
-    #[serde(rename = "request.id")]
     pub id: &'a str,
     /// As sent.
     pub method: &'a str,
     /// Without the query, which may hold what is nobody's business.
     pub path: &'a str,
     /// The route that decided, if one did.
-    #[serde(rename = "route.name", skip_serializing_if = "Option::is_none")]
     pub route: Option<&'a str>,
     /// Of the answer.
     pub status: u16,
     /// Who it was, if somebody is known.
-    #[serde(rename = "user.name", skip_serializing_if = "Option::is_none")]
     pub user: Option<&'a str>,
-}
-
-fn as_micros<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_micros().try_into().unwrap_or(u64::MAX))
-}
-
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    timestamp: String,
-    level: &'static str,
-    message: &'static str,
-    #[serde(flatten)]
-    line: &'a AccessLine<'a>,
 }
 
 /// The thread that writes the lines of all others. Cheap to clone.
@@ -140,13 +121,14 @@ fn write_batches(batches: &Receiver<Vec<u8>>) {
 /// The lines of one thread.
 pub struct AccessLog {
     buffer: RefCell<Vec<u8>>,
+    clock: RefCell<Clock>,
     writer: AccessWriter,
 }
 
 impl AccessLog {
     /// Empty.
     pub fn new(writer: AccessWriter) -> Self {
-        Self { buffer: RefCell::default(), writer }
+        Self { buffer: RefCell::default(), clock: RefCell::default(), writer }
     }
 
     /// Adds a line.
@@ -155,21 +137,24 @@ impl AccessLog {
             return;
         }
         let mut buffer = self.buffer.borrow_mut();
-        let timestamp = jiff::Timestamp::try_from(now).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        // Writing to memory doesn't fail.
-        let _ = if self.writer.is_json {
-            let line =
-                JsonLine { timestamp: format!("{timestamp:.3}"), level: "INFO", message: "request", line };
-            serde_json::to_writer(&mut *buffer, &line).map_err(io::Error::from)
+        if buffer.capacity() == 0 {
+            // With room for the line that fills it, so that it never grows.
+            buffer.reserve(BATCH_BYTES + BATCH_BYTES / 4);
+        }
+        let mut clock = self.clock.borrow_mut();
+        let time = clock.at(now);
+        if self.writer.is_json {
+            write_json(&mut buffer, time, line);
         } else {
             let AccessLine { client, duration, host, method, path, route, status, user, id } = line;
             let (route, user) = (route.unwrap_or("-"), user.unwrap_or("-"));
             let millis = duration.as_secs_f64() * 1000.0;
-            write!(
+            // Writing to memory doesn't fail.
+            let _ = write!(
                 buffer,
-                "{timestamp:.3}  INFO {status} {method} {host}{path} client={client} user={user} route={route:?} {millis:.1}ms id={id}"
-            )
-        };
+                "{time}  INFO {status} {method} {host}{path} client={client} user={user} route={route:?} {millis:.1}ms id={id}"
+            );
+        }
         buffer.push(b'\n');
         if buffer.len() >= BATCH_BYTES {
             self.hand_over(&mut buffer);
@@ -195,35 +180,130 @@ impl AccessLog {
     }
 }
 
+/// Written by hand: a serializer would look at each character of each key, and this is on every request's way.
+fn write_json(buffer: &mut Vec<u8>, time: &str, line: &AccessLine<'_>) {
+    let AccessLine { client, duration, host, method, path, route, status, user, id } = line;
+    let micros = duration.as_micros();
+    // Writing to memory doesn't fail.
+    let _ = write!(
+        buffer,
+        r#"{{"timestamp":"{time}","level":"INFO","message":"request","client.address":"{client}","duration_us":{micros}"#
+    );
+    write_text(buffer, r#","host":"#, host);
+    write_text(buffer, r#","request.id":"#, id);
+    write_text(buffer, r#","method":"#, method);
+    write_text(buffer, r#","path":"#, path);
+    if let Some(route) = route {
+        write_text(buffer, r#","route.name":"#, route);
+    }
+    let _ = write!(buffer, r#","status":{status}"#);
+    if let Some(user) = user {
+        write_text(buffer, r#","user.name":"#, user);
+    }
+    buffer.push(b'}');
+}
+
+/// A key as it stands, and any text as a JSON string.
+fn write_text(buffer: &mut Vec<u8>, key: &str, text: &str) {
+    buffer.extend_from_slice(key.as_bytes());
+    // Written without a branch, so that it looks at many bytes at once.
+    let special =
+        text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\'));
+    if special {
+        let _ = serde_json::to_writer(buffer, text);
+    } else {
+        buffer.push(b'"');
+        buffer.extend_from_slice(text.as_bytes());
+        buffer.push(b'"');
+    }
+}
+
+/// The time as a text (RFC 3339, to the millisecond), of which all but the milliseconds is made once a second.
+#[derive(Default)]
+struct Clock {
+    second: Option<u64>,
+    text: String,
+}
+
+impl Clock {
+    fn at(&mut self, now: SystemTime) -> &str {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if self.second.replace(since.as_secs()) != Some(since.as_secs()) {
+            let second = i64::try_from(since.as_secs()).ok();
+            let timestamp = second.and_then(|second| jiff::Timestamp::from_second(second).ok());
+            self.text = format!("{:.3}", timestamp.unwrap_or(jiff::Timestamp::UNIX_EPOCH));
+        }
+        // It ends in `.000Z`.
+        let millis = since.subsec_millis();
+        let digits =
+            [millis / 100, millis / 10 % 10, millis % 10].map(|digit| char::from(b'0' + digit as u8));
+        self.text.truncate(self.text.len() - 4);
+        self.text.extend(digits);
+        self.text.push('Z');
+        &self.text
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_line_is_one_json_object() {
+    fn lines(lines: &[(SystemTime, AccessLine<'_>)]) -> String {
         let (sender, receiver) = sync_channel(1);
         let writer = AccessWriter { batches: Some(sender), dropped: Arc::default(), is_json: true };
         let log = AccessLog::new(writer);
-        log.write(
-            SystemTime::UNIX_EPOCH,
-            &AccessLine {
-                client: IpAddr::from([192, 0, 2, 1]),
-                duration: Duration::from_micros(1500),
-                host: "app.test",
-                id: "1",
-                method: "GET",
-                path: "/a\"b",
-                route: Some("all"),
-                status: 200,
-                user: None,
-            },
-        );
+        for (now, line) in lines {
+            log.write(*now, line);
+        }
         log.flush();
-        let line = receiver.recv().expect("a batch");
-        let value: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
-        assert_eq!(value["duration_us"], 1500);
-        assert_eq!(value["path"], "/a\"b");
-        assert_eq!(value["timestamp"], "1970-01-01T00:00:00.000Z");
-        assert!(value.get("user.name").is_none());
+        String::from_utf8(receiver.recv().expect("a batch")).expect("UTF-8")
+    }
+
+    const LINE: AccessLine<'static> = AccessLine {
+        client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
+        duration: Duration::from_micros(1500),
+        host: "app.test",
+        id: "1",
+        method: "GET",
+        path: "/a\"b",
+        route: Some("all"),
+        status: 200,
+        user: None,
+    };
+
+    #[test]
+    fn a_line_is_one_json_object() {
+        let line = lines(&[(SystemTime::UNIX_EPOCH, LINE)]);
+        assert_eq!(
+            line,
+            concat!(
+                r#"{"timestamp":"1970-01-01T00:00:00.000Z","level":"INFO","message":"request","#,
+                r#""client.address":"192.0.2.1","duration_us":1500,"host":"app.test","request.id":"1","#,
+                r#""method":"GET","path":"/a\"b","route.name":"all","status":200}"#,
+                "\n"
+            )
+        );
+        let other = AccessLine { path: "/\\\u{1}\n", route: None, user: Some("zo\u{eb} \"z\""), ..LINE };
+        let value: serde_json::Value =
+            serde_json::from_str(&lines(&[(SystemTime::UNIX_EPOCH, other)])).expect("JSON");
+        assert_eq!(value["path"], "/\\\u{1}\n");
+        assert_eq!(value["user.name"], "zo\u{eb} \"z\"");
+        assert!(value.get("route.name").is_none());
+    }
+
+    #[test]
+    fn the_time_of_a_line_is_told_to_the_millisecond() {
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        let mut clock = Clock::default();
+        for (millis, expected) in [
+            (7, "1970-01-01T00:00:00.007Z"),
+            (999, "1970-01-01T00:00:00.999Z"),
+            (1000, "1970-01-01T00:00:01.000Z"),
+            (951_782_399_120, "2000-02-28T23:59:59.120Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (7, "1970-01-01T00:00:00.007Z"),
+        ] {
+            assert_eq!(clock.at(at(millis)), expected);
+        }
     }
 }

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::gate::{Explanation, Gate, Question};
 use crate::identity::{Credential, Identity, UserId};
 use crate::policy::Facts;
+use crate::portal::Place;
 use crate::request::{Host, Target, read_url};
 use crate::route::Table;
 
@@ -37,23 +38,25 @@ pub(super) fn run(path: &Path, arguments: &ExplainArguments) -> Result<(), CliEr
             && matches!(arguments.method, http::Method::GET | http::Method::HEAD),
         target,
     };
-    let prefix = &config.portal.prefix;
-    if let Ok(target) = &question.target
-        && target
-            .path()
-            .strip_prefix(prefix.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    {
-        let explanation = Explanation {
-            decision: "allow",
-            passed_over: Vec::new(),
-            route: None,
-            why: format!("paths under {prefix} are the portal's own, on every host"),
-        };
-        return print(&render(&explanation, arguments.json));
-    }
-    let explanation = Gate::explain(&Table::new(config.routes.clone()), &question);
+    let explanation = match &question.target {
+        Ok(target) => of_the_portal(Place::of(target, &config.portal.prefix), &config.portal.prefix),
+        Err(_) => None,
+    };
+    let explanation =
+        explanation.unwrap_or_else(|| Gate::explain(&Table::new(config.routes.clone()), &question));
     print(&render(&explanation, arguments.json))
+}
+
+/// What is said of targets that no route decides.
+fn of_the_portal(place: Place<'_>, prefix: &str) -> Option<Explanation> {
+    let (decision, why) = match place {
+        Place::Elsewhere => return None,
+        Place::Ours(_) => ("allow", format!("paths under {prefix} are the portal's own, on every host")),
+        Place::Ambiguous => {
+            ("bad-request", format!("servers read this target in different ways: under {prefix}, and not"))
+        }
+    };
+    Some(Explanation { decision, passed_over: Vec::new(), route: None, why })
 }
 
 /// Host and target of a URL, or of a path on the public host.

@@ -1,4 +1,6 @@
 //! `${NAME}` in a text takes an environment variable; `$${` stands for `${` itself.
+//!
+//! Callers: `config::reader`, for every text in the file.
 
 /// Why a text can't be expanded. Names the variable, never a value.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

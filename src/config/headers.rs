@@ -2,42 +2,13 @@
 //!
 //! Callers: `config` for the global map, `routes` for a route's own.
 
-use std::collections::HashMap;
-
 use http::HeaderName;
 
 use super::fault::{nearest, quote};
 use super::reader::Value;
 use super::units::Expected;
+use crate::proxy::headers::{InvalidTemplate, names};
 use crate::proxy::{IdentityHeader, Template, TemplatePart};
-
-/// Names that a backend or a proxy reads as something else: an identity under one of them would break
-/// framing, routing or another credential. Folded.
-const RESERVED: [&str; 23] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "set-cookie",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-real-ip",
-    "x-request-id",
-];
 
 /// What is set where the configuration says nothing.
 pub(super) fn defaults() -> Vec<IdentityHeader> {
@@ -54,17 +25,16 @@ pub(super) fn defaults() -> Vec<IdentityHeader> {
 /// The headers of a map, each with its value as configured.
 pub(super) fn read(map: &Value<'_>) -> Vec<(IdentityHeader, String)> {
     let mut headers = Vec::new();
-    let mut seen: HashMap<String, Value<'_>> = HashMap::new();
+    let mut seen: Vec<(HeaderName, Value<'_>)> = Vec::new();
     for value in map.entries("expected header names and templates, such as `Remote-User: \"{username}\"`") {
         let Some(name) = name(&value) else { continue };
-        let folded = fold(value.key());
-        if let Some(first) = seen.get(&folded) {
+        if let Some((_, first)) = seen.iter().find(|(known, _)| names::same(known, &name)) {
             let message = format!("`{}` and `{}` are one name to some backends", first.key(), value.key());
             let fault = value.fault_of_key(message).help("expected one of them alone");
             value.reader().add(first.relate_key(fault, "the other one"));
             continue;
         }
-        seen.insert(folded, value);
+        seen.push((name.clone(), value));
         let Some(text) = value.text() else { continue };
         match template(&text) {
             Ok(template) => headers.push((IdentityHeader { name, template }, text)),
@@ -81,7 +51,7 @@ fn name(value: &Value<'_>) -> Option<HeaderName> {
         value.reader().add(fault.help("expected letters, digits and `-`, such as `Remote-User`"));
         return None;
     };
-    if RESERVED.contains(&fold(key).as_str()) {
+    if names::is_taken(&name) {
         let fault = value.fault_of_key(format!("`{key}` can't carry an identity"));
         value
             .reader()
@@ -91,47 +61,25 @@ fn name(value: &Value<'_>) -> Option<HeaderName> {
     Some(name)
 }
 
-/// The form in which two names are one to some backend: no case, and every other character equal.
-fn fold(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
-}
-
-const PLACEHOLDERS: [(&str, TemplatePart); 4] = [
-    ("username", TemplatePart::Username),
-    ("email", TemplatePart::Email),
-    ("name", TemplatePart::Name),
-    ("roles", TemplatePart::Roles),
-];
-
 fn template(text: &str) -> Result<Template, Expected> {
-    let expected = Expected("text with `{username}`, `{email}`, `{name}` or `{roles}` in it");
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(['{', '}']) {
-        let (before, after) = rest.split_at(at);
-        let (name, after) =
-            after.strip_prefix('{').and_then(|after| after.split_once('}')).ok_or(expected)?;
-        let (_, part) = PLACEHOLDERS.iter().find(|(known, _)| *known == name).ok_or(expected)?;
-        if !before.is_empty() {
-            parts.push(TemplatePart::Text(before.to_owned()));
-        }
-        parts.push(part.clone());
-        rest = after;
-    }
-    if !rest.is_empty() {
-        parts.push(TemplatePart::Text(rest.to_owned()));
-    }
-    // A header's value is one line, and blanks at its ends don't arrive.
-    if text.contains(char::is_control) || text.trim() != text || text.is_empty() {
+    // Blanks at its ends don't arrive.
+    if text.trim() != text || text.is_empty() {
         return Err(Expected("one line of text without blanks at its ends, such as `{username}`"));
     }
-    Ok(Template(parts))
+    text.parse().map_err(|invalid| match invalid {
+        InvalidTemplate::Control => {
+            Expected("one line of text without control characters, such as `{username}`")
+        }
+        InvalidTemplate::Brace | InvalidTemplate::Placeholder(_) => {
+            Expected("text with `{username}`, `{email}`, `{name}` or `{roles}` in it")
+        }
+    })
 }
 
 /// The placeholder that was probably meant, read off the text as written.
 fn meant(value: &Value<'_>) -> Option<String> {
     let written = value.written()?;
-    let known = || PLACEHOLDERS.iter().map(|(name, _)| *name);
+    let known = || ["username", "email", "name", "roles"].into_iter();
     let names = written.split('{').skip(1).filter_map(|piece| piece.split_once('}')).map(|(name, _)| name);
     let unknown = names.filter(|name| !known().any(|known| known == *name));
     unknown

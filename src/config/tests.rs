@@ -44,6 +44,14 @@ fn told(text: &str, lines: &[&str]) {
 }
 
 #[test]
+fn another_proxy_may_do_all_the_forwarding() {
+    let text = "upstreams: {}\nroutes: [{ path: /** }]\n";
+    let config =
+        Config::parse(text, "foregate.yaml", &|_| None, std::path::Path::new("/")).expect("it is sound");
+    assert_eq!((config.upstreams.len(), config.routes.len()), (0, 1));
+}
+
+#[test]
 fn the_reference_says_the_defaults() {
     let (reference, minimal) = (sound(REFERENCE), sound(MINIMAL));
     // Where the two are to differ: upstreams and routes are examples there.
@@ -137,9 +145,10 @@ fn an_empty_list_in_require_asks_for_nothing() {
 }
 
 #[test]
-fn a_route_for_sub_requests_alone_hides_no_other() {
+fn a_route_for_sub_requests_alone_hides_a_later_one_too() {
     let text = "upstreams: { a: http://a }\nroutes: [{ path: /** }, { path: /a, upstream: a }]\n";
-    assert_eq!(sound(text).routes.len(), 2);
+    let faults = Config::parse(text, "foregate.yaml", &|_| None, Path::new("")).expect_err("a hidden route");
+    assert!(faults.to_string().contains("no request reaches this route"), "{faults}");
 }
 
 #[test]

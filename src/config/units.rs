@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows of YAML or of files. An error says what was expected, never what was found: the
 //! caller has that, and knows whether it may be shown.
+//!
+//! Callers: the sections of `config`.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -3,48 +3,51 @@
 //! Callers: `gateway::worker`, once for each accepted socket.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Rooms;
 use super::wire::{InFlight, Wire, WireControl};
 use super::worker::Worker;
+use crate::request::RequestId;
 use crate::response::{Body, BodyError};
 
 /// Room in hyper's buffers beside a head of the largest size, so that bodies move in large pieces.
 const BUFFER: usize = 64 * 1024;
 
-/// What a connection above the limit is told.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
-    cache-control: no-store\r\nconnection: close\r\n\r\n";
+/// How long a connection above the limit may take to hear so; it has no slot, so this bounds how many there are.
+const TURNING_AWAY: Duration = Duration::from_millis(500);
 
-/// A place among the connections that may be open at once.
-pub(super) struct Place(Arc<Rooms>);
+/// One of the connections that may be open at once.
+pub(super) struct Slot(Arc<Rooms>);
 
-impl Place {
-    /// A place, if there is one.
+impl Slot {
+    /// One that is free.
     pub(super) fn take(rooms: &Arc<Rooms>, limit: usize) -> Option<Self> {
         let open = rooms.connections.fetch_add(1, Ordering::Relaxed);
-        // Dropping it gives the place back also where it was one too many.
-        let place = Self(Arc::clone(rooms));
-        (open < limit).then_some(place)
+        // Dropping it gives it back also where it was one too many.
+        let slot = Self(Arc::clone(rooms));
+        (open < limit).then_some(slot)
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -52,8 +55,21 @@ impl Drop for Place {
 
 /// Tells a connection that there are too many.
 pub(super) async fn turn_away(mut stream: TcpStream) {
-    let _ = stream.write_all(FULL).await;
-    let _ = stream.shutdown().await;
+    let id = RequestId::generate();
+    let full = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
+        cache-control: no-store\r\nx-request-id: {}\r\nconnection: close\r\n\r\n",
+        id.as_str()
+    );
+    let telling = async {
+        stream.write_all(full.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closed with its request unread, the connection would be reset and the answer with it.
+        let mut request = [0; 1024];
+        while stream.read(&mut request).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = timeout(TURNING_AWAY, telling).await;
 }
 
 /// Serves a connection to its end, or until the stop: then the request that is running is finished.
@@ -61,9 +77,10 @@ pub(super) async fn serve(
     worker: Rc<Worker>,
     stream: TcpStream,
     peer: SocketAddr,
+    slot: Slot,
     stopping: CancellationToken,
 ) {
-    let control = Arc::new(WireControl::default());
+    let control = Arc::new(WireControl::new(Some(slot)));
     let wire = Wire::new(stream, worker.head_limits, worker.timeouts, Arc::clone(&control));
     let service = service_fn(|request| {
         let (worker, control) = (Rc::clone(&worker), Arc::clone(&control));
@@ -83,6 +100,8 @@ pub(super) async fn serve(
         .with_upgrades();
     let mut connection = pin!(connection);
     let ended = tokio::select! {
+        // In this order, for nearly every turn is the connection's.
+        biased;
         ended = connection.as_mut() => ended,
         () = stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();

@@ -12,7 +12,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::connection::Slot;
 use crate::request::head::{BodyFraming, HeadFault, HeadLimits, MessageReader, Passage};
 
 /// The method of the request that stands for a fault. A client that sends it gets the answer to any unknown method.
@@ -44,11 +45,13 @@ pub(super) struct WireTimeouts {
 }
 
 /// Why the connection can't go on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum WireFault {
     /// The bytes are no sound request.
+    #[error(transparent)]
     Head(HeadFault),
     /// The head did not end in time.
+    #[error("the head of the request did not end in time")]
     TimedOut,
 }
 
@@ -79,13 +82,22 @@ impl WireFault {
 }
 
 /// What the service and the wire tell each other.
-#[derive(Debug, Default)]
 pub(super) struct WireControl {
+    /// When the last answer ended, in milliseconds after the start.
+    ended: AtomicU64,
     fault: OnceLock<WireFault>,
-    /// Answers that have begun and not ended.
-    in_flight: AtomicUsize,
+    /// Answers of which the head is known.
+    answered: AtomicUsize,
+    /// Heads that passed. Requests in one piece pass together, long before they are answered.
+    heads: AtomicUsize,
+    /// Held for as long as the socket is: by a tunnel too, which outlives the service.
+    _slot: Option<Slot>,
+    started: Instant,
     switch: AtomicU8,
-    upgrade_asked: AtomicBool,
+    /// Requests that passed and whose answers have not ended.
+    unanswered: AtomicUsize,
+    /// The number of the head that asks for an upgrade, counted from 1; 0: none does.
+    upgrade: AtomicUsize,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -93,31 +105,56 @@ const UNDECIDED: u8 = 0;
 const TUNNEL: u8 = 1;
 const REFUSED: u8 = 2;
 
-/// Held while an answer is under way; the idle limit does not run meanwhile.
-#[derive(Debug)]
+/// Held while an answer is under way; the idle limit runs from its end on.
 pub(super) struct InFlight(Arc<WireControl>);
 
 impl WireControl {
+    /// At the start of a connection.
+    pub(super) fn new(slot: Option<Slot>) -> Self {
+        Self {
+            _slot: slot,
+            answered: AtomicUsize::new(0),
+            ended: AtomicU64::new(0),
+            fault: OnceLock::new(),
+            heads: AtomicUsize::new(0),
+            started: Instant::now(),
+            switch: AtomicU8::new(UNDECIDED),
+            unanswered: AtomicUsize::new(0),
+            upgrade: AtomicUsize::new(0),
+            waker: Mutex::new(None),
+        }
+    }
+
     /// Why the marker stands in place of a request.
     pub(super) fn fault(&self) -> Option<WireFault> {
         self.fault.get().copied()
     }
 
-    /// An answer begins.
+    /// An answer begins; one for each request.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
-    /// The answer's head is known: if an upgrade was asked for, what follows is a tunnel or the next request.
+    /// An answer's head is known, in the order of the requests: if this one asked for an upgrade, what
+    /// follows is a tunnel or the next request.
     pub(super) fn answered(&self, status: StatusCode) {
-        if !self.upgrade_asked.load(Ordering::Relaxed) {
+        let answered = self.answered.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.upgrade.load(Ordering::Relaxed) != answered {
             return;
         }
-        self.upgrade_asked.store(false, Ordering::Relaxed);
         let switch = if status == StatusCode::SWITCHING_PROTOCOLS { TUNNEL } else { REFUSED };
         self.switch.store(switch, Ordering::Release);
         self.wake();
+    }
+
+    /// A head passes, or the marker in place of one.
+    fn passed(&self, upgrade: bool) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        let heads = self.heads.fetch_add(1, Ordering::Relaxed) + 1;
+        if upgrade {
+            self.switch.store(UNDECIDED, Ordering::Relaxed);
+            self.upgrade.store(heads, Ordering::Relaxed);
+        }
     }
 
     fn wake(&self) {
@@ -129,9 +166,11 @@ impl WireControl {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        // hyper asks for the next head in the same turn in which it lets go of an answer, so the idle
-        // limit begins to run without a wake-up.
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        // hyper need not ask for the next head now: if it was told to wait before, it waits on. So the
+        // time is kept, for the timer that runs since then.
+        let ended = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.ended.store(ended, Ordering::Relaxed);
+        self.0.unanswered.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -174,7 +213,7 @@ enum Phase {
     Head,
     /// Between two requests.
     Idle,
-    /// A request is being answered, or its body read.
+    /// A request is being answered, or its body read, or the connection is a tunnel.
     Busy,
 }
 
@@ -233,10 +272,7 @@ impl<S> Wire<S> {
                     self.in_body = !matches!(head.body, BodyFraming::None | BodyFraming::Length(0));
                     // The next wait is another one, however soon it begins.
                     self.waiting.phase = Phase::Busy;
-                    if head.upgrade {
-                        self.control.switch.store(UNDECIDED, Ordering::Relaxed);
-                        self.control.upgrade_asked.store(true, Ordering::Relaxed);
-                    }
+                    self.control.passed(head.upgrade);
                 }
                 Ok(Passage::Body { bytes, end }) => {
                     passed += bytes;
@@ -264,6 +300,7 @@ impl<S> Wire<S> {
             return Poll::Pending;
         }
         self.marker_sent = true;
+        self.control.passed(false);
         let _ = self.control.fault.set(fault);
         // hyper never reads with less room than this; if it did, the connection would end without an answer.
         if buf.remaining() >= FAULT_HEAD.len() {
@@ -274,7 +311,8 @@ impl<S> Wire<S> {
 
     /// Whether the limit on the present wait is over.
     fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<Phase> {
-        let phase = if self.in_body || self.control.in_flight.load(Ordering::Relaxed) > 0 {
+        let unanswered = self.control.unanswered.load(Ordering::Relaxed) > 0;
+        let phase = if unanswered || self.in_body || self.reader.is_tunnel() {
             Phase::Busy
         } else if !self.held.is_empty() {
             Phase::Head
@@ -285,11 +323,25 @@ impl<S> Wire<S> {
         };
         if phase != self.waiting.phase {
             self.waiting.phase = phase;
-            self.waiting.since = Instant::now();
+            self.waiting.since = match phase {
+                Phase::Idle => {
+                    self.control.started + Duration::from_millis(self.control.ended.load(Ordering::Relaxed))
+                }
+                Phase::Busy | Phase::First | Phase::Head => Instant::now(),
+            };
         }
         let limit = match phase {
-            // The proxy bounds how long a body may stand still.
-            Phase::Busy => return Poll::Pending,
+            // The proxy bounds how long a body may stand still; a tunnel may be quiet for as long as it likes.
+            Phase::Busy if self.reader.is_tunnel() => return Poll::Pending,
+            Phase::Busy => {
+                // The end of the answer wakes nobody; a timer that is under way does, in time for the idle limit.
+                let idle = self.timeouts.idle;
+                if self.waiting.timer.poll(self.waiting.since + idle, cx).is_ready() {
+                    self.waiting.since = Instant::now();
+                    let _ = self.waiting.timer.poll(self.waiting.since + idle, cx);
+                }
+                return Poll::Pending;
+            }
             Phase::First | Phase::Head => self.timeouts.head,
             Phase::Idle => self.timeouts.idle,
         };

@@ -15,19 +15,20 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Place, serve, turn_away};
+use super::connection::{Slot, serve, turn_away};
 use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
-use super::{DRAIN, Rooms};
+use super::{DRAIN, Rooms, subrequests};
 use crate::config::Config;
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::identity::Identity;
-use crate::proxy::{ForwardError, InvalidProxy, Proxy, Tunnels};
+use crate::portal::Place;
+use crate::proxy::{ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme, TrustedProxies};
 use crate::response::{Asker, Body, Problem, Prompt, REQUEST_ID};
 use crate::route::Route;
-use crate::subrequest::{Answered, Dialect};
+use crate::subrequest::{Answered, Dialect, Subrequests};
 use crate::telemetry::{AccessLine, AccessLog};
 
 /// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
@@ -43,6 +44,7 @@ pub(super) struct Worker {
     pub(super) head_limits: HeadLimits,
     proxy: Proxy,
     rooms: Arc<Rooms>,
+    subrequests: Subrequests,
     pub(super) timeouts: WireTimeouts,
     trusted: TrustedProxies,
 }
@@ -85,6 +87,7 @@ async fn serve_all(
             target_bytes: TARGET_BYTES,
         },
         proxy: proxy(config, tunnels.clone()).expect("the same was built when the gateway was opened"),
+        subrequests: subrequests(config, &rooms).expect("the same was built when the gateway was opened"),
         rooms,
         timeouts: WireTimeouts { head: limits.header_timeout, idle: limits.idle_timeout },
         trusted: config.trusted_proxies.clone(),
@@ -141,16 +144,12 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
-                let Some(place) = Place::take(&worker.rooms, limit) else {
+                let Some(slot) = Slot::take(&worker.rooms, limit) else {
                     tracing::warn!(limit, "a connection was turned away: limits.connections is reached");
                     connections.spawn_local(turn_away(stream));
                     continue;
                 };
-                let serving = serve(Rc::clone(&worker), stream, peer, stopping.clone());
-                connections.spawn_local(async move {
-                    serving.await;
-                    drop(place);
-                });
+                connections.spawn_local(serve(Rc::clone(&worker), stream, peer, slot, stopping.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -228,28 +227,28 @@ impl Worker {
 
     async fn decide(&self, context: &Context, request: Request<Incoming>) -> Outcome {
         let asker = || Asker::new(request.method(), request.headers(), context.id.header_value().clone());
-        match self.place_of(context) {
-            Whose::Elsewhere => {}
-            Whose::Portal(rest) => {
+        match Place::of(&context.target, self.rooms.pages.prefix()) {
+            Place::Elsewhere => {}
+            Place::Ours(rest) => {
                 return match Dialect::of(rest) {
                     Some(dialect) => {
-                        self.rooms.subrequests.answer(dialect, context, request.headers()).await.into()
+                        self.subrequests.answer(dialect, context, request.headers()).await.into()
                     }
                     None => Outcome::plain(self.rooms.portal.handle(context, request).await),
                 };
             }
-            Whose::Both => {
-                let problem = Refusal::Ambiguous.problem(&context.host.name, None);
-                return Outcome::plain(problem.closing().respond(&asker(), &self.rooms.pages));
+            Place::Ambiguous => {
+                return Outcome::plain(self.refuse(&Refusal::Ambiguous, context, &request, &asker()));
             }
         }
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
             Ok(Decision::Allow(permit)) => self.forward(context, request, &permit).await,
-            Ok(Decision::Refuse(refusal)) => Outcome {
-                identity: refusal.identity().cloned(),
-                response: self.refuse(&refusal, context, &request, &asker()),
-                route: refusal.route().cloned(),
-            },
+            Ok(Decision::Refuse(refusal)) => {
+                let response = self.refuse(&refusal, context, &request, &asker());
+                // A client that sends all of its body before it reads would not see the answer otherwise.
+                drain_refused(request);
+                Outcome { identity: refusal.identity().cloned(), response, route: refusal.route().cloned() }
+            }
             Err(error) => {
                 tracing::error!(%error, request.id = context.id.as_str(), "a request could not be decided");
                 Outcome::plain(Problem::from(&error).respond(&asker(), &self.rooms.pages))
@@ -296,36 +295,15 @@ impl Worker {
         }
     }
 
-    /// Where a target leads, when every reading of it is asked.
-    fn place_of<'a>(&self, context: &'a Context) -> Whose<'a> {
-        let under = |reading: &str| {
-            reading
-                .strip_prefix(self.rooms.pages.prefix())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let mut readings = context.target.readings().map(under);
-        let first = readings.next().unwrap_or(false);
-        if readings.any(|other| other != first) {
-            return Whose::Both;
-        }
-        match context.target.path().strip_prefix(self.rooms.pages.prefix()) {
-            Some(rest) if first => Whose::Portal(rest),
-            None if !first => Whose::Elsewhere,
-            // A spelling of the prefix that is not the prefix.
-            Some(_) if !first => Whose::Elsewhere,
-            Some(_) | None => Whose::Both,
-        }
-    }
-
     fn refuse_unsound(
         &self,
         parts: &http::request::Parts,
         problem: Problem,
         peer: SocketAddr,
-        fault: &dyn std::fmt::Debug,
+        fault: &dyn std::fmt::Display,
     ) -> Response<Body> {
         let id = RequestId::generate();
-        tracing::info!(?fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
+        tracing::info!(%fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
         let asker = Asker::new(&parts.method, &parts.headers, id.header_value().clone());
         let problem = match problem.status {
             StatusCode::METHOD_NOT_ALLOWED => problem
@@ -346,16 +324,6 @@ impl Worker {
             "a request was not forwarded"
         );
     }
-}
-
-/// Whose a path is.
-enum Whose<'a> {
-    /// Ours under one reading and not under another.
-    Both,
-    /// A route's.
-    Elsewhere,
-    /// Ours; what follows the prefix.
-    Portal(&'a str),
 }
 
 /// The answer to a request that was let through and not forwarded.

@@ -11,10 +11,10 @@ use http::{Response, StatusCode};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use super::cookie::Notice;
 use super::form::{Fields, Format};
 use super::me::Me;
 use super::next::Next;
+use super::notice::Notice;
 use super::{Portal, RETRY, Visit, bearer_challenge, failure, set_challenge, set_cookie, set_retry_after};
 use crate::account::{LoggedIn, LoginAttempt, LoginError};
 use crate::request::Host;

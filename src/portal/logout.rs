@@ -5,9 +5,9 @@
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use super::cookie::Notice;
 use super::form::{Fields, Format};
 use super::next::Next;
+use super::notice::Notice;
 use super::{Portal, Visit, failure, set_cookie};
 use crate::response::pages::{Page, Template};
 use crate::response::{Body, Problem};

@@ -9,6 +9,7 @@
 
 use std::fmt::Write;
 
+use super::place::below;
 use crate::request::{Host, Scheme, Target, read_url};
 use crate::route::HostPattern;
 
@@ -97,9 +98,7 @@ fn leaves(path: &str) -> bool {
 /// Whether a reading of a path is the portal's: a login page would be a circle, the logout page a trap.
 /// The account's pages are for people who are signed in, so one may well come back to them.
 fn is_ours(path: &str, prefix: &str) -> bool {
-    let under = |path: &str, prefix: &str| {
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    let under = |path: &str, prefix: &str| below(path, prefix).is_some();
     under(path, prefix) && !under(path, &format!("{prefix}/account"))
 }
 
@@ -148,6 +147,7 @@ mod tests {
             "/a//b",
             "/caf%C3%A9",
             "/wiki/Special:Login",
+            "/with%20blanks/",
             "/Special:Login",
             "/a;v=1/b",
             "/.authentic",

@@ -9,8 +9,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
-use super::cookie::Notice;
 use super::form::{Fields, Format};
+use super::notice::Notice;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::SetPasswordError;
 use crate::identity::Username;

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Request, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -169,11 +169,19 @@ impl Drop for RequestStream {
     }
 }
 
+/// Reads the body of a request that was refused, as `drain` does. Who waits for `100 Continue` sends
+/// nothing, and is not asked to.
+pub fn drain_refused(request: Request<Incoming>) {
+    if !request.body().is_end_stream() && !request.headers().contains_key(header::EXPECT) {
+        drain(request.into_body());
+    }
+}
+
 /// Reads the rest of a body that nobody wants, within bounds, beside what else goes on.
 ///
 /// A connection that is closed with something unread is reset, and the client may lose the answer
 /// that says why. To be called on a `LocalSet`.
-pub fn drain(mut body: Incoming) {
+fn drain(mut body: Incoming) {
     // Bodies are dropped with the runtime too, and then there is nobody to read on.
     if tokio::runtime::Handle::try_current().is_err() {
         return;

@@ -1,4 +1,6 @@
 //! Why a request was not forwarded, for two readers: the log, and the client.
+//!
+//! Callers: `proxy` and its parts make them; `gateway` logs and answers them.
 
 use std::io;
 

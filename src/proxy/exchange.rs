@@ -2,7 +2,7 @@
 //!
 //! A kept connection may turn out closed at the moment it is used. What hyper hands back was not
 //! sent, so it goes out again on a new connection, once. What was sent into a connection that had been
-//! idle for a while goes out again too, once, if it has no body and repeating it changes nothing.
+//! used before goes out again too, once, if it has no body and repeating it changes nothing.
 //!
 //! Callers: `proxy`.
 
@@ -34,20 +34,19 @@ pub(crate) async fn exchange(
         if upstream.host_of_server {
             request.headers_mut().insert(header::HOST, lease.backend.authority.clone());
         }
-        // Under load connections are hardly ever idle, and then no copy is made.
-        let rested = lease.idle_ticks.is_some_and(|ticks| ticks > 0);
-        let spare = (rested && is_repeatable(&request)).then(|| copy(&request));
+        // Also where it was idle for no time at all: a server that closes after so many requests need not say so.
+        let spare = (lease.reused && is_repeatable(&request)).then(|| copy(&request));
         let (error, unsent) = match send(upstream, watch, &mut lease, request, progress).await {
             Ok(response) => return Ok((response, lease)),
             Err(Lost::Timeout) => return Err(ForwardError::Timeout),
             Err(Lost::Failed(error, unsent)) => (error, unsent),
         };
         request = match (unsent, spare) {
-            (Some(unsent), _) if lease.idle_ticks.is_some() => *unsent,
+            (Some(unsent), _) if lease.reused => *unsent,
             (None, Some(spare)) if closed_unanswered(&error) => spare,
             _ => return Err(failure(error, progress, limit)),
         };
-        // A new connection counts as never idle, so this happens once.
+        // A new connection counts as not used before, so this happens once.
         lease = upstream.fresh(lease).await.map_err(ForwardError::Connect)?;
     }
 }

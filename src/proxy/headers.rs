@@ -3,7 +3,7 @@
 //! Pure: no socket and no clock. The order of the work on a request carries the promise "identity
 //! headers come from us or not at all", so it is written down in one place, `HeaderRules::forward`.
 //!
-//! Callers: `proxy`. The parts are in `headers/`: names, cookies, identity, origin.
+//! Callers: `proxy`, and the benches. The parts are in `headers/`: names, cookies, identity, origin.
 
 use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -14,6 +14,7 @@ pub(crate) mod names;
 pub(crate) mod origin;
 
 pub use cookies::CookieNames;
+pub(crate) use identity::ReadyValues;
 pub use identity::{HeaderSet, IdentityHeaders, InvalidIdentity, InvalidIdentityHeaders, InvalidTemplate};
 pub use names::ReservedNames;
 
@@ -26,7 +27,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What holds for the headers of every request of one proxy.
 #[derive(Debug)]
-pub(crate) struct HeaderRules {
+pub struct HeaderRules {
     pub(crate) cookies: CookieNames,
     pub(crate) origins: Origins,
     pub(crate) reserved: ReservedNames,
@@ -34,21 +35,27 @@ pub(crate) struct HeaderRules {
 
 /// What differs from one request to the next.
 #[derive(Debug)]
-pub(crate) struct Forwarding<'a> {
-    pub(crate) context: &'a Context,
+pub struct Forwarding<'a> {
+    /// The request.
+    pub context: &'a Context,
     /// Whether the route passes `Authorization` on.
-    pub(crate) authorization: bool,
+    pub authorization: bool,
     /// `None` where `Host` is what the client asked for.
-    pub(crate) host: Option<&'a HeaderValue>,
+    pub host: Option<&'a HeaderValue>,
     /// Of whoever is identified.
-    pub(crate) identity: Option<&'a HeaderSet>,
+    pub identity: Option<&'a HeaderSet>,
     /// The protocols of an upgrade that goes on.
-    pub(crate) upgrade: Option<&'a HeaderValue>,
+    pub upgrade: Option<&'a HeaderValue>,
 }
 
 impl HeaderRules {
+    /// Our cookies, and the names that are ours to set.
+    pub fn new(cookies: CookieNames, reserved: ReservedNames) -> Self {
+        Self { cookies, origins: Origins::new(), reserved }
+    }
+
     /// Turns a client's fields into those for the server. Framing is left out: it follows from the body.
-    pub(crate) fn forward(
+    pub fn forward(
         &self,
         headers: &mut HeaderMap,
         request: &Forwarding<'_>,
@@ -126,7 +133,7 @@ impl HeaderRules {
 
     /// Turns a server's fields into those for the client. `Content-Length` stays where it says the
     /// length of a body, or of the one that a HEAD asks about.
-    pub(crate) fn answer(
+    pub fn answer(
         &self,
         status: StatusCode,
         headers: &mut HeaderMap,
@@ -161,7 +168,7 @@ impl HeaderRules {
 
 /// A server frames its answer in a way that two readers could take differently.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Unframed;
+pub struct Unframed;
 
 /// What the strip came across.
 #[derive(Debug, Default)]
@@ -184,12 +191,22 @@ fn frame_answer(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Unfra
     headers.remove(header::TRAILER);
     if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         headers.remove(header::CONTENT_LENGTH);
-    } else if let Some(length) = headers.remove(header::CONTENT_LENGTH) {
+    } else if !has_one_plain_length(headers)
+        && let Some(length) = headers.remove(header::CONTENT_LENGTH)
+    {
         // Several equal ones, in lines or in a list, become one. hyper refused those that differ.
         let first = tokens(&length).next().and_then(|token| HeaderValue::from_str(token).ok());
         headers.insert(header::CONTENT_LENGTH, first.ok_or(Unframed)?);
     }
     Ok(())
+}
+
+/// As it nearly always is: then it stays where it is.
+fn has_one_plain_length(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_digits = |value: &[u8]| !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let is_plain = lines.next().is_some_and(|length| is_digits(length.as_bytes()));
+    is_plain && lines.next().is_none()
 }
 
 /// Removes every field that `Connection` names.

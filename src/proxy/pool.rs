@@ -90,8 +90,8 @@ impl Drop for Connection {
 pub(crate) struct Lease {
     pub(crate) backend: Rc<Backend>,
     pub(crate) connection: Connection,
-    /// For how many ticks it had been idle; `None` for a new one.
-    pub(crate) idle_ticks: Option<u64>,
+    /// It served another exchange before, so it may have been closed meanwhile.
+    pub(crate) reused: bool,
 }
 
 impl Lease {
@@ -145,12 +145,12 @@ impl Upstream {
         };
         let mut last = None;
         for backend in well.into_iter().chain(shunned) {
-            if reuse && let Some((connection, idle)) = backend.take_idle() {
-                return Ok(Lease { backend: backend.clone(), connection, idle_ticks: Some(idle) });
+            if reuse && let Some(connection) = backend.take_idle() {
+                return Ok(Lease { backend: backend.clone(), connection, reused: true });
             }
             match backend.connect(self.connect_timeout).await {
                 Ok(connection) => {
-                    return Ok(Lease { backend: backend.clone(), connection, idle_ticks: None });
+                    return Ok(Lease { backend: backend.clone(), connection, reused: false });
                 }
                 Err(error) => {
                     backend.shunned_until.set(backend.watch.now().saturating_add(ticks(SHUNNED)));
@@ -190,13 +190,13 @@ impl Backend {
         self.shunned_until.get() != 0 && self.watch.now() < self.shunned_until.get()
     }
 
-    /// The latest used of the connections that can take a request now, and how long it was idle.
-    fn take_idle(&self) -> Option<(Connection, u64)> {
+    /// The latest used of the connections that can take a request now.
+    fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { connection, since }) = idle.pop_back() {
+        while let Some(Idle { connection, .. }) = idle.pop_back() {
             // Closed meanwhile, or still busy with the end of its last exchange: neither is waited for.
             if connection.sender.is_ready() {
-                return Some((connection, self.watch.now().saturating_sub(since)));
+                return Some(connection);
             }
         }
         None

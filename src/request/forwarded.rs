@@ -13,11 +13,16 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
 use super::host::read_port;
 use super::{Host, Scheme};
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The peers whose word is taken. Empty by default, loopback not excepted.
 #[derive(Clone, Debug, Default)]
@@ -68,19 +73,19 @@ impl Forwarding {
     /// Reads the headers of a request whose `peer` is trusted.
     pub fn read(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Result<Self, ForwardedFault> {
         let peer = peer.to_canonical();
-        let x_fields = ["x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"];
+        let x_fields = [&FORWARDED_FOR, &FORWARDED_HOST, &FORWARDED_PORT, &FORWARDED_PROTO];
         if x_fields.iter().any(|name| headers.contains_key(*name)) {
             return Ok(Self {
                 client: client(peer, headers, trusted),
-                host: agreed(headers, "x-forwarded-host", |value| value.parse().ok())?,
-                port: agreed(headers, "x-forwarded-port", read_port)?,
-                scheme: agreed(headers, "x-forwarded-proto", scheme)?,
+                host: agreed(headers, &FORWARDED_HOST, |value| value.parse().ok())?,
+                port: agreed(headers, &FORWARDED_PORT, read_port)?,
+                scheme: agreed(headers, &FORWARDED_PROTO, scheme)?,
             });
         }
         // Unlike a list of addresses this grammar has quotes, which an entry of the client's could open for the rest
         // of the line. So a malformed field as a whole is a fault, and no address is guessed.
         let mut elements = Vec::new();
-        for field in headers.get_all("forwarded") {
+        for field in headers.get_all(header::FORWARDED) {
             elements.append(&mut forwarded_elements(field.to_str().map_err(|_| ForwardedFault::Malformed)?)?);
         }
         let hops = elements.iter().rev().map(|element| element.client.as_deref().and_then(address));
@@ -101,7 +106,7 @@ pub fn client(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Ip
     if !trusted.contains(peer) {
         return peer;
     }
-    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let lines = headers.get_all(&FORWARDED_FOR).iter().rev();
     let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let hops = entries.map(|entry| std::str::from_utf8(entry).ok().and_then(|entry| address(trim(entry))));
     last_trusted_or_first_other(peer, hops, trusted)
@@ -137,7 +142,7 @@ fn last_trusted_or_first_other(
 /// The value of a field that several proxies may have written to, as a list or line by line, if all wrote the same.
 fn agreed<T: PartialEq>(
     headers: &HeaderMap,
-    name: &str,
+    name: &HeaderName,
     read: impl Fn(&str) -> Option<T>,
 ) -> Result<Option<T>, ForwardedFault> {
     let lines: Result<Vec<&str>, _> = headers.get_all(name).iter().map(HeaderValue::to_str).collect();
@@ -276,7 +281,6 @@ fn is_token(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
     use proptest::prelude::*;
 
     use super::*;

@@ -7,7 +7,7 @@
 //! Callers: the connection wrapper in `gateway`, which hands bytes on only as far as [`MessageReader`] lets
 //! them. What a target or a host means is not looked at here; `target` and `host` do that.
 
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use memchr::memchr;
 
 mod chunk;
@@ -310,7 +310,8 @@ fn check_target(method: &[u8], target: &[u8]) -> Result<(), HeadFault> {
     match target {
         b"*" if method == b"OPTIONS" => return Ok(()),
         [b'/', ..] => {}
-        _ if is_absolute() => {}
+        // `http://`, `http://a:b:c/`: hyper would refuse it with an answer of its own.
+        _ if is_absolute() && Uri::try_from(target).is_ok_and(|uri| uri.host().is_some()) => {}
         _ => {
             check_text(target)?;
             return Err(HeadFault::Target);

@@ -1,4 +1,6 @@
 //! Hosts, as `Host` and its kin name them.
+//!
+//! Callers: `request` for the host of a request, `origin` for that of a URL, `config` for those that are written down.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -64,16 +66,21 @@ pub(super) fn read_port(digits: &str) -> Option<u16> {
 
 fn registered_name(raw: &str) -> Option<String> {
     let name = raw.strip_suffix('.').unwrap_or(raw);
-    let is_character = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let is_sound = name.len() <= NAME_BYTES
-        && name.bytes().all(is_character)
-        && name.split('.').all(|label| !label.is_empty())
-        && (!ends_in_number(name) || name.parse::<Ipv4Addr>().is_ok());
+    let is_character = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let mut before = b'.';
+    let mut labelled = name.bytes().all(|byte| {
+        let is_sound = is_character(byte) && (byte, before) != (b'.', b'.');
+        before = byte;
+        is_sound
+    });
+    labelled &= before != b'.';
+    let is_sound =
+        name.len() <= NAME_BYTES && labelled && (!ends_in_number(name) || name.parse::<Ipv4Addr>().is_ok());
     is_sound.then(|| name.to_ascii_lowercase())
 }
 
 fn ends_in_number(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or_default().as_bytes();
+    let last = name.as_bytes().rsplit(|byte| *byte == b'.').next().unwrap_or_default();
     match last {
         [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
         digits => digits.iter().all(u8::is_ascii_digit),

@@ -1,4 +1,6 @@
 //! The number that a request goes by in logs, answers and at the backend.
+//!
+//! Callers: `request` makes or takes one for each context; whoever answers or forwards shows it.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -8,6 +10,8 @@ use http::{HeaderMap, HeaderValue};
 /// The value of `X-Request-Id`: taken from a trusted proxy, or made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RequestId(HeaderValue); // Invariant: 1 to 128 characters out of A-Z a-z 0-9 - _ . ~ + / = : @
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 thread_local! {
     /// Counted up from a random start, so that threads and processes don't meet. Two hashes under keys of the operating
@@ -22,8 +26,12 @@ impl RequestId {
     /// A new one, 32 hexadecimal digits; costs no call of the operating system.
     pub fn generate() -> Self {
         let number = NEXT.replace(NEXT.get().wrapping_add(1));
-        let value = HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("{number:032x}")));
-        Self(value.expect("hexadecimal digits may stand in a header"))
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        Self(HeaderValue::from_bytes(&digits).expect("hexadecimal digits may stand in a header"))
     }
 
     /// What the headers of a trusted peer give; `None` if there is none, more than one, or one that is not sound.

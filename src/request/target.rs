@@ -177,12 +177,18 @@ fn check_characters(target: &str) -> Result<(), TargetFault> {
 
 /// Whether nobody reads the path as anything but itself. Says no for some of which that is true as well.
 fn is_plain(path: &str) -> bool {
-    let mut before = 0;
-    path.bytes().all(|byte| {
-        let plain = !matches!((before, byte), (_, b'%' | b';' | b'\\') | (b'/', b'/' | b'.'));
-        before = byte;
+    let mut before = [0, 0];
+    let plain = path.bytes().all(|byte| {
+        let plain = match (before, byte) {
+            (_, b'%' | b';' | b'\\') | ([_, b'/'], b'/') => false,
+            // `/.well-known` and our own prefix are plain, `/.` and `/..` are not.
+            ([b'/', b'.'], b'/' | b'.') => false,
+            _ => true,
+        };
+        before = [before[1], byte];
         plain
-    })
+    });
+    plain && before != *b"/."
 }
 
 /// All readings of one path, found by applying whatever a server might do until nothing new comes out. That covers
@@ -371,6 +377,16 @@ mod tests {
         let target = Target::parse("/a?b=/../%zz\\&c=d//;e?f").expect("the query is not read");
         assert_eq!((target.path(), target.query()), ("/a", Some("b=/../%zz\\&c=d//;e?f")));
         assert_eq!(Target::parse("/a?").expect("empty query").as_str(), "/a?");
+    }
+
+    #[test]
+    fn a_dot_segment_is_not_plain() {
+        for raw in ["/.", "/..", "/./a", "/../a", "/a/.", "/a/..", "/a/../b", "/..a"] {
+            assert!(!is_plain(raw), "{raw}");
+        }
+        for raw in ["/.a", "/.auth/login", "/a/.b", "/a.", "/a./b", "/a/b..", "/.a."] {
+            assert!(is_plain(raw), "{raw}");
+        }
     }
 
     #[test]
@@ -587,6 +603,15 @@ mod tests {
                 for deeper in again.readings() {
                     prop_assert!(all.contains(&deeper), "{} of {}", deeper, reading);
                 }
+            }
+        }
+
+        #[test]
+        fn what_is_called_plain_has_no_other_reading(raw in "/[/.a~;%\\\\]{0,8}") {
+            if is_plain(&raw) {
+                let mut readings = Readings::default();
+                prop_assert_eq!(readings.of(&raw), Ok(()));
+                prop_assert_eq!(readings.found, [raw]);
             }
         }
 

@@ -1,3 +1,5 @@
+//! Contexts, over what connections and proxies say.
+
 use http::{HeaderName, HeaderValue, Request};
 
 use super::*;

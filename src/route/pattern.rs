@@ -199,9 +199,9 @@ impl Route {
             (Some(_), None) => false,
             (Some(ours), Some(theirs)) => theirs.iter().all(|method| ours.contains(method)),
         };
-        // A route for sub-requests alone leaves the others for a later one.
-        let requests = self.upstream.is_some() || later.upstream.is_none();
-        requests && host && methods && self.path.covers(&later.path)
+        // Also where this one is for sub-requests alone: a proxied request that it matches is answered
+        // 404 and never tried on a later route, which may ask for less.
+        host && methods && self.path.covers(&later.path)
     }
 }
 

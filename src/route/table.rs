@@ -188,3 +188,94 @@ fn segments(path: &str) -> impl Iterator<Item = &str> + Clone {
     let rest = (!path.is_empty()).then(|| path.split('/'));
     rest.into_iter().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::policy::Policy;
+    use crate::route::Unauthenticated;
+
+    fn route(host: Option<&str>, path: &str, methods: Option<&[Method]>) -> Route {
+        Route {
+            credentials: Default::default(),
+            csrf: true,
+            forward_authorization: false,
+            host: host.map(|host| host.parse().expect("a host pattern")),
+            identity_headers: None,
+            methods: methods.map(<[Method]>::to_vec),
+            name: path.into(),
+            path: path.parse().expect("a path pattern"),
+            policy: Policy::Public,
+            unauthenticated: Unauthenticated::Auto,
+            upstream: None,
+        }
+    }
+
+    fn found(table: &Table, host: &str, method: &Method, path: &str) -> Option<usize> {
+        let found = table.find(host, method, path)?;
+        table.routes().iter().position(|route| Arc::ptr_eq(route, found))
+    }
+
+    #[test]
+    fn the_first_route_that_matches_decides() {
+        let table = Table::new(vec![
+            route(None, "/static/**", Some(&[Method::GET])),
+            route(Some("app.test"), "/admin/*/edit", None),
+            route(Some("*.app.test"), "/admin/**", None),
+            route(None, "/admin/**", None),
+            route(None, "/", None),
+        ]);
+        for (host, method, path, expected) in [
+            ("app.test", Method::GET, "/static", Some(0)),
+            ("app.test", Method::GET, "/static/", Some(0)),
+            ("app.test", Method::GET, "/static/a/b", Some(0)),
+            ("app.test", Method::POST, "/static/a", None),
+            ("app.test", Method::GET, "/staticx", None),
+            ("app.test", Method::GET, "/Static/a", None),
+            ("app.test", Method::GET, "/admin/7/edit", Some(1)),
+            ("app.test", Method::GET, "/admin//edit", Some(3)),
+            ("app.test", Method::GET, "/admin/7/8/edit", Some(3)),
+            ("sub.app.test", Method::GET, "/admin/7/edit", Some(2)),
+            ("a.sub.app.test", Method::GET, "/admin", Some(2)),
+            ("xapp.test", Method::GET, "/admin", Some(3)),
+            ("app.test", Method::GET, "/", Some(4)),
+            ("app.test", Method::GET, "/x", None),
+        ] {
+            assert_eq!(found(&table, host, &method, path), expected, "{method} {host}{path}");
+        }
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        let segment = prop::sample::select(vec!["a", "b", "*"]);
+        (prop::collection::vec(segment, 0..4), any::<bool>()).prop_map(|(segments, deep)| {
+            let tail = if deep { vec!["**"] } else { vec![] };
+            format!("/{}", [segments, tail].concat().join("/"))
+        })
+    }
+
+    proptest! {
+        /// The index says what asking each route in turn says.
+        #[test]
+        fn the_index_agrees_with_asking_each_route(
+            routes in prop::collection::vec(
+                (prop::option::of(prop::sample::select(vec!["x.test", "*.test", "*.x.test"])), pattern(), any::<bool>()),
+                1..12,
+            ),
+            host in prop::sample::select(vec!["x.test", "y.test", "a.x.test", "test"]),
+            path in prop::collection::vec(prop::sample::select(vec!["a", "b", "c", ""]), 0..5),
+        ) {
+            let routes: Vec<Route> = routes
+                .iter()
+                .map(|(host, path, all)| route(*host, path, (!all).then_some(&[Method::GET][..])))
+                .collect();
+            let path = format!("/{}", path.join("/"));
+            let table = Table::new(routes.clone());
+            for method in [Method::GET, Method::POST] {
+                let asked = routes.iter().position(|route| route.mismatch(host, &method, &path).is_none());
+                prop_assert_eq!(found(&table, host, &method, &path), asked, "{} {}{}", method, host, path);
+            }
+        }
+    }
+}

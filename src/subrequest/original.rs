@@ -5,10 +5,18 @@
 //!
 //! Callers: `subrequest`.
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method, header};
 
 use super::{Dialect, method};
 use crate::request::{Context, Host, OriginalRequest, Scheme, Target, read_url};
+
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+static ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
+static ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
+static ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 
 /// Why a description is no request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -41,19 +49,18 @@ pub(super) fn original(
         Dialect::ForwardAuth => by_forwarded(question, headers)?,
         Dialect::ExtAuthz => by_itself(prefix, question, headers)?,
     };
-    agree(&described, headers)?;
+    agree(dialect, &described, headers)?;
     Context::described(described, question).map_err(|_| Unreadable("the method"))
 }
 
 /// nginx: the whole URL in one header, the method in another.
 fn by_original_url(question: &Context, headers: &HeaderMap) -> Result<OriginalRequest, DescriptionFault> {
-    const URL: &str = "x-original-url";
-    let url = one(headers, URL)?.ok_or(Missing(URL))?;
-    let (scheme, host, target) = read_url(url).map_err(|_| Unreadable(URL))?;
+    let url = one(headers, &ORIGINAL_URL)?.ok_or(Missing(ORIGINAL_URL.as_str()))?;
+    let (scheme, host, target) = read_url(url).map_err(|_| Unreadable(ORIGINAL_URL.as_str()))?;
     Ok(OriginalRequest {
         client: question.client,
         host,
-        method: named_method(headers, "x-original-method")?,
+        method: named_method(headers, &ORIGINAL_METHOD)?,
         scheme,
         target,
     })
@@ -61,9 +68,9 @@ fn by_original_url(question: &Context, headers: &HeaderMap) -> Result<OriginalRe
 
 /// Traefik, Caddy, HAProxy: method, host and URI in three headers.
 fn by_forwarded(question: &Context, headers: &HeaderMap) -> Result<OriginalRequest, DescriptionFault> {
-    let host = one(headers, "x-forwarded-host")?.ok_or(Missing("x-forwarded-host"))?;
-    let uri = one(headers, "x-forwarded-uri")?.ok_or(Missing("x-forwarded-uri"))?;
-    let scheme = match one(headers, "x-forwarded-proto")? {
+    let host = one(headers, &FORWARDED_HOST)?.ok_or(Missing("x-forwarded-host"))?;
+    let uri = one(headers, &FORWARDED_URI)?.ok_or(Missing("x-forwarded-uri"))?;
+    let scheme = match one(headers, &FORWARDED_PROTO)? {
         // A WebSocket is asked about under the name of its own scheme.
         Some("ws") => Scheme::Http,
         Some("wss") => Scheme::Https,
@@ -73,7 +80,7 @@ fn by_forwarded(question: &Context, headers: &HeaderMap) -> Result<OriginalReque
     Ok(OriginalRequest {
         client: question.client,
         host: host.parse::<Host>().map_err(|_| Unreadable("x-forwarded-host"))?,
-        method: named_method(headers, "x-forwarded-method")?,
+        method: named_method(headers, &FORWARDED_METHOD)?,
         scheme,
         target: Target::parse(uri).map_err(|_| Unreadable("x-forwarded-uri"))?,
     })
@@ -91,7 +98,7 @@ fn by_itself(
         rest if rest.starts_with('/') => rest,
         _ => return Err(Unreadable("the path")),
     };
-    let host = one(headers, "host")?.ok_or(Missing("host"))?;
+    let host = one(headers, &header::HOST)?.ok_or(Missing("host"))?;
     Ok(OriginalRequest {
         client: question.client,
         host: host.parse::<Host>().map_err(|_| Unreadable("host"))?,
@@ -102,22 +109,25 @@ fn by_itself(
 }
 
 /// Whatever else describes the request says the same.
-fn agree(described: &OriginalRequest, headers: &HeaderMap) -> Result<(), DescriptionFault> {
-    for name in ["x-forwarded-method", "x-original-method"] {
+fn agree(dialect: Dialect, described: &OriginalRequest, headers: &HeaderMap) -> Result<(), DescriptionFault> {
+    for name in [&FORWARDED_METHOD, &ORIGINAL_METHOD] {
         if one(headers, name)?.is_some_and(|other| other != described.method.as_str()) {
-            return Err(Contradiction(name));
+            return Err(Contradiction(name.as_str()));
         }
     }
-    for name in ["x-forwarded-uri", "x-original-uri"] {
+    for name in [&FORWARDED_URI, &ORIGINAL_URI] {
         if one(headers, name)?.is_some_and(|other| other != described.target.as_str()) {
-            return Err(Contradiction(name));
+            return Err(Contradiction(name.as_str()));
         }
     }
-    let host = one(headers, "x-forwarded-host")?;
+    let host = one(headers, &FORWARDED_HOST)?;
     if host.is_some_and(|host| host.parse::<Host>().map_or(true, |host| host.name != described.host.name)) {
         return Err(Contradiction("x-forwarded-host"));
     }
-    if let Some(url) = one(headers, "x-original-url")? {
+    // For nginx it is the description itself.
+    if dialect != Dialect::AuthRequest
+        && let Some(url) = one(headers, &ORIGINAL_URL)?
+    {
         let (_, host, target) = read_url(url).map_err(|_| Unreadable("x-original-url"))?;
         if host.name != described.host.name || target.as_str() != described.target.as_str() {
             return Err(Contradiction("x-original-url"));
@@ -126,8 +136,8 @@ fn agree(described: &OriginalRequest, headers: &HeaderMap) -> Result<(), Descrip
     Ok(())
 }
 
-fn named_method(headers: &HeaderMap, name: &'static str) -> Result<Method, DescriptionFault> {
-    method(one(headers, name)?.ok_or(Missing(name))?).ok_or(Unreadable(name))
+fn named_method(headers: &HeaderMap, name: &'static HeaderName) -> Result<Method, DescriptionFault> {
+    method(one(headers, name)?.ok_or(Missing(name.as_str()))?).ok_or(Unreadable(name.as_str()))
 }
 
 fn scheme_of(raw: &str) -> Option<Scheme> {
@@ -139,12 +149,12 @@ fn scheme_of(raw: &str) -> Option<Scheme> {
 }
 
 /// The one value of a header; an empty one is none (ingress-nginx empties what it does not send).
-fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, DescriptionFault> {
+fn one<'a>(headers: &'a HeaderMap, name: &'static HeaderName) -> Result<Option<&'a str>, DescriptionFault> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.any(|other| Some(other) != first) {
-        return Err(Doubled(name));
+        return Err(Doubled(name.as_str()));
     }
-    let text = first.map(|value| value.to_str().map_err(|_| Unreadable(name))).transpose()?;
+    let text = first.map(|value| value.to_str().map_err(|_| Unreadable(name.as_str()))).transpose()?;
     Ok(text.map(str::trim).filter(|text| !text.is_empty()))
 }

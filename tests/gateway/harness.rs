@@ -309,6 +309,11 @@ impl Connection {
         let _ = self.stream.get_mut().write_all(bytes);
     }
 
+    /// Writes; says whether all of it was taken.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.get_mut().write_all(bytes).is_ok()
+    }
+
     /// Reads one reply, interim ones passed over.
     pub(crate) fn reply(&mut self, to_head: bool) -> Reply {
         loop {
@@ -408,14 +413,17 @@ impl Connection {
         bytes
     }
 
-    /// Whether the other side has closed and nothing more was to be read.
+    /// Whether the other side closes and nothing more is to be read. That nothing comes is not enough.
     pub(crate) fn is_closed(&mut self) -> bool {
-        self.read_to_end().is_empty()
+        match self.stream.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        }
     }
 }
 
 /// What came back.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Reply {
     pub(crate) body: Vec<u8>,
     /// The body did not come to its end.
@@ -424,6 +432,13 @@ pub(crate) struct Reply {
     pub(crate) headers: Vec<(String, String)>,
     /// 0 where there was no reply.
     pub(crate) status: u16,
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text: String = self.text().chars().take(2000).collect();
+        write!(f, "{} {:?} {text:?}{}", self.status, self.headers, if self.cut { " (cut)" } else { "" })
+    }
 }
 
 impl Reply {
@@ -562,7 +577,8 @@ fn read_request(stream: &mut BufReader<TcpStream>) -> Option<String> {
                     break;
                 }
             }
-            break;
+            chunked = false;
+            continue;
         }
         let start = bytes.len();
         bytes.resize(start + size + 2, 0);

@@ -1,7 +1,8 @@
 //! The gateway as a black box: the real program, real sockets, real upstreams.
 //!
 //! Each file is one subject; `harness` starts programs and speaks to them, `browser` keeps cookies
-//! and reads forms. A test's name is the sentence that it proves.
+//! and reads forms, `edge` holds what the files about the HTTP edge share. A test's name is the
+//! sentence that it proves.
 
 mod admin;
 mod basic;
@@ -9,10 +10,16 @@ mod browser;
 mod config_files;
 mod decisions;
 mod durability;
-#[allow(dead_code, reason = "files of tests are added as their subjects are")]
+mod edge;
+mod forwarding;
+mod framing;
 mod harness;
+mod headers;
+mod limits;
 mod login;
 mod secrets;
 mod session;
+mod subrequests;
+mod targets;
 mod throttle;
 mod tokens;

@@ -120,7 +120,7 @@ impl ReservedNames {
 /// Whether the gateway or HTTP itself sets this name, so that no identity header can have it.
 pub(crate) fn is_taken(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
-    is(name, b"host")
+    ["authorization", "host", "set-cookie"].iter().any(|own| is(name, own.as_bytes()))
         || match fate_by_family(name) {
             Fate::Cookie | Fate::HopByHop | Fate::SetAnew | Fate::Te | Fate::Trailer => true,
             Fate::Authorization | Fate::Keep | Fate::Reserved | Fate::TrustedOnly => false,

@@ -1,4 +1,6 @@
 //! Chunked bodies, read along while they pass.
+//!
+//! Callers: `message`, between the head of a chunked request and the next one.
 
 use memchr::memchr;
 

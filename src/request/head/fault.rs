@@ -1,4 +1,6 @@
 //! What can be wrong with the bytes of a request: one list for head, chunked body and trailers.
+//!
+//! Callers: the readers beside it make them; `gateway` answers them.
 
 use http::StatusCode;
 

@@ -1,4 +1,6 @@
 //! One connection's messages in a row: head, body, the next head.
+//!
+//! Callers: the wire in `gateway`, for every byte that a client sends.
 
 use super::{BodyFraming, ChunkReader, Head, HeadFault, HeadLimits, HeadReader, HeadState};
 
@@ -73,6 +75,11 @@ impl MessageReader {
     /// Whether the connection is between two messages and not a byte of the next has been seen.
     pub fn is_idle(&self) -> bool {
         matches!(&self.stage, Stage::Head(reader) if reader.is_untouched())
+    }
+
+    /// Whether the connection carries no requests any more, but whatever both sides agreed on.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.stage, Stage::Tunnel)
     }
 
     /// Judges the bytes that haven't passed yet. The caller takes off what passes and asks again with the rest, until the

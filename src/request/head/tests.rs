@@ -1,3 +1,5 @@
+//! Heads: what is sound, what is a fault, and that neither depends on how the bytes are cut.
+
 use proptest::prelude::*;
 
 use super::*;

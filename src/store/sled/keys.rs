@@ -15,6 +15,8 @@
 //! | `V` | name | secret of 32 bytes |
 //!
 //! Integers are big-endian, so that the tree's order is theirs.
+//!
+//! Callers: the other files of the engine, and nobody else.
 
 use crate::identity::UserId;
 use crate::store::Digest;

@@ -1,14 +1,15 @@
-//! Reading one cookie, and the notice that survives one redirect.
+//! The notice that survives one redirect, such as "You are signed out."
 //!
-//! Callers: the portal's pages. What the session's cookie is worth is `authn`'s to say.
+//! Callers: the portal's pages. The session's cookie is `authn`'s.
 
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-const NOTICE: &str = "foregate-notice";
+/// Its name.
+pub(super) const NAME: &str = "foregate-notice";
 
-/// The value of the cookie with this name. Two different ones are none: one of them was planted.
-pub(super) fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// The value of the cookie with this name, of any length (`authn::session::cookie` is for tokens alone). Two different ones are none: one of them was planted.
+fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let fields = headers.get_all(COOKIE).iter().filter_map(|field| field.to_str().ok());
     let pairs = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let mut values = pairs.filter(|(found, _)| *found == name).map(|(_, value)| value);
@@ -34,7 +35,7 @@ impl Notice {
 
     /// What these headers carry. Anybody may plant it, so it is one of our words or nothing.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
-        match value(headers, NOTICE)? {
+        match value(headers, NAME)? {
             "password_set" => Some(Self::PasswordSet),
             "signed_out" => Some(Self::SignedOut),
             _ => None,
@@ -57,7 +58,7 @@ impl Notice {
 }
 
 fn set_cookie(value: &str, prefix: &str, seconds: u32) -> Option<HeaderValue> {
-    let cookie = format!("{NOTICE}={value}; Path={prefix}; Max-Age={seconds}; HttpOnly; SameSite=Lax");
+    let cookie = format!("{NAME}={value}; Path={prefix}; Max-Age={seconds}; HttpOnly; SameSite=Lax");
     HeaderValue::try_from(cookie).ok()
 }
 

@@ -1,0 +1,75 @@
+//! Chromium, as a person uses it. What it does is in `tests/browser/`; what it does it to is here.
+
+use std::process::Stdio;
+
+use crate::harness::{Gateway, PASSWORD, Upstream};
+use crate::program::{components, free_address, missing, repository, system};
+
+const PAGE: &str = "<!doctype html><html lang=en><title>Reports</title><link rel=icon href=data:,>\
+    <h1>Reports</h1><p>You are <b id=user>USER</b>.</p><p><a href=/.auth/logout>Sign out</a></p>";
+
+/// An application that shows who it was told that the person is.
+fn application() -> Upstream {
+    Upstream::answering(|request| {
+        let user = request.lines().find_map(|line| line.strip_prefix("remote-user: ")).unwrap_or("nobody");
+        let page = PAGE.replace("USER", user);
+        let length = page.len();
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {length}\r\n\r\n{page}")
+            .into_bytes()
+    })
+}
+
+fn gateway(application: &Upstream) -> Gateway {
+    let (address, dead) = (free_address(), free_address());
+    let gateway = Gateway::start(&format!(
+        "listen: {address}\n\
+         public_url: http://{address}\n\
+         upstreams: {{ app: \"http://{}\", dead: \"http://{dead}\" }}\n\
+         limits: {{ login: {{ per_account: 100/15m, per_ip: 1000/15m }} }}\n\
+         routes:\n\
+         \x20 - {{ path: /admin/**, require: {{ roles: [admin] }}, upstream: app }}\n\
+         \x20 - {{ path: /dead, upstream: dead }}\n\
+         \x20 - {{ path: /**, upstream: app }}\n",
+        application.address
+    ));
+    gateway.add_user("alice", &["staff"]);
+    gateway
+}
+
+/// Runs a script of `tests/browser/` against a gateway.
+fn drive(script: &str, gateway: &Gateway, environment: &[(&str, &str)]) {
+    let folder = repository("tests/browser");
+    if !folder.join("node_modules/playwright-core").is_dir() {
+        missing("playwright-core");
+    }
+    let screenshots = components().with_file_name("screenshots");
+    let mut command = system("node");
+    command.arg(script).arg(format!("http://{}", gateway.address)).arg(screenshots);
+    command.current_dir(folder).stdin(Stdio::null()).env("FOREGATE_TEST_PASSWORD", PASSWORD);
+    command.env("FOREGATE_TEST_CHROMIUM", system("chromium").get_program());
+    for (name, value) in environment {
+        command.env(name, value);
+    }
+    let output = command.output().expect("node runs");
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}\n{}", said(&output.stdout), said(&output.stderr), gateway.log());
+}
+
+#[test]
+fn a_person_signs_in_comes_back_to_the_page_signs_out_and_is_refused() {
+    let application = application();
+    let gateway = gateway(&application);
+    drive("login.mjs", &gateway, &[]);
+    assert!(application.count() > 0);
+}
+
+#[test]
+fn every_page_fits_every_window_in_both_schemes() {
+    let application = application();
+    let gateway = gateway(&application);
+    let added = gateway.command(&["user", "add", "newcomer", "--email", "newcomer@example.com"], "");
+    let said = String::from_utf8_lossy(&added.stdout).into_owned();
+    let link = said.find("/.auth/reset").and_then(|at| said[at..].split_whitespace().next());
+    let link = link.unwrap_or_else(|| panic!("no link: {added:?}"));
+    drive("pages.mjs", &gateway, &[("FOREGATE_TEST_RESET", link)]);
+}
