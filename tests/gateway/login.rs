@@ -359,6 +359,17 @@ fn unknown_wrong_and_disabled_are_one_answer_in_the_same_time() {
             assert_eq!(*reply, replies[0], "{door}");
         }
     }
+    // A machine that is busy with other things spoils a measurement now and then, never all of them.
+    let mut measured = Vec::new();
+    let alike = |ratios: &[f64; 3]| ratios.iter().all(|ratio| (0.7..=1.4).contains(ratio));
+    while measured.len() < 4 && !measured.last().is_some_and(alike) {
+        measured.push(medians(&gateway, &tries));
+    }
+    assert!(measured.last().is_some_and(alike), "to a wrong password's time: {measured:?}");
+}
+
+/// How long each of these takes in the median of twenty, in terms of the first.
+fn medians(gateway: &Gateway, tries: &[(&str, &str); 4]) -> [f64; 3] {
     let mut times = [const { Vec::new() }; 4];
     for _ in 0..20 {
         for ((name, password), times) in tries.iter().zip(&mut times) {
@@ -367,11 +378,8 @@ fn unknown_wrong_and_disabled_are_one_answer_in_the_same_time() {
             times.push(began.elapsed());
         }
     }
-    let [known, others @ ..] = times.map(median);
-    for (other, (name, _)) in others.into_iter().zip(&tries[1..]) {
-        let ratio = other.as_secs_f64() / known.as_secs_f64();
-        assert!((0.7..=1.4).contains(&ratio), "{name}: {other:?} to {known:?}");
-    }
+    let [known, others @ ..] = times.map(|times| median(times).as_secs_f64());
+    others.map(|other| other / known)
 }
 
 #[test]
