@@ -245,11 +245,7 @@ impl Worker {
                 let response = self.refuse(&refusal, context, &request, &asker());
                 // A client that sends all of its body before it reads would not see the answer otherwise.
                 drain_refused(request);
-                Outcome {
-                    identity: refusal.identity().cloned(),
-                    response,
-                    route: refusal.route().cloned(),
-                }
+                Outcome { identity: refusal.identity().cloned(), response, route: refusal.route().cloned() }
             }
             Err(error) => {
                 tracing::error!(%error, request.id = context.id.as_str(), "a request could not be decided");

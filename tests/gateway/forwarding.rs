@@ -59,7 +59,8 @@ fn a_large_body_passes_up_and_down_without_being_gathered() {
     assert_eq!(gateway.get("/warm", &[]).status, 200);
     let before = memory(&gateway, "VmRSS");
     let mut connection = gateway.connect();
-    connection.write(format!("PUT / HTTP/1.1\r\nhost: app.test\r\ncontent-length: {LARGE}\r\n\r\n").as_bytes());
+    connection
+        .write(format!("PUT / HTTP/1.1\r\nhost: app.test\r\ncontent-length: {LARGE}\r\n\r\n").as_bytes());
     for at in 0..LARGE / 65_536 {
         assert!(connection.try_write(&pattern(at * 65_536, 65_536)));
     }
@@ -96,7 +97,8 @@ fn what_is_not_taken_is_not_read_on_either_side() {
     let gateway = open(&server);
     let before = memory(&gateway, "VmRSS");
     let mut connection = gateway.connect();
-    connection.write(format!("PUT / HTTP/1.1\r\nhost: app.test\r\ncontent-length: {LARGE}\r\n\r\n").as_bytes());
+    connection
+        .write(format!("PUT / HTTP/1.1\r\nhost: app.test\r\ncontent-length: {LARGE}\r\n\r\n").as_bytes());
     let written = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let progress = Arc::clone(&written);
     let client = std::thread::spawn(move || {
@@ -128,7 +130,9 @@ fn an_event_arrives_when_it_is_sent() {
     let wait = Mutex::new(wait);
     let server = Server::start(move |peer| {
         if peer.head().is_some() {
-            peer.write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
+            peer.write(
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n",
+            );
             for _ in 0..3 {
                 peer.write("9\r\ndata: x\n\n\r\n");
                 // The next one only when this one was seen.
@@ -316,7 +320,10 @@ fn an_upstream_that_is_down_is_a_502_that_clears_the_login() {
     }
     let reply = gateway.get("/", &[("accept", "application/json")]);
     assert_eq!((reply.status, reply.header("content-type")), (502, Some("application/problem+json")));
-    assert_eq!((reply.json()["status"].as_u64(), reply.json()["code"].as_str()), (Some(502), Some("bad_gateway")));
+    assert_eq!(
+        (reply.json()["status"].as_u64(), reply.json()["code"].as_str()),
+        (Some(502), Some("bad_gateway"))
+    );
     // The operator reads the cause.
     gateway.wait_for_log(reply.header("x-request-id").expect("an id"));
     gateway.wait_for_log("refused");
@@ -537,7 +544,8 @@ fn a_change_by_a_session_from_another_site_is_refused() {
             let mut connection = gateway.connect();
             let fields: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
             connection.write(
-                format!("{method} {path} HTTP/1.1\r\nhost: app.test\r\n{fields}connection: close\r\n\r\n").as_bytes(),
+                format!("{method} {path} HTTP/1.1\r\nhost: app.test\r\n{fields}connection: close\r\n\r\n")
+                    .as_bytes(),
             );
             let reply = connection.reply(method == "HEAD");
             assert_eq!(reply.status, 200, "{method} {path} {from:?}: {reply:?}");
@@ -554,7 +562,8 @@ fn a_change_by_a_session_from_another_site_is_refused() {
         assert_eq!(reply.status, 200, "{from:?}: {reply:?}");
     }
     // One of two that disagree is enough.
-    let both = [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin"), ("origin", "http://evil.test")];
+    let both =
+        [("cookie", cookie.as_str()), ("sec-fetch-site", "same-origin"), ("origin", "http://evil.test")];
     assert_eq!(ask("POST", "/a", &both).status, 403);
     let both = [("cookie", cookie.as_str()), ("sec-fetch-site", "cross-site"), ("origin", "http://app.test")];
     assert_eq!(ask("POST", "/a", &both).status, 403);

@@ -275,8 +275,17 @@ fn what_is_sound_passes_once_and_is_framed_anew() {
         (format!("content-length: {}\r\n\r\n{smuggled}", smuggled.len()), smuggled),
         (format!("content-length:{}\r\n\r\n{smuggled}", smuggled.len()), smuggled),
         (format!("CONTENT-LENGTH:   00{}  \r\n\r\n{smuggled}", smuggled.len()), smuggled),
-        (format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len()), smuggled),
-        (format!("Transfer-Encoding: Chunked\r\n\r\n{:X};a=b\r\n{smuggled}\r\n000\r\n\r\n", smuggled.len()), smuggled),
+        (
+            format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len()),
+            smuggled,
+        ),
+        (
+            format!(
+                "Transfer-Encoding: Chunked\r\n\r\n{:X};a=b\r\n{smuggled}\r\n000\r\n\r\n",
+                smuggled.len()
+            ),
+            smuggled,
+        ),
         ("content-length: 0\r\n\r\n".to_owned(), ""),
         ("x: y\r\n\r\n".to_owned(), ""),
         ("x:y\t \r\nempty:\r\nnon-ascii: \u{e9}\r\n\r\n".to_owned(), ""),
@@ -295,7 +304,8 @@ fn what_is_sound_passes_once_and_is_framed_anew() {
         let chunked = head.contains("transfer-encoding: chunked");
         let lengths = head.matches("content-length").count();
         assert_eq!(usize::from(chunked) + lengths, 1, "one framing: {head}");
-        let expected = if chunked { format!("{:X}\r\n{body}\r\n0\r\n\r\n", body.len()) } else { body.to_owned() };
+        let expected =
+            if chunked { format!("{:X}\r\n{body}\r\n0\r\n\r\n", body.len()) } else { body.to_owned() };
         assert_eq!(arrived.to_uppercase(), expected.to_uppercase(), "{bytes:?}");
         assert!(seen[before + 1].starts_with("GET /good "), "{seen:?}");
     }
@@ -305,7 +315,8 @@ fn what_is_sound_passes_once_and_is_framed_anew() {
 fn an_absolute_target_with_the_authority_of_the_host_is_forwarded_as_a_path() {
     let upstream = Upstream::start();
     let gateway = open(&upstream);
-    for (target, path) in [("http://app.test/a?b", "/a?b"), ("HTTP://APP.TEST./a", "/a"), ("http://app.test?b", "/?b")]
+    for (target, path) in
+        [("http://app.test/a?b", "/a?b"), ("HTTP://APP.TEST./a", "/a"), ("http://app.test?b", "/?b")]
     {
         let reply = gateway.get(target, &[]);
         assert_eq!(reply.status, 200, "{target}: {reply:?}");
@@ -496,10 +507,13 @@ fn a_refused_request_gets_its_answer_in_full_while_its_body_still_comes() {
             let mut connection = gateway.connect();
             let head = "POST /refused HTTP/1.1\r\nhost: app.test\r\n";
             match framing {
-                "length" => connection.write(format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes()),
+                "length" => {
+                    connection.write(format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes())
+                }
                 _ => {
                     let size = body.len();
-                    connection.write(format!("{head}transfer-encoding: chunked\r\n\r\n{size:x}\r\n").as_bytes());
+                    connection
+                        .write(format!("{head}transfer-encoding: chunked\r\n\r\n{size:x}\r\n").as_bytes());
                 }
             }
             // A client that sends all before it reads, and one that looks in between.
@@ -557,7 +571,8 @@ routes: [{{ path: /**, access: public, upstream: app }}]
     assert_eq!(connection.reply(false).status, 413);
     // Who asks first is told before it sends.
     let mut connection = gateway.connect();
-    connection.write(b"POST / HTTP/1.1\r\nhost: app.test\r\nexpect: 100-continue\r\ncontent-length: 2000\r\n\r\n");
+    connection
+        .write(b"POST / HTTP/1.1\r\nhost: app.test\r\nexpect: 100-continue\r\ncontent-length: 2000\r\n\r\n");
     assert_eq!(connection.head().status, 413);
     assert_eq!(upstream.count(), 1);
 
@@ -584,7 +599,9 @@ fn echo() -> Server {
                 continue;
             }
             assert!(head.contains("upgrade: websocket\r\n"), "{head}");
-            peer.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+            peer.write(
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+            );
             loop {
                 let bytes = peer.read_some();
                 if bytes.is_empty() || !peer.write(&bytes) {
@@ -693,9 +710,12 @@ routes: [{{ path: /**, access: public, upstream: app }}]
 fn an_upgrade_to_a_protocol_of_requests_is_never_offered() {
     let upstream = Upstream::start();
     let gateway = open(&upstream);
-    for (connection, upgrade) in
-        [("Upgrade, HTTP2-Settings", "h2c"), ("upgrade", "HTTP/2.0"), ("upgrade", "TLS/1.0"), ("close", "websocket")]
-    {
+    for (connection, upgrade) in [
+        ("Upgrade, HTTP2-Settings", "h2c"),
+        ("upgrade", "HTTP/2.0"),
+        ("upgrade", "TLS/1.0"),
+        ("close", "websocket"),
+    ] {
         let head = format!(
             "GET / HTTP/1.1\r\nhost: app.test\r\nconnection: {connection}\r\nupgrade: {upgrade}\r\nhttp2-settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
         );

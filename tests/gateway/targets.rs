@@ -160,7 +160,8 @@ fn a_protected_route_is_not_reached_by_way_of_a_public_one() {
         assert_eq!(upstream.count(), 0, "{target} arrived: {:?}", upstream.seen());
     }
     // One reading, whatever the spelling: it is the protected route, and says so.
-    for target in ["/admin", "/admin/", "/admin/x", "/%61dmin", "/admin?x=/public/", "/admin/a%2fb", "/admin//x"]
+    for target in
+        ["/admin", "/admin/", "/admin/x", "/%61dmin", "/admin?x=/public/", "/admin/a%2fb", "/admin//x"]
     {
         assert_eq!(gateway.get(target, &[]).status, 401, "{target}");
     }
@@ -289,7 +290,8 @@ routes:
         assert_eq!(reply.status, status, "{host:?}: {reply:?}");
         assert_eq!(upstream.count() - before, usize::from(status == 200), "{host:?}");
     }
-    for (method, status) in [("GET", 200), ("get", 401), ("Get", 401), ("HEAD", 401), ("POST", 401), ("X-Y", 401)]
+    for (method, status) in
+        [("GET", 200), ("get", 401), ("Get", 401), ("HEAD", 401), ("POST", 401), ("X-Y", 401)]
     {
         assert_eq!(gateway.request(method, "/get", &[], b"").status, status, "{method}");
     }
@@ -319,7 +321,11 @@ fn an_odd_spelling_of_the_portal_is_neither_the_portal_nor_a_route() {
     // These are nobody's but the backend's.
     for target in ["/.authx", "/.AUTH/login", "/x/.auth/login", "/auth/login"] {
         assert_eq!(gateway.get(target, &[]).status, 200, "{target}");
-        assert!(upstream.last().starts_with(&format!("GET {target} ")), "{}", shown(upstream.last().as_bytes()));
+        assert!(
+            upstream.last().starts_with(&format!("GET {target} ")),
+            "{}",
+            shown(upstream.last().as_bytes())
+        );
     }
     assert_eq!(gateway.get("/.auth/login", &[("accept", "text/html")]).status, 200);
     assert_eq!(gateway.get("/.auth/nowhere", &[]).status, 404);
