@@ -559,3 +559,6 @@ impl<S> Wire<S> {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of the answer")))
     }
 }
+
+#[cfg(test)]
+mod tests;

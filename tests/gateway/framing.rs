@@ -451,7 +451,7 @@ fn what_moves_or_is_waited_for_is_not_cut_by_the_idle_limit() {
         while let Some(head) = peer.head() {
             if head.starts_with("POST") {
                 let body = peer.read(16);
-                peer.write(format!("HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n"));
+                peer.write("HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n");
                 peer.write(body.unwrap_or_default());
             } else if head.starts_with("GET /events") {
                 peer.write("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n");

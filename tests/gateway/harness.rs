@@ -565,24 +565,25 @@ fn read_request(stream: &mut BufReader<TcpStream>) -> Option<String> {
     let start = bytes.len();
     bytes.resize(start + length, 0);
     stream.read_exact(&mut bytes[start..]).ok()?;
-    while chunked {
-        let start = bytes.len();
-        stream.read_until(b'\n', &mut bytes).ok().filter(|&read| read > 0)?;
-        let size = usize::from_str_radix(String::from_utf8_lossy(&bytes[start..]).trim(), 16).ok()?;
-        if size == 0 {
-            loop {
-                let start = bytes.len();
-                stream.read_until(b'\n', &mut bytes).ok().filter(|&read| read > 0)?;
-                if &bytes[start..] == b"\r\n" {
-                    break;
+    if chunked {
+        loop {
+            let start = bytes.len();
+            stream.read_until(b'\n', &mut bytes).ok().filter(|&read| read > 0)?;
+            let size = usize::from_str_radix(String::from_utf8_lossy(&bytes[start..]).trim(), 16).ok()?;
+            if size == 0 {
+                loop {
+                    let start = bytes.len();
+                    stream.read_until(b'\n', &mut bytes).ok().filter(|&read| read > 0)?;
+                    if &bytes[start..] == b"\r\n" {
+                        break;
+                    }
                 }
+                break;
             }
-            chunked = false;
-            continue;
+            let start = bytes.len();
+            bytes.resize(start + size + 2, 0);
+            stream.read_exact(&mut bytes[start..]).ok()?;
         }
-        let start = bytes.len();
-        bytes.resize(start + size + 2, 0);
-        stream.read_exact(&mut bytes[start..]).ok()?;
     }
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }

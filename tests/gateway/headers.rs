@@ -65,7 +65,6 @@ fn an_identity_header_of_the_client_never_arrives_and_ours_arrives_once() {
         "X-WEBAUTH-USER",
         "x_webauth_role",
         "X-Foregate-Assertion",
-        "X-Foregate",
         "x_foregate_assertion",
         "X-Forwarded-User",
         "X_Forwarded_User",

@@ -52,8 +52,10 @@ fn a_connection_above_the_limit_is_told_to_come_back_while_the_others_are_served
     // Also who says nothing is told.
     let mut silent = gateway.connect();
     check_full(&silent.reply(false));
-    for connection in &mut served {
+    for _ in &served {
         go.send(()).expect("the server waits");
+    }
+    for connection in &mut served {
         assert_eq!(connection.reply(false).text(), "ok");
     }
     let [first, _second] = served;
