@@ -72,8 +72,14 @@ export async function fillIn(page, values) {
 
 export const submit = (page) => loading(page, () => page.click("[type=submit]"));
 
-/** The name of the field that has the focus. */
-export const focused = (page) => page.evaluate(() => document.activeElement?.getAttribute("name"));
+/** Waits until a field has the focus: a browser gives it with its first frame, which may come after `load`. */
+export async function assertFocused(page, name) {
+  const has = (name) => document.activeElement?.getAttribute("name") === name;
+  await page.waitForFunction(has, name, { timeout: 5_000 }).catch(async () => {
+    const actual = await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 200));
+    assert.fail(`${name} does not have the focus, but ${actual}`);
+  });
+}
 
 /** What a page is measured for: nothing to scroll sideways, targets for fingers, text that can be read. */
 export async function measure(page) {
@@ -90,6 +96,8 @@ export async function measure(page) {
     }
     for (const target of document.querySelectorAll("a, button, label.check")) {
       const { width, height } = target.getBoundingClientRect();
+      // Links within a sentence are as high as its lines.
+      if (getComputedStyle(target).display === "inline") continue;
       if (shown(target) && (width < 24 || height < 24)) faults.push(`${target.outerHTML} is ${width} by ${height} px`);
     }
     for (const field of document.querySelectorAll("input:not([type=hidden]):not([type=checkbox])")) {

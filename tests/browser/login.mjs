@@ -2,7 +2,7 @@
 // out and is refused. With scripts, then without.
 
 import assert from "node:assert/strict";
-import { assertQuiet, base, fillIn, focused, loading, open, password, screenshot, submit, withBrowser } from "./browser.mjs";
+import { assertFocused, assertQuiet, base, fillIn, loading, open, password, screenshot, submit, withBrowser } from "./browser.mjs";
 
 const WANTED = "/reports?from=1&to=2&next=%2F%2Fevil.test";
 
@@ -23,7 +23,7 @@ async function signInAndOut(browser, { javaScriptEnabled }) {
   assert.equal(new URL(page.url()).pathname, "/.auth/login");
   assert.equal(new URL(page.url()).searchParams.get("next"), WANTED);
   assert.equal(response.headers()["cache-control"], "no-store");
-  if (scripted) assert.equal(await focused(page), "username");
+  if (scripted) await assertFocused(page, "username");
   assert.equal(await page.locator(".reveal").isVisible(), scripted, "a button that needs a script is there with one");
 
   if (scripted) {
@@ -41,7 +41,7 @@ async function signInAndOut(browser, { javaScriptEnabled }) {
   assert.equal(await page.locator("[role=alert]").innerText(), "Incorrect username or password.");
   assert.equal(await page.inputValue("#username"), "alice", "the name is kept");
   assert.equal(await page.inputValue("#password"), "", "the password is not");
-  if (scripted) assert.equal(await focused(page), "password");
+  if (scripted) await assertFocused(page, "password");
   await screenshot(page, `${name}-wrong-password`);
 
   await fillIn(page, { password });

@@ -1,7 +1,7 @@
 // Every page of ours in every size and in both schemes: it fits, it can be read and it can be touched.
 
 import assert from "node:assert/strict";
-import { assertQuiet, base, fillIn, focused, measure, open, password, screenshot, submit, withBrowser } from "./browser.mjs";
+import { assertFocused, assertQuiet, base, fillIn, measure, open, password, screenshot, submit, withBrowser } from "./browser.mjs";
 
 const SIZES = { desktop: [1280, 800], phone: [390, 844], small: [320, 568] };
 const LONG = `/reports?${"q".repeat(300)}`;
@@ -35,7 +35,7 @@ await withBrowser(async (browser) => {
       for (const entry of BEFORE) await look(entry);
 
       await page.goto(`${base}/reports`);
-      assert.equal(await focused(page), "username");
+      await assertFocused(page, "username");
       await fillIn(page, { username: "alice", password: "wrong" });
       await submit(page);
       await check(page, `${size}-${colorScheme}-error`);

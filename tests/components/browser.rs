@@ -1,8 +1,9 @@
 //! Chromium, as a person uses it. What it does is in `tests/browser/`; what it does it to is here.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use crate::harness::{Gateway, PASSWORD, Upstream};
+use crate::harness::{Gateway, PASSWORD, Upstream, foregate};
 use crate::program::{components, free_address, missing, repository, system};
 
 const PAGE: &str = "<!doctype html><html lang=en><title>Reports</title><link rel=icon href=data:,>\
@@ -36,15 +37,19 @@ fn gateway(application: &Upstream) -> Gateway {
     gateway
 }
 
-/// Runs a script of `tests/browser/` against a gateway.
-fn drive(script: &str, gateway: &Gateway, environment: &[(&str, &str)]) {
+fn url(gateway: &Gateway) -> String {
+    format!("http://{}", gateway.address)
+}
+
+/// Runs a script of `tests/browser/` against a gateway; its failure is the test's.
+fn drive(script: &str, url: &str, environment: &[(&str, &str)]) {
     let folder = repository("tests/browser");
     if !folder.join("node_modules/playwright-core").is_dir() {
         missing("playwright-core");
     }
     let screenshots = components().with_file_name("screenshots");
     let mut command = system("node");
-    command.arg(script).arg(format!("http://{}", gateway.address)).arg(screenshots);
+    command.arg(script).arg(url).arg(screenshots);
     command.current_dir(folder).stdin(Stdio::null()).env("FOREGATE_TEST_PASSWORD", PASSWORD);
     command.env("FOREGATE_TEST_CHROMIUM", system("chromium").get_program());
     for (name, value) in environment {
@@ -52,14 +57,14 @@ fn drive(script: &str, gateway: &Gateway, environment: &[(&str, &str)]) {
     }
     let output = command.output().expect("node runs");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}\n{}\n{}", said(&output.stdout), said(&output.stderr), gateway.log());
+    assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
 }
 
 #[test]
 fn a_person_signs_in_comes_back_to_the_page_signs_out_and_is_refused() {
     let application = application();
     let gateway = gateway(&application);
-    drive("login.mjs", &gateway, &[]);
+    drive("login.mjs", &url(&gateway), &[]);
     assert!(application.count() > 0);
 }
 
@@ -71,5 +76,29 @@ fn every_page_fits_every_window_in_both_schemes() {
     let said = String::from_utf8_lossy(&added.stdout).into_owned();
     let link = said.find("/.auth/reset").and_then(|at| said[at..].split_whitespace().next());
     let link = link.unwrap_or_else(|| panic!("no link: {added:?}"));
-    drive("pages.mjs", &gateway, &[("FOREGATE_TEST_RESET", link)]);
+    drive("pages.mjs", &url(&gateway), &[("FOREGATE_TEST_RESET", link)]);
+}
+
+#[test]
+fn the_demo_keeps_what_it_promises() {
+    let mut demo = foregate()
+        .args(["demo", "--json", "--listen", &free_address().to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    BufReader::new(demo.stdout.take().expect("stdout is a pipe"))
+        .read_line(&mut line)
+        .expect("it says something");
+    let told: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let users = told["users"].to_string();
+    let driven = std::panic::catch_unwind(|| {
+        drive("demo.mjs", told["url"].as_str().expect("a URL"), &[("FOREGATE_TEST_USERS", users.as_str())]);
+    });
+    demo.kill().expect("it is running");
+    demo.wait().expect("it ends");
+    if let Err(failure) = driven {
+        std::panic::resume_unwind(failure);
+    }
 }

@@ -32,6 +32,11 @@ fn caddy_leads_through_the_login_and_back() {
 }
 
 #[test]
+fn caddy_keeps_the_session_from_the_application() {
+    Front::start(caddy).keeps_the_session_from_the_application();
+}
+
+#[test]
 fn caddy_refuses_programs_with_a_status() {
     Front::start(caddy).refuses_programs_with_a_status();
 }
@@ -58,7 +63,7 @@ fn caddy_asks_about_an_upgrade() {
 
 #[test]
 fn caddy_passes_nothing_when_foregate_is_down() {
-    Front::start(caddy).passes_nothing_when_foregate_is_down();
+    Front::start(caddy).passes_nothing_when_foregate_is_down(502);
 }
 
 #[test]

@@ -32,6 +32,11 @@ fn haproxy_leads_through_the_login_and_back() {
 }
 
 #[test]
+fn haproxy_keeps_the_session_from_the_application() {
+    Front::start(haproxy).keeps_the_session_from_the_application();
+}
+
+#[test]
 fn haproxy_refuses_programs_with_a_status() {
     Front::start(haproxy).refuses_programs_with_a_status();
 }
@@ -58,5 +63,5 @@ fn haproxy_asks_about_an_upgrade() {
 
 #[test]
 fn haproxy_passes_nothing_when_foregate_is_down() {
-    Front::start(haproxy).passes_nothing_when_foregate_is_down();
+    Front::start(haproxy).passes_nothing_when_foregate_is_down(503);
 }

@@ -5,6 +5,7 @@
 
 mod browser;
 mod caddy;
+mod envoy;
 mod front;
 mod haproxy;
 #[path = "../gateway/harness.rs"]
@@ -13,4 +14,5 @@ mod harness;
 mod nginx;
 mod program;
 mod prometheus;
+mod traefik;
 mod wsgi;

@@ -41,6 +41,11 @@ fn nginx_leads_through_the_login_and_back() {
 }
 
 #[test]
+fn nginx_keeps_the_session_from_the_application() {
+    Front::start(nginx).keeps_the_session_from_the_application();
+}
+
+#[test]
 fn nginx_refuses_programs_with_a_status() {
     Front::start(nginx).refuses_programs_with_a_status();
 }
@@ -67,7 +72,7 @@ fn nginx_asks_about_an_upgrade() {
 
 #[test]
 fn nginx_passes_nothing_when_foregate_is_down() {
-    Front::start(nginx).passes_nothing_when_foregate_is_down();
+    Front::start(nginx).passes_nothing_when_foregate_is_down(500);
 }
 
 #[test]
