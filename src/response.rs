@@ -22,6 +22,9 @@ pub(crate) use problem::{in_words, retry_after_value};
 /// Names one request in the log, in the answer and in what a person quotes.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Header fields of an answer of ours; more are no fault.
+const FIELDS: usize = 12;
+
 /// What of a request shapes an answer of ours.
 #[derive(Clone, Debug)]
 pub struct Asker {
@@ -127,6 +130,8 @@ impl Asker {
 fn status_only(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
+    // Room for what every answer carries and for an identity, so that it does not grow step by step.
+    response.headers_mut().reserve(FIELDS);
     response
 }
 
