@@ -150,7 +150,7 @@ impl Gate {
         let asker = Asker { client: context.client, now: context.received_at, patience };
         let authentication = self.authenticator.authenticate(headers, &route.credentials, asker).await?;
         let facts = Facts { client: context.client, now: context.received_at };
-        let decision = judge(route, authentication, facts, context.navigates(headers));
+        let decision = judge(route, authentication, facts, || context.navigates(headers));
         Ok(match decision {
             Decision::Allow(Permit { identity: Some(identity), route })
                 if is_cross_site(&identity, &route, context, headers, &self.public_url) =>
@@ -200,8 +200,13 @@ fn find<'a>(
     Ok(first)
 }
 
-/// The rule, once everything is known.
-fn judge(route: &Arc<Route>, authentication: Authentication, facts: Facts, navigates: bool) -> Decision {
+/// The rule, once everything is known. Whether the client navigates is asked only where it counts.
+fn judge(
+    route: &Arc<Route>,
+    authentication: Authentication,
+    facts: Facts,
+    navigates: impl FnOnce() -> bool,
+) -> Decision {
     let identity = match authentication {
         Authentication::Absent => None,
         Authentication::Verified(identity) => Some(identity),
@@ -216,10 +221,10 @@ fn judge(route: &Arc<Route>, authentication: Authentication, facts: Facts, navig
             return challenge(route, Why::Rejected(Credential::Basic), false);
         }
     };
-    let to_login = match route.unauthenticated {
+    let to_login = || match route.unauthenticated {
         // A session that the route would not look at leads round in a circle.
         _ if !route.credentials.contains(&Credential::Session) => false,
-        Unauthenticated::Auto => navigates,
+        Unauthenticated::Auto => navigates(),
         Unauthenticated::Login => true,
         Unauthenticated::Status => false,
     };
@@ -229,10 +234,10 @@ fn judge(route: &Arc<Route>, authentication: Authentication, facts: Facts, navig
             Decision::Refuse(Refusal::Forbid { identity, reason, route: Arc::clone(route) })
         }
         (Verdict::Stale { max_age }, Some(identity)) => {
-            challenge(route, Why::Stale { identity, max_age }, to_login)
+            challenge(route, Why::Stale { identity, max_age }, to_login())
         }
         (Verdict::Challenge | Verdict::Forbid(_) | Verdict::Stale { .. }, _) => {
-            challenge(route, Why::Absent, to_login)
+            challenge(route, Why::Absent, to_login())
         }
     }
 }

@@ -22,29 +22,48 @@ pub(crate) use problem::{in_words, retry_after_value};
 /// Names one request in the log, in the answer and in what a person quotes.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Header fields of an answer of ours; more are no fault.
+const FIELDS: usize = 12;
+
 /// What of a request shapes an answer of ours.
 #[derive(Clone, Debug)]
 pub struct Asker {
     head: bool,
-    html: bool,
+    html: Preference,
     request_id: HeaderValue,
+}
+
+/// Whether a page is wanted.
+#[derive(Clone, Debug)]
+enum Preference {
+    Known(bool),
+    /// The one line of `Accept`, to be read once an answer is ours to write: most are an upstream's.
+    Line(HeaderValue),
 }
 
 impl Asker {
     /// Reads it off the request.
     pub fn new(method: &Method, headers: &HeaderMap, request_id: HeaderValue) -> Self {
-        Self { head: method == Method::HEAD, html: prefers_html(headers), request_id }
+        let mut lines = headers.get_all(ACCEPT).iter();
+        let html = match (lines.next(), lines.next()) {
+            (Some(line), None) => Preference::Line(line.clone()),
+            _ => Preference::Known(prefers_html(headers.get_all(ACCEPT))),
+        };
+        Self { head: method == Method::HEAD, html, request_id }
     }
 
     /// The same asker, answered in JSON whatever `Accept` says: it came with JSON.
     pub fn in_json(mut self) -> Self {
-        self.html = false;
+        self.html = Preference::Known(false);
         self
     }
 
     /// Whether a page is what it wants.
     pub fn wants_html(&self) -> bool {
-        self.html
+        match &self.html {
+            Preference::Known(html) => *html,
+            Preference::Line(line) => prefers_html([line]),
+        }
     }
 
     /// The request's id, to be shown.
@@ -127,14 +146,16 @@ impl Asker {
 fn status_only(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = status;
+    // Room for what every answer carries and for an identity, so that it does not grow step by step.
+    response.headers_mut().reserve(FIELDS);
     response
 }
 
 /// Whether `Accept` names HTML and doesn't like JSON better. A mere `*/*` is a program.
-fn prefers_html(headers: &HeaderMap) -> bool {
+fn prefers_html<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>) -> bool {
     let mut html: f32 = 0.0;
     let mut json: f32 = 0.0;
-    for value in headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()) {
+    for value in lines.into_iter().filter_map(|value| value.to_str().ok()) {
         for range in value.split(',') {
             let mut parts = range.split(';').map(str::trim);
             let media = parts.next().unwrap_or_default();
@@ -163,6 +184,10 @@ mod tests {
         HeaderMap::from_iter([(ACCEPT, accept.parse().expect("a header value"))])
     }
 
+    fn asker(headers: &HeaderMap) -> Asker {
+        Asker::new(&Method::GET, headers, HeaderValue::from_static("id-1"))
+    }
+
     #[test]
     fn pages_go_to_those_who_ask_for_html() {
         let cases = [
@@ -179,9 +204,12 @@ mod tests {
             ("", false),
         ];
         for (accept, expected) in cases {
-            assert_eq!(prefers_html(&accepting(accept)), expected, "Accept: {accept}");
+            assert_eq!(asker(&accepting(accept)).wants_html(), expected, "Accept: {accept}");
         }
-        assert!(!prefers_html(&HeaderMap::new()), "without Accept");
+        assert!(!asker(&HeaderMap::new()).wants_html(), "without Accept");
+        let mut lines = accepting("application/json;q=0.5");
+        lines.append(ACCEPT, HeaderValue::from_static("text/html"));
+        assert!(asker(&lines).wants_html(), "two lines are one list");
     }
 
     #[test]

@@ -96,7 +96,8 @@ impl Subrequests {
 
     /// Answers one question. `context` describes the question itself, not what it is about.
     pub async fn answer(&self, dialect: Dialect, context: &Context, headers: &HeaderMap) -> Answered {
-        let question = Asker::new(&context.method, headers, context.id.header_value().clone());
+        // What the client wants to see decides the form of a refusal; whether there is a body, the question.
+        let asker = Asker::new(&context.method, headers, context.id.header_value().clone());
         if !context.peer_trusted {
             tracing::warn!(
                 peer.address = %context.peer,
@@ -105,18 +106,16 @@ impl Subrequests {
             let detail = "Only a trusted proxy may ask this.";
             let problem =
                 Problem::new(StatusCode::FORBIDDEN, "untrusted_peer", "Not a trusted proxy", detail);
-            return problem.respond(&question.in_json(), &self.pages).into();
+            return problem.respond(&asker.in_json(), &self.pages).into();
         }
         let original = match original(dialect, self.pages.prefix(), context, headers) {
             Ok(original) => original,
             Err(fault) => {
                 tracing::warn!(%fault, peer.address = %context.peer, "a sub-request without a sound description");
                 let detail = "The original request is not described soundly.";
-                return Problem::bad_request(detail).respond(&question.in_json(), &self.pages).into();
+                return Problem::bad_request(detail).respond(&asker.in_json(), &self.pages).into();
             }
         };
-        // What the client wants to see decides the form of a refusal; whether there is a body, the question.
-        let asker = Asker::new(&context.method, headers, context.id.header_value().clone());
         match self.gate.decide(&original, headers, PATIENCE).await {
             Ok(Decision::Allow(permit)) => self.allow(&permit, &asker),
             Ok(Decision::Refuse(refusal)) => Answered {

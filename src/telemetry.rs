@@ -183,12 +183,11 @@ impl AccessLog {
 /// Written by hand: a serializer would look at each character of each key, and this is on every request's way.
 fn write_json(buffer: &mut Vec<u8>, time: &str, line: &AccessLine<'_>) {
     let AccessLine { client, duration, host, method, path, route, status, user, id } = line;
-    let micros = duration.as_micros();
-    // Writing to memory doesn't fail.
-    let _ = write!(
-        buffer,
-        r#"{{"timestamp":"{time}","level":"INFO","message":"request","client.address":"{client}","duration_us":{micros}"#
-    );
+    write_text(buffer, r#"{"timestamp":"#, time);
+    buffer.extend_from_slice(br#","level":"INFO","message":"request","client.address":""#);
+    write_address(buffer, *client);
+    buffer.extend_from_slice(br#"","duration_us":"#);
+    write_number(buffer, duration.as_micros().try_into().unwrap_or(u64::MAX));
     write_text(buffer, r#","host":"#, host);
     write_text(buffer, r#","request.id":"#, id);
     write_text(buffer, r#","method":"#, method);
@@ -196,7 +195,8 @@ fn write_json(buffer: &mut Vec<u8>, time: &str, line: &AccessLine<'_>) {
     if let Some(route) = route {
         write_text(buffer, r#","route.name":"#, route);
     }
-    let _ = write!(buffer, r#","status":{status}"#);
+    buffer.extend_from_slice(br#","status":"#);
+    write_number(buffer, u64::from(*status));
     if let Some(user) = user {
         write_text(buffer, r#","user.name":"#, user);
     }
@@ -210,11 +210,41 @@ fn write_text(buffer: &mut Vec<u8>, key: &str, text: &str) {
     let special =
         text.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\'));
     if special {
+        // Writing to memory doesn't fail.
         let _ = serde_json::to_writer(buffer, text);
     } else {
         buffer.push(b'"');
         buffer.extend_from_slice(text.as_bytes());
         buffer.push(b'"');
+    }
+}
+
+fn write_address(buffer: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => {
+            for (place, octet) in v4.octets().into_iter().enumerate() {
+                if place > 0 {
+                    buffer.push(b'.');
+                }
+                write_number(buffer, u64::from(octet));
+            }
+        }
+        IpAddr::V6(v6) => {
+            let _ = write!(buffer, "{v6}");
+        }
+    }
+}
+
+fn write_number(buffer: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return buffer.extend_from_slice(&digits[first..]);
+        }
     }
 }
 
@@ -289,6 +319,15 @@ mod tests {
         assert_eq!(value["path"], "/\\\u{1}\n");
         assert_eq!(value["user.name"], "zo\u{eb} \"z\"");
         assert!(value.get("route.name").is_none());
+        let v6 = AccessLine {
+            client: "2001:db8::1".parse().expect("an address"),
+            duration: Duration::MAX,
+            ..LINE
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(&lines(&[(SystemTime::UNIX_EPOCH, v6)])).expect("JSON");
+        assert_eq!(value["client.address"], "2001:db8::1");
+        assert_eq!(value["duration_us"], u64::MAX);
     }
 
     #[test]

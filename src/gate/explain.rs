@@ -109,7 +109,7 @@ fn explain_route(route: &Arc<Route>, question: &Question) -> (&'static str, Stri
         let _ =
             write!(why, "a {shown} credential does not count on this route ({} does); ", kinds.join(" or "));
     }
-    match judge(route, authentication, question.facts, question.navigates) {
+    match judge(route, authentication, question.facts, || question.navigates) {
         Decision::Allow(permit) => {
             why += match (permit.identity(), &route.policy) {
                 (None, _) => "the route is open to everybody",

@@ -23,6 +23,9 @@ use origin::{Chain, Origins};
 
 use crate::request::Context;
 
+/// Fields that every request is given.
+const SET_ALWAYS: usize = 8;
+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What holds for the headers of every request of one proxy.
@@ -74,6 +77,8 @@ impl HeaderRules {
         if found.cookie {
             self.cookies.take_out(headers);
         }
+        // Once for all that is set from here on.
+        headers.reserve(SET_ALWAYS + request.identity.map_or(0, |set| set.len()));
         self.origins.with(request.context, |origin| {
             origin.set(headers, &chain)?;
             headers.insert(header::HOST, request.host.unwrap_or(&origin.host).clone());
