@@ -106,7 +106,7 @@ fn decisions() {
     for (policy, credentials, unauthenticated, authentication, navigates, expected) in cases {
         let route = route(policy.clone(), credentials, unauthenticated);
         let shown = format!("{policy:?} {unauthenticated:?} {authentication:?} navigates={navigates}");
-        let decision = judge(&route, authentication, facts(61), navigates);
+        let decision = judge(&route, authentication, facts(61), || navigates);
         assert_eq!(word(&decision), expected, "{shown}");
     }
 }
