@@ -17,12 +17,13 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::identity::{Credential, Identity};
+use crate::identity::{Credential, Identity, SessionId};
 use crate::store::{Digest, Store, StoreError};
 
 pub mod basic;
 pub mod bearer;
 pub mod cache;
+mod ending;
 pub mod login;
 pub mod session;
 pub mod throttle;
@@ -182,7 +183,11 @@ impl Authenticator {
         let Some(user) = self.store.user(session.user_id)?.filter(|user| !user.disabled) else {
             return Ok(Authentication::Absent);
         };
-        let identity = login::identity(&user, Credential::Session, session.authenticated_at);
+        let identity = Identity {
+            expires_at: Some(session.expires_at),
+            session: Some(SessionId::from_bytes(*digest.as_bytes())),
+            ..login::identity(&user, Credential::Session, session.authenticated_at)
+        };
         let entry = self.cache.keep(digest, Entry::of_session(identity, &session, epoch, asker.now));
         Ok(self.used(&entry, digest, asker.now))
     }
@@ -215,7 +220,10 @@ impl Authenticator {
             !user.disabled && user.password_changed_at.is_none_or(|changed| claims.issued_at >= changed)
         });
         let Some(user) = user else { return Ok(rejected) };
-        let identity = login::identity(&user, Credential::Bearer, claims.authenticated_at);
+        let identity = Identity {
+            expires_at: Some(claims.expires_at),
+            ..login::identity(&user, Credential::Bearer, claims.authenticated_at)
+        };
         let entry = self.cache.keep(digest, Entry::until(identity, claims.expires_at, epoch, asker.now));
         Ok(Authentication::Verified(Arc::clone(entry.identity())))
     }

@@ -165,6 +165,8 @@ impl CliError {
 
 /// Runs one command line.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // What is written here (the store, the admin socket) is for this user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -234,12 +236,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Methods are compared by case, and nobody means another one by `get`.
 fn method(raw: &str) -> Result<Method, String> {
-    let upper = raw.to_ascii_uppercase();
-    let usual = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&upper.as_str());
-    let name = if usual { upper.as_str() } else { raw };
-    name.parse().map_err(|_| "expected a method such as GET or POST".to_owned())
+    let method = raw.parse().ok().filter(|_| !raw.contains(|c: char| c.is_ascii_lowercase()));
+    method.ok_or_else(|| "expected a method such as GET or POST, in capitals".to_owned())
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub enum Refusal {
     Ambiguous,
     /// Sign in first, or again: 303 or 401.
     Challenge(Challenge),
-    /// A session's unsafe request that comes from another site: 403.
+    /// An unsafe request that another site made a browser send, with a cookie or a Basic password: 403.
     CrossSite {
         /// Whose session it is.
         identity: Arc<Identity>,
@@ -258,7 +258,8 @@ fn is_cross_site(
         // A WebSocket starts with a GET and carries anything afterwards.
         && !headers.contains_key(UPGRADE);
     // Another origin of the same site (a sister host) is no other site.
-    identity.credential == Credential::Session
+    // A browser sends a Basic password by itself, as it does a cookie; a token is put there by a program.
+    matches!(identity.credential, Credential::Session | Credential::Basic)
         && route.csrf
         && !safe
         && sent_from(headers, context, public) == SentFrom::Elsewhere

@@ -118,6 +118,7 @@ impl AccountRooms {
 /// What the threads share.
 struct Rooms {
     access: AccessWriter,
+    authenticator: Arc<Authenticator>,
     connections: AtomicUsize,
     gate: Arc<Gate>,
     pages: Arc<Pages>,
@@ -270,6 +271,7 @@ fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -
     let portal = Portal::new(config.portal.clone(), &config.session, config.public_url.clone(), hosts, doors);
     Ok(Rooms {
         access: AccessWriter::start(config.log),
+        authenticator: Arc::clone(&accounts.authenticator),
         connections: AtomicUsize::new(0),
         gate,
         pages,

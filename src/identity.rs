@@ -304,6 +304,30 @@ impl Credential {
     }
 }
 
+/// A session's name: a digest of its token, useless as a credential.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct SessionId([u8; 32]);
+
+impl SessionId {
+    /// From the digest's bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest's bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SessionId {
+    /// Enough to tell two apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}\u{2026}")
+    }
+}
+
 /// An authenticated principal. It exists only after a credential was verified.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identity {
@@ -313,10 +337,14 @@ pub struct Identity {
     pub credential: Credential,
     /// The confirmed address, if there is one.
     pub email: Option<Email>,
+    /// When the credential ends, where it says so itself.
+    pub expires_at: Option<SystemTime>,
     /// For display.
     pub name: DisplayName,
     /// As the store has them now, not as a token remembers them.
     pub roles: BTreeSet<Role>,
+    /// The session, where it is one.
+    pub session: Option<SessionId>,
     /// The account.
     pub user_id: UserId,
     /// The login name.

@@ -153,8 +153,10 @@ mod tests {
             authenticated_at: NOON,
             credential: Credential::Session,
             email: "alice@Example.com".parse().ok(),
+            expires_at: None,
             name: "Alice".parse().expect("a name"),
             roles: BTreeSet::from(["staff".parse().expect("a role")]),
+            session: None,
             user_id: UserId::generate(),
             username: "Alice".parse().expect("a username"),
         }

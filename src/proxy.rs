@@ -7,6 +7,7 @@
 //!
 //! Callers: `gateway`. Nothing here knows who may pass.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,6 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio_util::sync::CancellationToken;
 
 mod body;
 mod error;
@@ -57,6 +57,9 @@ pub struct ProxySettings {
     /// taken out of every request: two routes may lead to one backend.
     pub route_identity_headers: Vec<Vec<(String, String)>>,
 }
+
+/// Done when the credential has ended that opened a tunnel or a stream of events.
+pub type Ended = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The forwarding of one thread, with its own connections to each server.
 ///
@@ -123,14 +126,14 @@ impl Proxy {
 
     /// Sends a permitted request to its upstream and gives back the answer as it comes.
     ///
-    /// When `ended` is cancelled (the session or token is over), an upgraded connection and a stream
-    /// of events that this request opened are closed; other answers come to their end.
+    /// `ended` is asked for where the answer is an upgraded connection or a stream of events: that is
+    /// closed when it is done; other answers come to their end.
     pub async fn forward(
         &self,
         mut request: Request<Incoming>,
         context: &Context,
         permit: &Permit,
-        ended: Option<CancellationToken>,
+        ended: impl FnOnce() -> Ended,
     ) -> Result<Response<Body>, ForwardError> {
         let route = permit.route();
         let upstream = self.upstream(route)?;
@@ -188,7 +191,7 @@ impl Proxy {
             parts.headers.remove(header::CONTENT_LENGTH);
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             parts.headers.insert(header::UPGRADE, protocol);
-            self.tunnels.carry(downstream, upstream, lease, ended);
+            self.tunnels.carry(downstream, upstream, lease, ended());
             return Ok(Response::from_parts(parts, Body::Empty));
         }
         self.answer_head(status, answer.headers_mut(), context)?;
@@ -212,7 +215,7 @@ impl Proxy {
         upstream: &Upstream,
         lease: Lease,
         progress: Option<Rc<Progress>>,
-        ended: Option<CancellationToken>,
+        ended: impl FnOnce() -> Ended,
     ) -> Response<Body> {
         let (parts, body) = answer.into_parts();
         if is_head || body.is_end_stream() {
@@ -225,7 +228,7 @@ impl Proxy {
             kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
         });
         let stall = (!events).then_some(upstream.stall_ticks);
-        let ended = ended.filter(|_| events);
+        let ended = events.then(ended);
         let stream = ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended);
         Response::from_parts(parts, Body::Stream(Box::pin(stream)))
     }

@@ -191,10 +191,13 @@ pub fn read_url(url: &str) -> Result<(Scheme, Host, Target), RequestFault> {
     Ok((scheme, host, target))
 }
 
-/// Also in other case: another method then, but not to every backend.
+/// A method with a lower-case letter is another one, but not to every backend: so there is none.
 fn check_method(method: &Method) -> Result<(), HeadFault> {
-    let is = |name: &str| method.as_str().eq_ignore_ascii_case(name);
-    if is("CONNECT") || is("TRACE") { Err(HeadFault::MethodRefused) } else { Ok(()) }
+    let method = method.as_str();
+    if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Err(HeadFault::Method);
+    }
+    if matches!(method, "CONNECT" | "TRACE") { Err(HeadFault::MethodRefused) } else { Ok(()) }
 }
 
 /// The host that the request itself names: exactly one `Host` field, or in HTTP/2 `:authority`; where there are both, in an

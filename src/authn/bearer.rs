@@ -411,8 +411,10 @@ mod tests {
             authenticated_at: SystemTime::now(),
             credential: Credential::Bearer,
             email: "alice@example.com".parse().ok(),
+            expires_at: None,
             name: "Alice".parse().expect("a name"),
             roles: BTreeSet::from(["staff".parse().expect("a role")]),
+            session: None,
             user_id: UserId::generate(),
             username: "alice".parse().expect("a username"),
         }

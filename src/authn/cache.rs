@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::broadcast;
+
 use crate::identity::{Credential, Identity, UserId};
 use crate::store::{Digest, Session};
 
@@ -25,6 +27,8 @@ use crate::store::{Digest, Session};
 const FRONT: usize = 2048;
 /// Ends that are remembered; an entry that slept through more of them is read again.
 const REMEMBERED_ENDS: usize = 4096;
+/// Ends that somebody who waits may be behind; one who is further behind looks for himself.
+const UNHEARD_ENDS: usize = 1024;
 /// Tokens that were found bad: how many are remembered, and for how long.
 const KNOWN_BAD: u64 = 10_000;
 const KNOWN_BAD_FOR: Duration = Duration::from_secs(5);
@@ -45,6 +49,16 @@ pub enum Ended {
     Session(Digest),
     /// Everything of one account: it was disabled, deleted, or changed in what an identity holds.
     User(UserId),
+}
+
+impl Ended {
+    /// Whether this identity's credential may have ended with it.
+    pub fn concerns(self, identity: &Identity) -> bool {
+        match self {
+            Self::Session(digest) => identity.session.is_some_and(|id| id.as_bytes() == digest.as_bytes()),
+            Self::User(user) => identity.user_id == user,
+        }
+    }
 }
 
 /// A validated credential.
@@ -138,6 +152,8 @@ impl Entry {
 pub struct Cache {
     /// Anybody can choose what is in here, so it keeps the library's own keyed hash.
     bad: moka::sync::Cache<Digest, ()>,
+    /// For those who wait for an end.
+    ending: broadcast::Sender<Ended>,
     ends: RwLock<VecDeque<(u64, Ended)>>,
     epoch: AtomicU64,
     good: moka::sync::Cache<Digest, Arc<Entry>, DigestHash>,
@@ -156,6 +172,7 @@ impl Cache {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         Self {
             bad: moka::sync::Cache::builder().max_capacity(KNOWN_BAD).time_to_live(KNOWN_BAD_FOR).build(),
+            ending: broadcast::Sender::new(UNHEARD_ENDS),
             ends: RwLock::default(),
             epoch: AtomicU64::new(1),
             good: moka::sync::Cache::builder()
@@ -225,6 +242,14 @@ impl Cache {
         ends.push_back((next, what));
         // After the list, so that whoever sees the epoch finds the end in the list.
         self.epoch.store(next, Ordering::Release);
+        drop(ends);
+        // Nobody may be waiting.
+        let _ = self.ending.send(what);
+    }
+
+    /// Every end from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Ended> {
+        self.ending.subscribe()
     }
 
     fn holds(&self, entry: &Entry, kind: Credential, now: SystemTime) -> bool {
@@ -315,8 +340,10 @@ mod tests {
             authenticated_at: NOON,
             credential,
             email: None,
+            expires_at: None,
             name: "".parse().expect("a name"),
             roles: BTreeSet::new(),
+            session: None,
             user_id,
             username: "alice".parse().expect("a username"),
         }

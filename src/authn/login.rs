@@ -102,8 +102,10 @@ pub fn identity(user: &User, credential: Credential, authenticated_at: SystemTim
         authenticated_at,
         credential,
         email: user.email.clone(),
+        expires_at: None,
         name: user.name.clone(),
         roles: user.roles.clone(),
+        session: None,
         user_id: user.id,
         username: user.username.clone(),
     }

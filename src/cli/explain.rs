@@ -93,8 +93,10 @@ fn identity(
         authenticated_at: now,
         credential,
         email: None,
+        expires_at: None,
         name: "".parse()?,
         roles,
+        session: None,
         user_id: UserId::generate(),
         username: "somebody".parse()?,
     };

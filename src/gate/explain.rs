@@ -83,7 +83,10 @@ impl Gate {
                 why: "no route matches".to_owned(),
             };
         };
-        let (decision, why) = explain_route(route, question);
+        let (decision, mut why) = explain_route(route, question);
+        if route.upstream.is_none() {
+            why += "; the route has no upstream: it is for sub-requests, and a proxied request gets 404";
+        }
         Explanation { decision, passed_over, route: Some(Arc::clone(route)), why }
     }
 }

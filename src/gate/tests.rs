@@ -36,8 +36,10 @@ fn alice() -> Arc<Identity> {
         authenticated_at: NOW,
         credential: Credential::Session,
         email: None,
+        expires_at: None,
         name: "Alice".parse().expect("a name"),
         roles: BTreeSet::from(["staff".parse().expect("a role")]),
+        session: None,
         user_id: UserId::generate(),
         username: "alice".parse().expect("a username"),
     })

@@ -5,10 +5,11 @@
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::ALLOW;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
@@ -22,7 +23,7 @@ use crate::config::Config;
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::identity::Identity;
 use crate::portal::Place;
-use crate::proxy::{ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
+use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme, TrustedProxies};
@@ -205,6 +206,7 @@ impl Worker {
                 return self.refuse_unsound(&parts, problem, peer, &fault);
             }
         };
+        warn_of_untrusted_proxy(&context, &parts.headers);
         let request = Request::from_parts(parts, body);
         let Outcome { identity, mut response, route } = self.decide(&context, request).await;
         response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
@@ -258,7 +260,15 @@ impl Worker {
 
     async fn forward(&self, context: &Context, request: Request<Incoming>, permit: &Permit) -> Outcome {
         let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone());
-        let response = match self.proxy.forward(request, context, permit, None).await {
+        let ended = || -> Ended {
+            match permit.identity() {
+                Some(identity) => Box::pin(
+                    Arc::clone(&self.rooms.authenticator).end_of(Arc::clone(identity), SystemTime::now),
+                ),
+                None => Box::pin(std::future::pending()),
+            }
+        };
+        let response = match self.proxy.forward(request, context, permit, ended).await {
             Ok(response) => response,
             Err(error) => {
                 self.log_failure(&error, context, permit);
@@ -322,6 +332,21 @@ impl Worker {
             route.name = &*permit.route().name,
             upstream.name = permit.route().upstream.as_deref().unwrap_or("-"),
             "a request was not forwarded"
+        );
+    }
+}
+
+/// Says once that a proxy in front seems not to be trusted: all of its clients are one source then.
+fn warn_of_untrusted_proxy(context: &Context, headers: &HeaderMap) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !context.peer_trusted
+        && !TOLD.load(Ordering::Relaxed)
+        && headers.contains_key("x-forwarded-for")
+        && !TOLD.swap(true, Ordering::Relaxed)
+    {
+        tracing::warn!(
+            peer.address = %context.peer,
+            "X-Forwarded-For from a peer that is not among trusted_proxies is ignored; if it is your proxy, list it there"
         );
     }
 }

@@ -87,8 +87,10 @@ mod tests {
             authenticated_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_770_091_506_789),
             credential: Credential::Bearer,
             email: None,
+            expires_at: None,
             name: "Zoë".parse().expect("a name"),
             roles: ["staff", "admin"].map(|role| role.parse().expect("a role")).into(),
+            session: None,
             user_id: UserId::generate(),
             username: "zoe".parse().expect("a username"),
         };

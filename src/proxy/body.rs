@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -17,8 +17,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::Ended;
 use super::headers::ReservedNames;
 use super::pool::Lease;
 use super::watch::Deadline;
@@ -245,7 +245,7 @@ impl Body for RequestBody {
 /// dropped before, or failed, it takes the connection along.
 pub(crate) struct ResponseBody {
     deadline: Deadline,
-    ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    ended: Option<Ended>,
     inner: Incoming,
     lease: Option<Lease>,
     progress: Option<Rc<Progress>>,
@@ -262,9 +262,8 @@ impl ResponseBody {
         progress: Option<Rc<Progress>>,
         deadline: Deadline,
         stall: Option<u64>,
-        ended: Option<CancellationToken>,
+        ended: Option<Ended>,
     ) -> Self {
-        let ended = ended.map(|token| Box::pin(token.cancelled_owned()));
         Self { deadline, ended, inner, lease: Some(lease), progress, since: None, stall }
     }
 

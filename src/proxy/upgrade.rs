@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Ended;
 use super::headers::tokens;
 use super::pool::Lease;
 
@@ -52,22 +53,10 @@ impl Tunnels {
         self.tracker.is_empty()
     }
 
-    /// Carries bytes both ways until a side closes, `ended` is cancelled, or all tunnels are ended.
-    pub(crate) fn carry(
-        &self,
-        downstream: OnUpgrade,
-        upstream: OnUpgrade,
-        lease: Lease,
-        ended: Option<CancellationToken>,
-    ) {
+    /// Carries bytes both ways until a side closes, `ended` is done, or all tunnels are ended.
+    pub(crate) fn carry(&self, downstream: OnUpgrade, upstream: OnUpgrade, lease: Lease, ended: Ended) {
         let all_ended = self.ended.clone();
         self.tracker.spawn_local(async move {
-            let one_ended = async {
-                match &ended {
-                    Some(ended) => ended.cancelled().await,
-                    None => std::future::pending().await,
-                }
-            };
             let carried = async {
                 let (Ok(downstream), Ok(upstream)) = tokio::join!(downstream, upstream) else { return };
                 // hyper has given the socket out; what is left of the connection has no more to do.
@@ -78,7 +67,7 @@ impl Tunnels {
             };
             tokio::select! {
                 () = carried => {}
-                () = one_ended => {}
+                () = ended => {}
                 () = all_ended.cancelled() => {}
             }
         });

@@ -54,7 +54,7 @@ pub struct Head {
     pub expects_continue: bool,
     /// Bytes up to and including the empty line, a tolerated empty line in front included.
     pub len: usize,
-    /// An `Upgrade` field, and `upgrade` among the tokens of `Connection` (RFC 9110 §7.8).
+    /// An `Upgrade` field, `upgrade` among the tokens of `Connection` (RFC 9110 §7.8), and no body.
     pub upgrade: bool,
 }
 
@@ -209,12 +209,14 @@ impl HeadReader {
             (false, Some(length)) => BodyFraming::Length(length),
             (false, None) => BodyFraming::None,
         };
+        let has_body = !matches!(body, BodyFraming::None | BodyFraming::Length(0));
         Ok(Head {
             body,
             close: self.close || (!is_http11 && !self.keep_alive),
             expects_continue: is_http11 && self.expects_continue,
             len: self.line_start,
-            upgrade: is_http11 && self.connection_upgrade && self.upgrade_field,
+            // With a body the request is never offered as an upgrade, so nothing has to wait for its answer.
+            upgrade: is_http11 && self.connection_upgrade && self.upgrade_field && !has_body,
         })
     }
 }
@@ -264,8 +266,11 @@ fn request_line(line: &[u8], limits: &HeadLimits) -> Result<Version, HeadFault> 
             return Err(if is_one_word { HeadFault::Version } else { HeadFault::RequestLine });
         }
     };
-    // Also in lower case: it is another method then, but some backends don't know that.
-    if method.eq_ignore_ascii_case(b"CONNECT") || method.eq_ignore_ascii_case(b"TRACE") {
+    // `post` is another method than `POST` (RFC 9110 §9.1), but some backends don't know that.
+    if method.iter().any(u8::is_ascii_lowercase) {
+        return Err(HeadFault::Method);
+    }
+    if matches!(method, b"CONNECT" | b"TRACE") {
         return Err(HeadFault::MethodRefused);
     }
     check_target(method, target)?;

@@ -62,7 +62,7 @@ fn there_is_one_host_or_none_at_all() {
         ("OPTIONS *", &[("host", "a")], RequestFault::Target(TargetFault::Form)),
         ("GET /../", &[("host", "a")], RequestFault::Target(TargetFault::DotSegment)),
         ("TRACE /", &[("host", "a")], RequestFault::Head(HeadFault::MethodRefused)),
-        ("Connect /", &[("host", "a")], RequestFault::Head(HeadFault::MethodRefused)),
+        ("Connect /", &[("host", "a")], RequestFault::Head(HeadFault::Method)),
         ("GET h2:http://a/", &[("host", "b")], RequestFault::Authority),
         ("GET h2:http://a/", &[("connection", "close")], RequestFault::Head(HeadFault::ConnectionField)),
         ("GET h2:http://a/", &[("keep-alive", "1")], RequestFault::Head(HeadFault::ConnectionField)),

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::table::listed;
 use super::{HostPattern, PathPattern, Route, Segment};
 
 /// Why a text is no host pattern.
@@ -197,7 +198,7 @@ impl Route {
         let methods = match (&self.methods, &later.methods) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(ours), Some(theirs)) => theirs.iter().all(|method| ours.contains(method)),
+            (Some(ours), Some(theirs)) => theirs.iter().all(|method| listed(ours, method)),
         };
         // Also where this one is for sub-requests alone: a proxied request that it matches is answered
         // 404 and never tried on a later route, which may ask for less.

@@ -116,8 +116,14 @@ impl Route {
     }
 
     fn takes(&self, method: &Method) -> bool {
-        self.methods.as_ref().is_none_or(|methods| methods.contains(method))
+        self.methods.as_ref().is_none_or(|methods| listed(methods, method))
     }
+}
+
+/// Whether a list takes a method. A HEAD is a GET without the content (RFC 9110 §9.3.2): who may GET may
+/// HEAD, and who may not must not be let in by a later route.
+pub(super) fn listed(methods: &[Method], method: &Method) -> bool {
+    methods.contains(method) || (method == Method::HEAD && methods.contains(&Method::GET))
 }
 
 impl HostPattern {
@@ -231,6 +237,7 @@ mod tests {
             ("app.test", Method::GET, "/static", Some(0)),
             ("app.test", Method::GET, "/static/", Some(0)),
             ("app.test", Method::GET, "/static/a/b", Some(0)),
+            ("app.test", Method::HEAD, "/static/a", Some(0)),
             ("app.test", Method::POST, "/static/a", None),
             ("app.test", Method::GET, "/staticx", None),
             ("app.test", Method::GET, "/Static/a", None),

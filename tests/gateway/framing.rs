@@ -157,9 +157,9 @@ fn unsound() -> Vec<(Vec<u8>, u16)> {
     for (head, status) in [
         ("CONNECT app.test:443 HTTP/1.1\r\nhost: app.test:443\r\n\r\n", 405),
         ("CONNECT /bad HTTP/1.1\r\nhost: app.test\r\n\r\n", 405),
-        ("connect /bad HTTP/1.1\r\nhost: app.test\r\n\r\n", 405),
+        ("connect /bad HTTP/1.1\r\nhost: app.test\r\n\r\n", 400),
         ("TRACE / HTTP/1.1\r\nhost: app.test\r\n\r\n", 405),
-        ("Trace / HTTP/1.1\r\nhost: app.test\r\n\r\n", 405),
+        ("Trace / HTTP/1.1\r\nhost: app.test\r\n\r\n", 400),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         ("GET /bad HTTP/2.0\r\nhost: app.test\r\n\r\n", 505),
         ("GET /bad HTTP/1.2\r\nhost: app.test\r\n\r\n", 505),

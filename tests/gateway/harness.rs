@@ -413,6 +413,26 @@ impl Connection {
         bytes
     }
 
+    /// Whether the other side keeps it open for a while yet; what comes meanwhile is passed over.
+    pub(crate) fn stays_open(&mut self) -> bool {
+        self.stream
+            .get_mut()
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .expect("a timeout can be set");
+        loop {
+            match self.stream.read(&mut [0; 64]) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => {
+                    return matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    );
+                }
+            }
+        }
+    }
+
     /// Whether the other side closes and nothing more is to be read. That nothing comes is not enough.
     pub(crate) fn is_closed(&mut self) -> bool {
         match self.stream.read(&mut [0]) {

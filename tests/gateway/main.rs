@@ -11,6 +11,7 @@ mod config_files;
 mod decisions;
 mod durability;
 mod edge;
+mod ending;
 mod forwarding;
 mod framing;
 mod harness;

@@ -255,8 +255,10 @@ mod tests {
             authenticated_at: SystemTime::UNIX_EPOCH,
             credential: Credential::Session,
             email: Some("alice@example.com".parse().expect("an address")),
+            expires_at: None,
             name: name.to_owned().try_into().expect("a display name"),
             roles: BTreeSet::from(["admin", "staff"].map(|role| role.parse().expect("a role"))),
+            session: None,
             user_id: UserId::generate(),
             username: username.parse().expect("a username"),
         }

@@ -120,7 +120,7 @@ async fn answer(
     ended: CancellationToken,
 ) -> Result<Response<Body>, Infallible> {
     let context = context(&request);
-    let answer = proxy.forward(request, &context, &permit(), Some(ended)).await;
+    let answer = proxy.forward(request, &context, &permit(), || Box::pin(ended.cancelled_owned())).await;
     Ok(answer.unwrap_or_else(|error| {
         let mut response = Response::new(Body::Full(Bytes::from_static(error.code().as_bytes())));
         *response.status_mut() = error.status();
@@ -160,8 +160,10 @@ fn permit() -> Permit {
         authenticated_at: SystemTime::UNIX_EPOCH,
         credential: Credential::Session,
         email: None,
+        expires_at: None,
         name: crate::identity::DisplayName::default(),
         roles: BTreeSet::new(),
+        session: None,
         user_id: UserId::generate(),
         username: "alice".parse().expect("a username"),
     };

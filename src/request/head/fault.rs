@@ -44,7 +44,7 @@ pub enum HeadFault {
     #[error("a line that doesn't end in CR LF, or a CR within a line")]
     LineEnd,
     /// RFC 9110 §9.1.
-    #[error("the method is not a token of at most 32 characters")]
+    #[error("the method is not a token of at most 32 characters without a lower-case letter")]
     Method,
     /// CONNECT would make a tunnel, TRACE shows what it was sent (RFC 9110 §9.3.6, §9.3.8).
     #[error("CONNECT and TRACE are refused")]

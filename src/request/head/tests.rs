@@ -89,7 +89,7 @@ fn one_empty_line_in_front_is_passed_over_and_counted() {
 fn a_request_line_is_method_target_version() {
     for (line, expected) in [
         ("GET / HTTP/1.1", None),
-        ("get / HTTP/1.1", None),
+        ("get / HTTP/1.1", Some(HeadFault::Method)),
         ("M-SEARCH / HTTP/1.1", None),
         ("GET //x HTTP/1.1", None),
         ("GET /a\\b HTTP/1.1", None), // `target` refuses it
@@ -129,7 +129,7 @@ fn a_request_line_is_method_target_version() {
         ("GET / HTTP/0.9", Some(HeadFault::VersionUnsupported)),
         ("PRI * HTTP/2.0", Some(HeadFault::VersionUnsupported)),
         ("TRACE / HTTP/1.1", Some(HeadFault::MethodRefused)),
-        ("trace / HTTP/1.1", Some(HeadFault::MethodRefused)),
+        ("trace / HTTP/1.1", Some(HeadFault::Method)),
         ("CONNECT h:80 HTTP/1.1", Some(HeadFault::MethodRefused)),
     ] {
         let head = format!("{line}\r\nHost: h\r\n\r\n");

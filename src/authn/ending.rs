@@ -1,0 +1,75 @@
+//! Waiting for the end of a credential: for what lives longer than the request that opened it.
+//!
+//! Callers: `gateway`, for tunnels and streams of events. Whoever ends a session or an account moves
+//! the cache's epoch; each move wakes those who wait here, and they look whether it was theirs.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{sleep, timeout};
+
+use super::{Authenticator, session};
+use crate::identity::{Credential, Identity};
+use crate::store::{Digest, StoreError};
+
+/// The longest time between two looks, also where nothing happens: a session's idle limit slides.
+const LOOK: Duration = Duration::from_secs(30);
+/// Between two looks while the store can't be read: a failure of ours ends nobody's session.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Authenticator {
+    /// Done when the credential behind an identity has ended. `clock` is asked at each look.
+    pub async fn end_of(self: Arc<Self>, identity: Arc<Identity>, clock: fn() -> SystemTime) {
+        // Before the first look, so that an end in between is not missed.
+        let mut ends = self.cache.subscribe();
+        loop {
+            let wait = match self.remaining(&identity, clock()) {
+                Ok(None) => return,
+                Ok(Some(remaining)) => remaining.min(LOOK),
+                Err(_) => {
+                    sleep(RETRY).await;
+                    continue;
+                }
+            };
+            // An end of somebody else's session is no reason to read the store.
+            let ours = async {
+                loop {
+                    match ends.recv().await {
+                        Ok(ended) if !ended.concerns(&identity) => {}
+                        Ok(_) | Err(RecvError::Lagged(_)) => return,
+                        Err(RecvError::Closed) => std::future::pending().await,
+                    }
+                }
+            };
+            let _ = timeout(wait, ours).await;
+        }
+    }
+
+    /// How long the credential lasts from now; `None` when it has ended.
+    fn remaining(&self, identity: &Identity, now: SystemTime) -> Result<Option<Duration>, StoreError> {
+        let user = self.store.user(identity.user_id)?.filter(|user| !user.disabled);
+        let Some(user) = user else { return Ok(None) };
+        let until = match (identity.credential, identity.session) {
+            (Credential::Session, Some(id)) => {
+                let session = self.store.session(Digest::from_bytes(*id.as_bytes()))?;
+                let Some(session) = session.filter(|session| session::is_live(session, now)) else {
+                    return Ok(None);
+                };
+                Some(session.expires_at.min(session.last_seen + session.idle_timeout))
+            }
+            // A password or a disabling since then; a token says its time in seconds.
+            _ if user
+                .password_changed_at
+                .is_some_and(|since| since > identity.authenticated_at + Duration::from_secs(1)) =>
+            {
+                return Ok(None);
+            }
+            _ => identity.expires_at,
+        };
+        Ok(match until {
+            None => Some(LOOK),
+            Some(until) => until.duration_since(now).ok().filter(|remaining| !remaining.is_zero()),
+        })
+    }
+}
