@@ -1,3 +1,5 @@
+//! The wire over scripted and connected sockets: what passes, what waits, and when a wait is over.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
