@@ -1,0 +1,200 @@
+//! The rules over a tree in memory.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::super::unit::{Group, OPERATIONS_PER_BATCH, Rows};
+use super::*;
+
+/// A tree in memory, and one unit after the other on it.
+struct Bench(::sled::Db);
+
+impl Bench {
+    fn new() -> Self {
+        Self(::sled::Config::new().temporary(true).open().expect("an engine"))
+    }
+
+    /// Gives what the rule gave, and how many operations it took.
+    fn run<T, E>(&self, rule: impl FnOnce(&mut Unit<'_, '_>) -> Result<T, E>) -> Result<(T, usize), E> {
+        let mut group = Group::new(&self.0);
+        let mut unit = group.unit();
+        let done = rule(&mut unit)?;
+        let changes = unit.into_changes();
+        let operations = changes.len();
+        assert!(group.absorb(changes));
+        self.0.apply_batch(group.into_batch()).expect("a batch");
+        Ok((done, operations))
+    }
+
+    fn user(&self, name: &str) -> User {
+        self.run(|unit| create_user(unit, &new_user(name))).expect("an account").0
+    }
+}
+
+fn new_user(name: &str) -> NewUser {
+    NewUser {
+        created_at: time(1_000_000),
+        email: Some(format!("{name}@example.com").parse().expect("an address")),
+        name: Default::default(),
+        password_hash: Some("hash".into()),
+        roles: Default::default(),
+        username: name.parse().expect("a name"),
+    }
+}
+
+fn session(user: &User, n: u64) -> Session {
+    Session {
+        authenticated_at: time(1_000_000 + n),
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        digest: Digest::of(format!("{}{n}", user.id).as_bytes()),
+        expires_at: time(2_000_000),
+        idle_timeout: Duration::from_secs(100),
+        last_seen: time(1_000_000),
+        remembered: false,
+        user_agent: String::new(),
+        user_id: user.id,
+    }
+}
+
+fn link(user: &User) -> OneTimeToken {
+    OneTimeToken {
+        digest: Digest::of(b"link"),
+        expires_at: time(1_500_000),
+        purpose: Purpose::SetPassword,
+        user_id: user.id,
+    }
+}
+
+fn keys(bench: &Bench, table: u8) -> usize {
+    bench.0.keys_under(&[table]).expect("a scan").len()
+}
+
+#[test]
+fn the_largest_unit_fits_into_one_batch() {
+    let bench = Bench::new();
+    let user = bench.user("alice");
+    for n in 0..=SESSIONS_PER_ACCOUNT as u64 {
+        bench.run(|unit| create_session(unit, &session(&user, n))).expect("a session");
+    }
+    bench.run(|unit| create_one_time_token(unit, &link(&user))).expect("a token");
+    assert_eq!(keys(&bench, b'L'), SESSIONS_PER_ACCOUNT);
+    let (_, operations) = bench.run(|unit| delete_user(unit, user.id)).expect("a deletion");
+    assert!(operations <= OPERATIONS_PER_BATCH, "{operations}");
+    for table in *b"UNESLTO" {
+        assert_eq!(keys(&bench, table), 0, "{}", table as char);
+    }
+    // What was left of the expiry index goes when its time comes.
+    assert_eq!(keys(&bench, b'X'), SESSIONS_PER_ACCOUNT - EXPIRY_ENTRIES_PER_UNIT);
+    bench.run(|unit| sweep(unit, time(3_000_000), 90)).expect("a sweep");
+    assert_eq!(keys(&bench, b'X'), 0);
+}
+
+#[test]
+fn two_of_one_name_in_one_group_are_one_success_and_one_conflict() {
+    let bench = Bench::new();
+    let mut group = Group::new(&bench.0);
+    let mut unit = group.unit();
+    create_user(&mut unit, &new_user("alice")).expect("the first");
+    let changes = unit.into_changes();
+    assert!(group.absorb(changes));
+    let second = create_user(&mut group.unit(), &new_user("Alice"));
+    assert!(matches!(second, Err(UserError::UsernameTaken)), "{second:?}");
+}
+
+#[test]
+fn a_stale_entry_leads_nowhere_and_keeps_no_name_from_anybody() {
+    let bench = Bench::new();
+    let alice = bench.user("alice");
+    bench.0.insert(keys::username("mallory"), alice.id.as_bytes()).expect("a row");
+    bench.0.insert(keys::email("mallory@example.com"), alice.id.as_bytes()).expect("a row");
+    assert!(bench.0.user_by_login("mallory").expect("a read").is_none());
+    assert!(bench.0.user_by_login("mallory@example.com").expect("a read").is_none());
+    let mallory = bench.user("mallory");
+    assert_eq!(bench.0.user_by_login("mallory").expect("a read").map(|user| user.id), Some(mallory.id));
+}
+
+#[test]
+fn a_new_address_frees_the_old_one_and_voids_the_link_in_its_mailbox() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    bench.run(|unit| create_one_time_token(unit, &link(&alice))).expect("a token");
+    let to = |address: &str| UserChange {
+        email: Some(Some(address.parse().expect("an address"))),
+        ..UserChange::default()
+    };
+    let taken = bench.run(|unit| change_user(unit, alice.id, &to("BOB@example.com")));
+    assert!(matches!(taken, Err(UserError::EmailTaken)));
+    bench.run(|unit| change_user(unit, alice.id, &to("new@example.com"))).expect("a change");
+    assert_eq!(keys(&bench, b'T') + keys(&bench, b'O') + keys(&bench, b'X'), 0);
+    bench.run(|unit| change_user(unit, bob.id, &to("alice@example.com"))).expect("it is free");
+    let same = bench.run(|unit| change_user(unit, bob.id, &to("Alice@example.com"))).expect("its own");
+    assert_eq!(same.0.version, 3);
+    assert_eq!(keys(&bench, b'E'), 2);
+}
+
+#[test]
+fn a_new_password_voids_links_and_ends_the_other_sessions_as_asked() {
+    let bench = Bench::new();
+    let user = bench.user("alice");
+    for n in 0..3 {
+        bench.run(|unit| create_session(unit, &session(&user, n))).expect("a session");
+    }
+    bench.run(|unit| create_one_time_token(unit, &link(&user))).expect("a token");
+    let change = UserChange {
+        password: Some(("new".into(), time(1_200_000))),
+        sessions: EndSessions::Except(session(&user, 1).digest),
+        ..UserChange::default()
+    };
+    bench.run(|unit| change_user(unit, user.id, &change)).expect("a change");
+    let left = bench.0.sessions_of(user.id).expect("a list");
+    assert_eq!(left.iter().map(|kept| kept.session.digest).collect::<Vec<_>>(), [session(&user, 1).digest]);
+    assert_eq!((keys(&bench, b'T'), keys(&bench, b'X')), (0, 1));
+}
+
+#[test]
+fn a_login_that_raced_a_new_password_gets_no_session() {
+    let bench = Bench::new();
+    let user = bench.user("alice");
+    let change = UserChange { password: Some(("new".into(), time(1_200_000))), ..UserChange::default() };
+    let changed = bench.run(|unit| change_user(unit, user.id, &change)).expect("a change").0;
+    let changed_at = changed.password_changed_at.expect("it has a password");
+    // Asked for long ago, it holds from when it is written.
+    assert!(changed_at > time(1_200_000));
+    let just_before = changed_at - Duration::from_nanos(1);
+    for (authenticated_at, is_kept) in [(just_before, false), (changed_at, true)] {
+        let login = Session { authenticated_at, ..session(&user, 1) };
+        let outcome = bench.run(|unit| create_session(unit, &login)).map(drop);
+        assert_eq!(outcome.is_ok(), is_kept, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_session_in_use_outlives_its_first_entry_and_an_idle_one_does_not() {
+    let bench = Bench::new();
+    let user = bench.user("alice");
+    for n in 0..2 {
+        bench.run(|unit| create_session(unit, &session(&user, n))).expect("a session");
+    }
+    let used = session(&user, 0).digest;
+    let touch = |at: u64| bench.run(|unit| touch_sessions(unit, &[(used, time(at))])).expect("a touch").1;
+    assert_eq!(touch(1_005_000), 0, "within a tenth of the idle timeout nothing is written");
+    assert_eq!(touch(1_090_000), 1);
+    // Both have an entry at 1100 s; the used one lives until 1190 s.
+    bench.run(|unit| sweep(unit, time(1_102_000), 90)).expect("a sweep");
+    let left = bench.0.sessions_of(user.id).expect("a list");
+    assert_eq!(left.iter().map(|kept| kept.session.digest).collect::<Vec<_>>(), [used]);
+    assert_eq!(keys(&bench, b'X'), 1);
+    bench.run(|unit| sweep(unit, time(1_192_000), 90)).expect("a sweep");
+    assert_eq!(keys(&bench, b'S') + keys(&bench, b'L') + keys(&bench, b'X'), 0);
+}
+
+#[test]
+fn a_token_is_swept_with_its_entries() {
+    let bench = Bench::new();
+    let user = bench.user("alice");
+    bench.run(|unit| create_one_time_token(unit, &link(&user))).expect("a token");
+    bench.run(|unit| sweep(unit, time(1_499_000), 90)).expect("a sweep");
+    assert_eq!(keys(&bench, b'T'), 1);
+    bench.run(|unit| sweep(unit, time(1_502_000), 90)).expect("a sweep");
+    assert_eq!(keys(&bench, b'T') + keys(&bench, b'O') + keys(&bench, b'X'), 0);
+}
