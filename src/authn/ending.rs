@@ -60,7 +60,7 @@ impl Authenticator {
             }
             // A password or a disabling since then; a token says its time in seconds.
             _ if user
-                .password_changed_at
+                .credentials_since
                 .is_some_and(|since| since > identity.authenticated_at + Duration::from_secs(1)) =>
             {
                 return Ok(None);

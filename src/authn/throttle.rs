@@ -22,6 +22,9 @@ use crate::store::Digest;
 
 /// Pairs and sources that are remembered at most.
 const CAPACITY: usize = 100_000;
+/// Tries of one source under way at most, far below the queue of the hashing threads (64): one source
+/// alone must not fill it, or everybody else is told to come back.
+const UNDER_WAY: u32 = 8;
 /// How many tries wait for others to end, and for how long: as the queue of the hashing threads has it.
 const WAITING: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -78,7 +81,7 @@ struct Place<'a>(&'a Queue);
 enum Wait {
     /// Too many have failed.
     Braked(Duration),
-    /// As many are under way as may fail.
+    /// As many are under way as may fail, or as one source may have.
     Turn,
 }
 
@@ -150,7 +153,8 @@ impl Throttle {
         let keys = [Key::Pair(source, account), Key::Source(source)];
         let mut counters = self.lock();
         for key in keys {
-            if let Some(wait) = counters.get(&key).and_then(|counter| counter.wait(self.rate(key), now)) {
+            if let Some(wait) = counters.get(&key).and_then(|counter| counter.wait(key, self.rate(key), now))
+            {
                 return Err(wait);
             }
         }
@@ -244,13 +248,17 @@ impl Drop for Place<'_> {
 }
 
 impl Counter {
-    fn wait(&self, rate: Rate, now: Instant) -> Option<Wait> {
+    fn wait(&self, key: Key, rate: Rate, now: Instant) -> Option<Wait> {
         if self.blocked_until > now {
             return Some(Wait::Braked(self.blocked_until - now));
         }
         let failures = if self.is_forgotten(rate, now) { 0 } else { self.failures };
         // Past the free ones, one at a time.
-        let room = rate.count.saturating_sub(failures).max(1);
+        let free = rate.count.saturating_sub(failures).max(1);
+        let room = match key {
+            Key::Pair(..) => free,
+            Key::Source(_) => free.min(UNDER_WAY),
+        };
         (self.pending >= room).then_some(Wait::Turn)
     }
 
@@ -367,6 +375,19 @@ mod tests {
         // Given up without an answer they never were.
         drop(begun);
         assert!(throttle.begin_at(source(1), unknown("a"), now).is_ok());
+    }
+
+    #[test]
+    fn one_source_has_few_tries_under_way_whatever_it_may_fail() {
+        let throttle = throttle(1000, 1000);
+        let now = Instant::now();
+        let mut begun: Vec<_> = (0..UNDER_WAY)
+            .map(|n| throttle.begin_at(source(1), unknown(&n.to_string()), now).expect("room"))
+            .collect();
+        assert_eq!(throttle.begin_at(source(1), unknown("another"), now).err(), Some(Wait::Turn));
+        assert!(throttle.begin_at(source(2), unknown("another"), now).is_ok(), "others are not kept waiting");
+        begun.pop().expect("one of them").failed_at(now);
+        assert!(throttle.begin_at(source(1), unknown("another"), now).is_ok(), "its turn");
     }
 
     #[tokio::test]

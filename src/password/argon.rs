@@ -109,7 +109,10 @@ impl Hasher {
 
     /// Whether the password is the hash's, and whether the hash is of today's parameters.
     ///
-    /// Without a hash, or with one that can't be used, it does the same work and says no.
+    /// Without a hash, or with one that can't be used, it does the same work and says no. After a wrong
+    /// password for a cheaper hash it does the rest of today's work, or a quick answer would tell that
+    /// the account exists. A dearer hash takes longer than an unknown user does, until the next login
+    /// replaces it.
     pub(super) fn verify(&mut self, stored: Option<&str>, password: &str) -> (bool, bool) {
         let Some(hash) = stored.and_then(|text| parse(text).ok()) else {
             let decoy = parse(&self.decoy).expect("our own hash can be read");
@@ -121,7 +124,12 @@ impl Hasher {
             && hash.params.t_cost() == self.params.t_cost()
             && hash.params.p_cost() == self.params.p_cost()
             && hash.output.len() == HASH_BYTES;
-        (self.matches(&hash, password), current)
+        let matches = self.matches(&hash, password);
+        if let Some(params) = (!matches).then(|| rest_of_work(&hash.params, &self.params)).flatten() {
+            let decoy = parse(&self.decoy).expect("our own hash can be read");
+            self.matches(&StoredHash { params, ..decoy }, password);
+        }
+        (matches, current)
     }
 
     fn matches(&mut self, hash: &StoredHash, password: &str) -> bool {
@@ -142,18 +150,35 @@ impl Hasher {
     }
 }
 
+/// What is left of today's work (memory times passes) after a cheaper hash. All of it on top would be
+/// too slow instead of too quick, and tell as much.
+fn rest_of_work(spent: &Params, today: &Params) -> Option<Params> {
+    let work = |params: &Params| u64::from(params.m_cost()) * u64::from(params.t_cost());
+    let rest = work(today).checked_sub(work(spent)).filter(|rest| *rest > 0)?;
+    let passes = rest.div_ceil(today.m_cost().into());
+    let (memory, passes) = (u32::try_from(rest / passes).ok()?, u32::try_from(passes).ok()?);
+    // Less than the least that Argon2 does is not worth measuring.
+    Params::new(memory, passes, today.p_cost(), Some(HASH_BYTES)).ok()
+}
+
 fn normalised(password: &str) -> Zeroizing<String> {
     Zeroizing::new(if password.is_ascii() { password.to_owned() } else { password.nfc().collect() })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn hasher() -> Hasher {
+        hasher_of(64, 1)
+    }
+
+    fn hasher_of(memory_kib: u32, iterations: u32) -> Hasher {
         Hasher::new(&PasswordSettings {
-            iterations: 1,
-            memory_kib: 64,
+            iterations,
+            memory_kib,
             min_length: 8,
             min_score: 0,
             parallelism: 1,
@@ -180,19 +205,47 @@ mod tests {
 
     #[test]
     fn other_parameters_verify_and_ask_for_a_new_hash() {
-        // Made by the reference implementation: argon2 -id -m 8 -t 2 -p 1, password "password", salt "somesalt".
-        let reference = {
-            let mut other = Hasher::new(&PasswordSettings {
-                iterations: 2,
-                memory_kib: 256,
-                min_length: 8,
-                min_score: 0,
-                parallelism: 1,
-                workers: 1,
-            });
-            other.hash("password")
-        };
+        let reference = hasher_of(256, 2).hash("password");
         assert_eq!(hasher().verify(Some(&reference), "password"), (true, false));
+    }
+
+    #[test]
+    fn what_a_cheaper_hash_spares_is_done_after_it() {
+        let params = |(memory, passes)| Params::new(memory, passes, 1, None).expect("sound parameters");
+        let cases = [
+            // Spent, today's, the rest.
+            ((8, 1), (1024, 1), Some((1016, 1))),
+            ((1024, 1), (1024, 2), Some((1024, 1))),
+            ((512, 1), (1024, 3), Some((853, 3))),
+            ((2048, 1), (1024, 3), Some((1024, 1))),
+            ((1024, 2), (1024, 2), None),
+            ((2048, 1), (1024, 2), None),
+            ((2048, 2), (1024, 2), None),
+            ((1020, 1), (1024, 1), None),
+        ];
+        for (spent, today, expected) in cases {
+            let rest = rest_of_work(&params(spent), &params(today));
+            let rest = rest.map(|rest| (rest.m_cost(), rest.t_cost()));
+            assert_eq!(rest, expected, "{spent:?} of {today:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_for_a_cheaper_hash_is_no_quicker_than_an_unknown_user() {
+        let mut today = hasher_of(8192, 2);
+        let mut quickest = |stored: Option<&str>| -> Duration {
+            let time = |_| {
+                let began = Instant::now();
+                assert!(!today.verify(stored, "wrong").0);
+                began.elapsed()
+            };
+            (0..9).map(time).min().expect("nine times")
+        };
+        let unknown = quickest(None);
+        for (memory, passes) in [(8, 1), (8192, 1), (4096, 2)] {
+            let known = quickest(Some(&hasher_of(memory, passes).hash("right")));
+            assert!(known > unknown * 3 / 4, "{memory} KiB, {passes} passes: {known:?} of {unknown:?}");
+        }
     }
 
     #[test]

@@ -152,19 +152,25 @@ fn a_new_password_voids_links_and_ends_the_other_sessions_as_asked() {
 }
 
 #[test]
-fn a_login_that_raced_a_new_password_gets_no_session() {
+fn a_login_that_raced_a_new_password_or_a_disabling_gets_no_session() {
     let bench = Bench::new();
     let user = bench.user("alice");
-    let change = UserChange { password: Some(("new".into(), time(1_200_000))), ..UserChange::default() };
-    let changed = bench.run(|unit| change_user(unit, user.id, &change)).expect("a change").0;
-    let changed_at = changed.password_changed_at.expect("it has a password");
-    // Asked for long ago, it holds from when it is written.
-    assert!(changed_at > time(1_200_000));
-    let just_before = changed_at - Duration::from_nanos(1);
-    for (authenticated_at, is_kept) in [(just_before, false), (changed_at, true)] {
-        let login = Session { authenticated_at, ..session(&user, 1) };
-        let outcome = bench.run(|unit| create_session(unit, &login)).map(drop);
-        assert_eq!(outcome.is_ok(), is_kept, "{outcome:?}");
+    let password = UserChange { password: Some(("new".into(), time(1_200_000))), ..Default::default() };
+    let disabled = |disabled| UserChange { disabled: Some(disabled), ..UserChange::default() };
+    for changes in [vec![password], vec![disabled(true), disabled(false)]] {
+        for change in &changes {
+            bench.run(|unit| change_user(unit, user.id, change)).expect("a change");
+        }
+        let changed = bench.0.user(user.id).expect("a read").expect("an account");
+        let since = changed.credentials_since.expect("it was changed");
+        // Asked for long ago, it holds from when it is written.
+        assert!(since > time(1_200_000), "{changes:?}");
+        let just_before = since - Duration::from_nanos(1);
+        for (authenticated_at, is_kept) in [(just_before, false), (since, true)] {
+            let login = Session { authenticated_at, ..session(&user, 1) };
+            let outcome = bench.run(|unit| create_session(unit, &login)).map(drop);
+            assert_eq!(outcome.is_ok(), is_kept, "{outcome:?}");
+        }
     }
 }
 
