@@ -36,6 +36,7 @@ use crate::telemetry::AccessWriter;
 
 mod connection;
 mod listener;
+mod slot;
 mod wire;
 mod worker;
 

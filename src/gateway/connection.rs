@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Rooms;
+use super::slot::Slot;
 use super::wire::{InFlight, Wire, WireControl};
 use super::worker::Worker;
 use crate::request::RequestId;
@@ -33,25 +32,6 @@ const BUFFER: usize = 64 * 1024;
 
 /// How long a connection above the limit may take to hear so; it has no slot, so this bounds how many there are.
 const TURNING_AWAY: Duration = Duration::from_millis(500);
-
-/// One of the connections that may be open at once.
-pub(super) struct Slot(Arc<Rooms>);
-
-impl Slot {
-    /// One that is free.
-    pub(super) fn take(rooms: &Arc<Rooms>, limit: usize) -> Option<Self> {
-        let open = rooms.connections.fetch_add(1, Ordering::Relaxed);
-        // Dropping it gives it back also where it was one too many.
-        let slot = Self(Arc::clone(rooms));
-        (open < limit).then_some(slot)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Tells a connection that there are too many.
 pub(super) async fn turn_away(mut stream: TcpStream) {

@@ -16,7 +16,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{Slot, serve, turn_away};
+use super::connection::{serve, turn_away};
+use super::slot::Slot;
 use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
 use super::{DRAIN, Rooms, subrequests};
 use crate::config::Config;

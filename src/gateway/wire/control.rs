@@ -11,7 +11,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::WireFault;
-use crate::gateway::connection::Slot;
+use crate::gateway::slot::Slot;
 
 /// What the service and the wire tell each other.
 pub(in crate::gateway) struct WireControl {
