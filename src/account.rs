@@ -137,7 +137,7 @@ impl Accounts {
             Ok(()) => {}
             // Disabled, or its password changed, while what was typed was being checked: answered as if it
             // had been before.
-            Err(SessionError::NoAccount | SessionError::OldPassword) => return Err(LoginError::Incorrect),
+            Err(SessionError::NoAccount | SessionError::OldLogin) => return Err(LoginError::Incorrect),
             Err(SessionError::Store(error)) => return Err(error.into()),
         }
         if let Some(previous) = attempt.previous {

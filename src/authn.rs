@@ -211,8 +211,8 @@ impl Authenticator {
             }
         };
         let user = self.store.user(claims.user_id)?.filter(|user| {
-            // A token from before the password was set ends with the password.
-            !user.disabled && user.password_changed_at.is_none_or(|changed| claims.issued_at >= changed)
+            // A token ends with the password of its time, and stays void when its account is enabled again.
+            !user.disabled && user.credentials_since.is_none_or(|since| claims.issued_at >= since)
         });
         let Some(user) = user else { return Ok(rejected) };
         let identity = login::identity(&user, Credential::Bearer, claims.authenticated_at);

@@ -143,7 +143,7 @@ impl Store {
 
     // ---- sessions ----------------------------------------------------------------------------
 
-    /// Keeps a session of an account that is there and enabled, if its login began after the password was set.
+    /// Keeps a session of an account that is there and enabled, if its login is not older than `credentials_since`.
     pub async fn create_session(&self, session: Session) -> Result<(), SessionError> {
         match &self.engine {
             Engine::Sled(sled) => sled.create_session(session).await,

@@ -163,8 +163,8 @@ pub struct AccountView {
     pub disabled: bool,
     /// Whether a password is set.
     pub has_password: bool,
-    /// When it was last set.
-    pub password_changed_at: Option<Moment>,
+    /// Sessions and tokens from before this are void: when the password was set or the account disabled.
+    pub credentials_since: Option<Moment>,
     /// When the account was made.
     pub created_at: Moment,
     /// Its number, `sub` in its tokens.
@@ -175,12 +175,12 @@ impl From<User> for AccountView {
     fn from(user: User) -> Self {
         Self {
             created_at: Moment(user.created_at),
+            credentials_since: user.credentials_since.map(Moment),
             disabled: user.disabled,
             email: user.email,
             has_password: user.password_hash.is_some(),
             id: user.id,
             name: user.name,
-            password_changed_at: user.password_changed_at.map(Moment),
             roles: user.roles,
             username: user.username,
         }
@@ -299,11 +299,11 @@ mod tests {
     fn a_view_has_no_hash_and_readable_times() {
         let user = User {
             created_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_900),
+            credentials_since: None,
             disabled: false,
             email: None,
             id: UserId::generate(),
             name: DisplayName::default(),
-            password_changed_at: None,
             password_hash: Some("$argon2id$…".into()),
             roles: BTreeSet::new(),
             username: "alice".parse().expect("a username"),

@@ -48,9 +48,10 @@ pub enum SessionError {
     /// The account was disabled or deleted meanwhile.
     #[error("the account is disabled or gone")]
     NoAccount,
-    /// The password was set after the login had begun: what was typed may be the old one.
-    #[error("the password was changed meanwhile")]
-    OldPassword,
+    /// The password was set, or the account disabled, after the login had begun: what was typed may be
+    /// the old one.
+    #[error("the account was changed meanwhile")]
+    OldLogin,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -47,6 +47,8 @@ impl fmt::Debug for Digest {
 pub struct User {
     /// When it was made.
     pub created_at: SystemTime,
+    /// Sessions and tokens from before this are void; set with each password and when the account is disabled.
+    pub credentials_since: Option<SystemTime>,
     /// A disabled account can't sign in and holds no session.
     pub disabled: bool,
     /// Unique among all accounts, folded.
@@ -55,8 +57,6 @@ pub struct User {
     pub id: UserId,
     /// For display.
     pub name: DisplayName,
-    /// When the password was last set; `None` without a password.
-    pub password_changed_at: Option<SystemTime>,
     /// A hash in one of the formats of the `password` room; `None` until one is set.
     pub password_hash: Option<SecretString>,
     /// What `require.roles` looks at.

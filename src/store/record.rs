@@ -34,7 +34,8 @@ struct UserRow {
     email: Option<Email>,
     id: UserId,
     name: DisplayName,
-    password_changed_at: Option<u64>,
+    // Rows are read by position: it stays here, out of the order of the alphabet.
+    credentials_since: Option<u64>,
     #[serde(with = "secret_text")]
     password_hash: Option<SecretString>,
     roles: BTreeSet<Role>,
@@ -49,7 +50,7 @@ pub(super) fn encode_user(user: &User) -> Result<Vec<u8>, StoreError> {
         email: user.email.clone(),
         id: user.id,
         name: user.name.clone(),
-        password_changed_at: user.password_changed_at.map(millis),
+        credentials_since: user.credentials_since.map(millis),
         password_hash: user.password_hash.clone(),
         roles: user.roles.clone(),
         username: user.username.clone(),
@@ -61,11 +62,11 @@ pub(super) fn decode_user(bytes: &[u8]) -> Result<User, StoreError> {
     let row: UserRow = decode(bytes, "an account")?;
     Ok(User {
         created_at: time(row.created_at),
+        credentials_since: row.credentials_since.map(time),
         disabled: row.disabled,
         email: row.email,
         id: row.id,
         name: row.name,
-        password_changed_at: row.password_changed_at.map(time),
         password_hash: row.password_hash,
         roles: row.roles,
         username: row.username,
@@ -259,11 +260,11 @@ mod tests {
     fn user() -> User {
         User {
             created_at: time(1_700_000_000_123),
+            credentials_since: Some(time(1)),
             disabled: true,
             email: Some("Zoë@example.com".parse().expect("an address")),
             id: UserId::generate(),
             name: "Zoë".parse().expect("a name"),
-            password_changed_at: Some(time(1)),
             password_hash: Some("$argon2id$x".into()),
             roles: ["admin", "b"].iter().map(|role| role.parse().expect("a role")).collect(),
             username: "zoë".parse().expect("a name"),
@@ -280,8 +281,8 @@ mod tests {
             (user.created_at, user.disabled, &user.email, user.id, &user.name)
         );
         assert_eq!(
-            (back.password_changed_at, &back.roles, &back.username, back.version),
-            (user.password_changed_at, &user.roles, &user.username, user.version)
+            (back.credentials_since, &back.roles, &back.username, back.version),
+            (user.credentials_since, &user.roles, &user.username, user.version)
         );
         assert_eq!(back.password_hash.expect("a hash").expose_secret(), "$argon2id$x");
     }

@@ -153,8 +153,9 @@ fn what_an_administrator_changes_holds_from_the_next_request_on() {
     run(&["user", "disable", "bob"], "");
     bob.expect([401; 3], "disabled");
     run(&["user", "enable", "bob"], "");
-    // The sessions are over; a token lives as long as its account can sign in.
-    bob.expect([401, 200, 200], "enabled again");
+    // What was given out is void for good; the password is good again.
+    bob.expect([401, 401, 200], "enabled again");
+    Everywhere::sign_in(&gateway, "bob").expect([200; 3], "signed in anew");
 
     let mut carol = Everywhere::sign_in(&gateway, "carol");
     run(&["user", "set", "carol", "--password-stdin"], "another horse battery");

@@ -55,20 +55,16 @@ pub(super) fn object(account: &AccountView) -> serde_json::Result<String> {
 
 /// One account, a line for each of its properties.
 pub(super) fn details(account: &AccountView) -> String {
-    let password = match (account.has_password, account.password_changed_at) {
-        (false, _) => "none yet".to_owned(),
-        (true, Some(changed)) => format!("set at {changed}"),
-        // A hash that was brought along.
-        (true, None) => "set".to_owned(),
-    };
+    let void = account.credentials_since.map(|since| format!("sessions and tokens from before {since}"));
     let lines = [
         ("Username", account.username.to_string()),
         ("Name", dash(account.name.as_str())),
         ("E-mail", dash(account.email.as_ref().map_or("", |email| email.as_str()))),
         ("Roles", dash(&roles(account))),
         ("State", state(account).to_owned()),
-        ("Password", password),
+        ("Password", if account.has_password { "set" } else { "none yet" }.to_owned()),
         ("Made at", account.created_at.to_string()),
+        ("Void", dash(void.as_deref().unwrap_or_default())),
         ("Id", account.id.to_string()),
     ];
     lines.iter().fold(String::new(), |mut text, (label, value)| {
@@ -143,12 +139,12 @@ mod tests {
     fn account(username: &str, name: &str, email: &str) -> AccountView {
         AccountView {
             created_at: Moment(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
+            credentials_since: None,
             disabled: false,
             email: email.parse().ok(),
             has_password: true,
             id: UserId::from_bytes([1; 16]),
             name: name.parse().expect("a name"),
-            password_changed_at: None,
             roles: ["staff", "admin"].iter().map(|role| role.parse().expect("a role")).collect(),
             username: username.parse().expect("a username"),
         }
@@ -189,9 +185,12 @@ mod tests {
     fn details_have_a_line_for_each_property() {
         let mut shown = account("alice", "Alice", "a@example.com");
         shown.has_password = false;
+        shown.credentials_since = Some(shown.created_at);
         let text = details(&shown);
         assert!(text.contains("State     no password\n"), "{text}");
         assert!(text.contains("Password  none yet\n"), "{text}");
+        let void = "Void      sessions and tokens from before 2023-11-14T22:13:20Z\n";
+        assert!(text.contains(void), "{text}");
         assert_eq!(one_line(&shown), "`alice` (Alice, a@example.com)");
     }
 }

@@ -30,11 +30,11 @@ pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User
     claim_email(unit, id, new.email.as_ref())?;
     let user = User {
         created_at: kept(new.created_at),
+        credentials_since: new.password_hash.is_some().then(|| kept(new.created_at)),
         disabled: false,
         email: new.email.clone(),
         id,
         name: new.name.clone(),
-        password_changed_at: new.password_hash.is_some().then(|| kept(new.created_at)),
         password_hash: new.password_hash.clone(),
         roles: new.roles.clone(),
         username: new.username.clone(),
@@ -71,7 +71,13 @@ pub(super) fn change_user(
     if let Some(roles) = &change.roles {
         user.roles = roles.clone();
     }
-    user.disabled = change.disabled.unwrap_or(user.disabled);
+    if let Some(disabled) = change.disabled {
+        user.disabled = disabled;
+        if disabled {
+            // Or the tokens of before would be good again when the account is enabled again.
+            void_credentials(&mut user, SystemTime::now());
+        }
+    }
     user.version += 1;
     unit.put(keys::user(id), record::encode_user(&user)?);
 
@@ -110,14 +116,18 @@ pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, U
     Ok(user)
 }
 
-/// A login or a token whose request came before this moment may rest on the old password, so the
-/// moment is the one from which on readers see the new one. The time of the asking would be too
-/// early: the new password was hashed since then.
 fn set_password(user: &mut User, hash: &SecretString, asked_at: SystemTime) {
+    void_credentials(user, asked_at);
+    user.password_hash = Some(hash.clone());
+}
+
+/// A login or a token whose request came before this moment may rest on the account as it was (the
+/// old password), so the moment is the one from which on readers see it as it is. The time of the
+/// asking would be too early: a new password was hashed since then.
+fn void_credentials(user: &mut User, asked_at: SystemTime) {
     // Rounded up: a login of the same millisecond was first.
     let moment = asked_at.max(SystemTime::now()) + Duration::from_nanos(999_999);
-    user.password_changed_at = Some(kept(moment));
-    user.password_hash = Some(hash.clone());
+    user.credentials_since = Some(kept(moment));
 }
 
 fn claim_email(unit: &mut Unit<'_, '_>, id: UserId, email: Option<&Email>) -> Result<(), UserError> {
@@ -133,8 +143,8 @@ fn claim_email(unit: &mut Unit<'_, '_>, id: UserId, email: Option<&Email>) -> Re
 
 pub(super) fn create_session(unit: &mut Unit<'_, '_>, session: &Session) -> Result<(), SessionError> {
     let user = unit.user(session.user_id)?.filter(|user| !user.disabled).ok_or(SessionError::NoAccount)?;
-    if user.password_changed_at.is_some_and(|changed| session.authenticated_at < changed) {
-        return Err(SessionError::OldPassword);
+    if user.credentials_since.is_some_and(|since| session.authenticated_at < since) {
+        return Err(SessionError::OldLogin);
     }
     if let Some(same) = unit.session(session.digest)? {
         end(unit, &same, true);
@@ -515,19 +525,25 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_raced_a_new_password_gets_no_session() {
+    fn a_login_that_raced_a_new_password_or_a_disabling_gets_no_session() {
         let bench = Bench::new();
-        let user = bench.user("alice");
-        let change = UserChange { password: Some(("new".into(), time(1_200_000))), ..UserChange::default() };
-        let changed = bench.run(|unit| change_user(unit, user.id, &change)).expect("a change").0;
-        let changed_at = changed.password_changed_at.expect("it has a password");
-        // Asked for long ago, it holds from when it is written.
-        assert!(changed_at > time(1_200_000));
-        let just_before = changed_at - Duration::from_nanos(1);
-        for (authenticated_at, is_kept) in [(just_before, false), (changed_at, true)] {
-            let login = Session { authenticated_at, ..session(&user, 1) };
-            let outcome = bench.run(|unit| create_session(unit, &login)).map(drop);
-            assert_eq!(outcome.is_ok(), is_kept, "{outcome:?}");
+        let password = UserChange { password: Some(("new".into(), time(1_200_000))), ..Default::default() };
+        let disabled = |disabled| UserChange { disabled: Some(disabled), ..UserChange::default() };
+        for (name, changes) in [("alice", vec![password]), ("bob", vec![disabled(true), disabled(false)])] {
+            let user = bench.user(name);
+            for change in &changes {
+                bench.run(|unit| change_user(unit, user.id, change)).expect("a change");
+            }
+            let changed = bench.0.user(user.id).expect("a read").expect("an account");
+            let since = changed.credentials_since.expect("it was changed");
+            // Asked for long ago, it holds from when it is written.
+            assert!(since > time(1_200_000), "{name}");
+            let just_before = since - Duration::from_nanos(1);
+            for (authenticated_at, is_kept) in [(just_before, false), (since, true)] {
+                let login = Session { authenticated_at, ..session(&user, 1) };
+                let outcome = bench.run(|unit| create_session(unit, &login)).map(drop);
+                assert_eq!(outcome.is_ok(), is_kept, "{outcome:?}");
+            }
         }
     }
 
