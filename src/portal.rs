@@ -260,6 +260,11 @@ impl Portal {
         authn::session::cookie(visit.headers, &self.session_cookie)
     }
 
+    /// All that a browser shows for one, for the end of whichever is real.
+    fn session_cookies<'a>(&self, visit: &Visit<'a>) -> Vec<&'a str> {
+        authn::session::cookies(visit.headers, &self.session_cookie)
+    }
+
     fn next(&self, raw: Option<&str>) -> Option<Next> {
         Next::parse(raw?, &self.next_rules)
     }

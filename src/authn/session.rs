@@ -19,6 +19,8 @@ use crate::store::Session;
 
 /// Characters of a token: 256 bits in base64url.
 const TOKEN_LENGTH: usize = 43;
+/// Values of our cookie on one request that are ended together; each is a write to the store.
+const COOKIES: usize = 8;
 
 /// How long sessions live (`session` in the configuration).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -62,22 +64,32 @@ pub fn mint() -> SecretString {
 /// Two different values count as none: one of them was put there by somebody else, and nobody can
 /// say which.
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let mut found: Option<&str> = None;
-    for header in headers.get_all(COOKIE) {
-        for pair in header.as_bytes().split(|&byte| byte == b';') {
-            let pair = pair.trim_ascii();
-            let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
-            else {
-                continue;
-            };
-            let value = std::str::from_utf8(value).ok()?;
-            if found.is_some_and(|found| found != value) {
-                return None;
-            }
-            found = Some(value);
+    let mut values = values(headers, name);
+    let found = values.next()?;
+    if values.any(|value| value != found) {
+        return None;
+    }
+    std::str::from_utf8(found).ok().filter(|value| value.len() == TOKEN_LENGTH)
+}
+
+/// All values of our cookie that could be tokens of ours, each once, eight at most: for signing out,
+/// where a planted one beside ours must not keep it alive.
+pub fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for value in values(headers, name).filter_map(|value| std::str::from_utf8(value).ok()) {
+        if value.len() == TOKEN_LENGTH && found.len() < COOKIES && !found.contains(&value) {
+            found.push(value);
         }
     }
-    found.filter(|value| value.len() == TOKEN_LENGTH)
+    found
+}
+
+fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|header| header.as_bytes().split(|&byte| byte == b';'))
+        .filter_map(move |pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// Whether a session's time is not over.
@@ -154,6 +166,19 @@ mod tests {
         for (lines, found) in cases {
             assert_eq!(read(lines).is_some(), found, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn for_signing_out_every_token_counts_once_and_eight_at_most() {
+        let read = |line: &str| {
+            let headers = HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(line).expect("a value"))]);
+            cookies(&headers, "foregate").into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let twice = format!("foregate={TOKEN}; a=b; foregate=short; foregate={OTHER}; foregate={TOKEN}");
+        assert_eq!(read(&twice), [TOKEN, OTHER]);
+        assert!(read("foregate=; xforegate=y").is_empty());
+        let many: String = (0..100).map(|n| format!("foregate={n:043}; ")).collect();
+        assert_eq!(read(&many).len(), COOKIES);
     }
 
     #[test]

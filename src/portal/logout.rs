@@ -39,7 +39,7 @@ pub(super) async fn submit(
         let notice = "This page was open for a while. Please confirm once more.";
         return show(portal, visit, next.as_ref(), Some(notice)).await;
     }
-    if let Some(cookie) = portal.session_cookie(visit) {
+    for cookie in portal.session_cookies(visit) {
         // The cookie is taken away only after the session has ended: whoever reads 503 is still signed in.
         portal.accounts.log_out(cookie).await.map_err(|error| failure(&error))?;
     }

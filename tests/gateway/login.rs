@@ -285,6 +285,22 @@ fn signing_out_ends_the_session_at_once_for_every_copy_of_its_cookie() {
     assert_eq!(gateway.get("/", &[("cookie", &other)]).status, 401);
 }
 
+#[test]
+fn signing_out_with_a_second_cookie_planted_ends_what_is_real() {
+    let (_upstream, gateway) = gateway();
+    let cookies = [gateway.sign_in("alice"), gateway.sign_in("alice")];
+    for cookie in &cookies {
+        assert_eq!(gateway.get("/", &[("cookie", cookie)]).status, 200);
+    }
+    let planted = format!("foregate={}", "A".repeat(43));
+    let shown = format!("{planted}; {}; {}", cookies[0], cookies[1]);
+    let done = gateway.request("POST", "/.auth/logout", &[JSON, ("cookie", &shown)], b"{}");
+    assert_eq!(done.status, 204, "{done:?}");
+    for cookie in &cookies {
+        assert_eq!(gateway.get("/", &[("cookie", cookie)]).status, 401);
+    }
+}
+
 /// A reply without what differs from one to the next.
 fn comparable(reply: &Reply, name: &str) -> String {
     let mut text = format!("{}\n", reply.status);
