@@ -134,7 +134,11 @@ impl Accounts {
             user_id: user.id,
         };
         match self.store.create_session(kept).await {
-            Ok(()) => {}
+            Ok(ended) => {
+                for digest in ended {
+                    self.authenticator.ended(Ended::Session(digest));
+                }
+            }
             // Disabled, or its password changed, while what was typed was being checked: answered as if it
             // had been before.
             Err(SessionError::NoAccount | SessionError::OldLogin) => return Err(LoginError::Incorrect),

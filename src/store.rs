@@ -144,7 +144,8 @@ impl Store {
     // ---- sessions ----------------------------------------------------------------------------
 
     /// Keeps a session of an account that is there and enabled, if its login is not older than `credentials_since`.
-    pub async fn create_session(&self, session: Session) -> Result<(), SessionError> {
+    /// Gives the sessions that ended for it, where the account held as many as it may.
+    pub async fn create_session(&self, session: Session) -> Result<Vec<Digest>, SessionError> {
         match &self.engine {
             Engine::Sled(sled) => sled.create_session(session).await,
         }

@@ -222,7 +222,9 @@ async fn sessions_end_one_by_one_together_and_at_the_cap() {
     for n in 0..105_u64 {
         let mut session = session(&user, &format!("s{n}"));
         session.authenticated_at += Duration::from_secs(n);
-        store.create_session(session).await.expect("a session");
+        let ended = store.create_session(session).await.expect("a session");
+        let oldest = n.checked_sub(100).map(|n| Digest::of(format!("s{n}").as_bytes()));
+        assert_eq!(ended, Vec::from_iter(oldest), "for s{n}");
     }
     let kept = store.sessions_of(user.id).await.expect("a list");
     assert_eq!(kept.len(), 100);

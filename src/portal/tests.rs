@@ -16,7 +16,7 @@ use crate::authn::{
 use crate::password::{PasswordSettings, Passwords};
 use crate::request::{Arrival, Scheme, TrustedProxies};
 use crate::response::PageSettings;
-use crate::store::{Store, StoreSettings};
+use crate::store::{SESSIONS_PER_ACCOUNT, Store, StoreSettings};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -211,6 +211,25 @@ async fn a_person_signs_in_goes_on_and_signs_out() {
     assert!(!browser.get("/.auth/login").await.text.contains("You are signed out."), "it is said once");
     browser.cookies.insert("foregate".into(), old);
     assert_eq!(browser.get("/.auth/me").await.status, 401, "the session is over, whoever kept the cookie");
+}
+
+#[tokio::test]
+async fn the_session_that_a_further_one_ends_is_over_at_once() {
+    let mut browser = Browser::start().await;
+    let body = format!(r#"{{"username":"alice","password":"{PASSWORD}"}}"#);
+    assert_eq!(browser.post("/.auth/login", JSON, &body).await.status, 200);
+    let first = browser.cookies["foregate"].clone();
+    for _ in 1..SESSIONS_PER_ACCOUNT {
+        // Another browser, or the one before would end.
+        browser.cookies.clear();
+        assert_eq!(browser.post("/.auth/login", JSON, &body).await.status, 200);
+    }
+    browser.cookies.insert("foregate".into(), first.clone());
+    assert_eq!(browser.get("/.auth/me").await.status, 200, "as many as there may be");
+    browser.cookies.clear();
+    assert_eq!(browser.post("/.auth/login", JSON, &body).await.status, 200);
+    browser.cookies.insert("foregate".into(), first);
+    assert_eq!(browser.get("/.auth/me").await.status, 401, "one more");
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ impl Sled {
         self.submit(|reply| Command::DeleteUser(id, reply)).await
     }
 
-    pub(super) async fn create_session(&self, session: Session) -> Result<(), SessionError> {
+    pub(super) async fn create_session(&self, session: Session) -> Result<Vec<Digest>, SessionError> {
         self.submit(|reply| Command::CreateSession(session, reply)).await
     }
 

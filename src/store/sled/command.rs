@@ -22,7 +22,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 pub(super) enum Command {
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     Close(oneshot::Sender<()>),
-    CreateSession(Session, Reply<(), SessionError>),
+    CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
     DeleteUser(UserId, Reply<User, UserError>),

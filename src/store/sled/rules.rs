@@ -141,7 +141,11 @@ fn claim_email(unit: &mut Unit<'_, '_>, id: UserId, email: Option<&Email>) -> Re
 
 // ---- sessions --------------------------------------------------------------------------------
 
-pub(super) fn create_session(unit: &mut Unit<'_, '_>, session: &Session) -> Result<(), SessionError> {
+/// Gives the sessions that ended for this one.
+pub(super) fn create_session(
+    unit: &mut Unit<'_, '_>,
+    session: &Session,
+) -> Result<Vec<Digest>, SessionError> {
     let user = unit.user(session.user_id)?.filter(|user| !user.disabled).ok_or(SessionError::NoAccount)?;
     if user.credentials_since.is_some_and(|since| session.authenticated_at < since) {
         return Err(SessionError::OldLogin);
@@ -149,12 +153,14 @@ pub(super) fn create_session(unit: &mut Unit<'_, '_>, session: &Session) -> Resu
     if let Some(same) = unit.session(session.digest)? {
         end(unit, &same, true);
     }
+    let mut ended = Vec::new();
     // Counting the entries first spares the rows of everybody who is below the cap.
     if unit.keys_under(&keys::sessions_of(session.user_id))?.len() >= SESSIONS_PER_ACCOUNT {
         let mut others = unit.sessions_of(session.user_id)?;
         others.sort_by_key(|kept| std::cmp::Reverse(kept.session.authenticated_at));
         for oldest in others.iter().skip(SESSIONS_PER_ACCOUNT - 1) {
             end(unit, oldest, true);
+            ended.push(oldest.session.digest);
         }
     }
     let swept_at = end_second(session);
@@ -162,7 +168,7 @@ pub(super) fn create_session(unit: &mut Unit<'_, '_>, session: &Session) -> Resu
     unit.put(keys::expiry(swept_at, Expiring::Session, session.digest), []);
     let kept = KeptSession { session: session.clone(), swept_at };
     unit.put(keys::session(session.digest), record::encode_session(&kept)?);
-    Ok(())
+    Ok(ended)
 }
 
 pub(super) fn end_session(unit: &mut Unit<'_, '_>, digest: Digest) -> Result<bool, StoreError> {
