@@ -30,6 +30,8 @@ const WAITING: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What those are told who don't get their turn.
 const TURN: Duration = Duration::from_secs(1);
+/// A look at all that is remembered is dear: with no room left, once in this time, and new ones wait.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// How many failed logins are let through before a wait (`limits.login` in the configuration).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,9 +63,17 @@ pub enum Account {
 /// Counts failures. Cheap to clone; all clones count together.
 #[derive(Clone)]
 pub struct Throttle {
-    counters: Arc<Mutex<HashMap<Key, Counter>>>,
+    counters: Arc<Mutex<Counters>>,
     limits: LoginLimits,
     queue: Arc<Queue>,
+}
+
+/// `CAPACITY` of them at most.
+#[derive(Default)]
+struct Counters {
+    by_key: HashMap<Key, Counter>,
+    /// When room was last made.
+    swept_at: Option<Instant>,
 }
 
 /// Tries that there is no room for while others are under way.
@@ -79,7 +89,7 @@ struct Place<'a>(&'a Queue);
 /// Why a try does not begin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wait {
-    /// Too many have failed.
+    /// Too many have failed, or nothing more can be remembered.
     Braked(Duration),
     /// As many are under way as may fail, or as one source may have.
     Turn,
@@ -141,7 +151,7 @@ impl Throttle {
         let (now, source) = (Instant::now(), network(source));
         let counters = self.lock();
         for key in [Key::Pair(source, Account::Known(user)), Key::Source(source)] {
-            if let Some(counter) = counters.get(&key).filter(|counter| counter.blocked_until > now) {
+            if let Some(counter) = counters.by_key.get(&key).filter(|counter| counter.blocked_until > now) {
                 return Err(counter.blocked_until - now);
             }
         }
@@ -153,20 +163,17 @@ impl Throttle {
         let keys = [Key::Pair(source, account), Key::Source(source)];
         let mut counters = self.lock();
         for key in keys {
-            if let Some(wait) = counters.get(&key).and_then(|counter| counter.wait(key, self.rate(key), now))
+            if let Some(wait) =
+                counters.by_key.get(&key).and_then(|counter| counter.wait(key, self.rate(key), now))
             {
                 return Err(wait);
             }
         }
-        if counters.len() + keys.len() > CAPACITY {
-            counters.retain(|key, counter| !counter.is_forgotten(self.rate(*key), now));
-            // Still full: a flood from very many sources. Those who failed least are let go first.
-            if counters.len() + keys.len() > CAPACITY {
-                counters.retain(|_, counter| counter.pending > 0 || counter.failures > 2);
-            }
+        if keys.iter().any(|key| !counters.by_key.contains_key(key)) {
+            self.make_room(&mut counters, now)?;
         }
         for key in keys {
-            let counter = counters.entry(key).or_insert(Counter {
+            let counter = counters.by_key.entry(key).or_insert(Counter {
                 blocked_until: now,
                 failures: 0,
                 last: now,
@@ -181,6 +188,20 @@ impl Throttle {
         Ok(Attempt { keys, throttle: self.clone() })
     }
 
+    /// For a new pair and a new source, or says how long they have to wait.
+    fn make_room(&self, counters: &mut Counters, now: Instant) -> Result<(), Wait> {
+        let room = CAPACITY - 2;
+        if counters.by_key.len() > room && counters.swept_at.is_none_or(|swept_at| now >= swept_at + SWEEP) {
+            counters.swept_at = Some(now);
+            counters.by_key.retain(|key, counter| !counter.is_forgotten(self.rate(*key), now));
+            // Still full: a flood from very many sources. Whoever is braked stays so.
+            if counters.by_key.len() > room {
+                counters.by_key.retain(|_, counter| counter.pending > 0 || counter.blocked_until > now);
+            }
+        }
+        if counters.by_key.len() > room { Err(Wait::Braked(SWEEP)) } else { Ok(()) }
+    }
+
     fn rate(&self, key: Key) -> Rate {
         match key {
             Key::Pair(..) => self.limits.per_account,
@@ -188,7 +209,7 @@ impl Throttle {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Counter>> {
+    fn lock(&self) -> MutexGuard<'_, Counters> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -197,7 +218,7 @@ impl Attempt {
     /// The password was right: this pair starts anew. The source's count stays, or one good account
     /// would buy a source endless tries at others.
     pub fn succeeded(self) {
-        if let Some(counter) = self.throttle.lock().get_mut(&self.keys[0]) {
+        if let Some(counter) = self.throttle.lock().by_key.get_mut(&self.keys[0]) {
             counter.failures = 0;
         }
     }
@@ -210,7 +231,7 @@ impl Attempt {
     fn failed_at(self, now: Instant) {
         let mut counters = self.throttle.lock();
         for key in self.keys {
-            if let Some(counter) = counters.get_mut(&key) {
+            if let Some(counter) = counters.by_key.get_mut(&key) {
                 counter.fail(self.throttle.rate(key), now);
             }
         }
@@ -221,10 +242,10 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         let mut counters = self.throttle.lock();
         for key in self.keys {
-            if let Some(counter) = counters.get_mut(&key) {
+            if let Some(counter) = counters.by_key.get_mut(&key) {
                 counter.pending = counter.pending.saturating_sub(1);
                 if counter.pending == 0 && counter.failures == 0 {
-                    counters.remove(&key);
+                    counters.by_key.remove(&key);
                 }
             }
         }
@@ -411,6 +432,52 @@ mod tests {
         assert_eq!(places.len(), WAITING);
         assert_eq!(throttle.begin(source(1), unknown("a")).await.err(), Some(TURN));
         assert_eq!(throttle.queue.length.load(Ordering::Relaxed), WAITING);
+    }
+
+    /// One failure each of so many sources.
+    fn flood(throttle: &Throttle, sources: usize, now: Instant) {
+        for number in 0..sources as u32 {
+            let from = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+            assert_eq!(fail(throttle, from, unknown("a"), now), Ok(()));
+        }
+    }
+
+    #[test]
+    fn in_a_flood_the_braked_stay_and_new_ones_wait() {
+        let throttle = throttle(1, 1);
+        let began = Instant::now();
+        flood(&throttle, CAPACITY / 2, began);
+        let at = |millis| began + Duration::from_millis(millis);
+        let (new, known) = (source(1), IpAddr::from([10, 0, 0, 0]));
+        // All are braked for two seconds.
+        assert_eq!(fail(&throttle, new, unknown("a"), at(1500)), Err(Wait::Braked(SWEEP)));
+        assert_eq!(throttle.lock().by_key.len(), CAPACITY, "nobody was let go, and nobody came");
+        assert_eq!(fail(&throttle, known, unknown("a"), at(1500)), Err(Wait::Braked(SECOND / 2)));
+        // Nobody is now, but there was a sweep a moment ago. Who is remembered needs no room.
+        assert_eq!(fail(&throttle, new, unknown("a"), at(2200)), Err(Wait::Braked(SWEEP)));
+        assert_eq!(fail(&throttle, known, unknown("a"), at(2200)), Ok(()));
+        assert_eq!(fail(&throttle, new, unknown("a"), at(2500)), Ok(()));
+        assert_eq!(throttle.lock().by_key.len(), 4);
+        assert_eq!(fail(&throttle, known, unknown("a"), at(2500)), Err(Wait::Braked(SECOND * 37 / 10)));
+    }
+
+    #[test]
+    fn what_is_forgotten_goes_before_what_still_counts() {
+        let throttle = throttle(3, 3);
+        let now = Instant::now();
+        let known = source(1);
+        flood(&throttle, CAPACITY / 2 - 1, now);
+        for at in [now, now + MINUTE] {
+            assert_eq!(fail(&throttle, known, unknown("a"), at), Ok(()));
+        }
+        let later = now + MINUTE + SECOND;
+        assert_eq!(fail(&throttle, source(2), unknown("a"), later), Ok(()));
+        assert_eq!(throttle.lock().by_key.len(), 4);
+        assert_eq!(fail(&throttle, known, unknown("a"), later), Ok(()));
+        assert!(
+            fail(&throttle, known, unknown("a"), later).is_err(),
+            "three have failed, all of them counted"
+        );
     }
 
     #[test]

@@ -154,17 +154,17 @@ fn a_new_password_voids_links_and_ends_the_other_sessions_as_asked() {
 #[test]
 fn a_login_that_raced_a_new_password_or_a_disabling_gets_no_session() {
     let bench = Bench::new();
-    let user = bench.user("alice");
     let password = UserChange { password: Some(("new".into(), time(1_200_000))), ..Default::default() };
     let disabled = |disabled| UserChange { disabled: Some(disabled), ..UserChange::default() };
-    for changes in [vec![password], vec![disabled(true), disabled(false)]] {
+    for (name, changes) in [("alice", vec![password]), ("bob", vec![disabled(true), disabled(false)])] {
+        let user = bench.user(name);
         for change in &changes {
             bench.run(|unit| change_user(unit, user.id, change)).expect("a change");
         }
         let changed = bench.0.user(user.id).expect("a read").expect("an account");
         let since = changed.credentials_since.expect("it was changed");
         // Asked for long ago, it holds from when it is written.
-        assert!(since > time(1_200_000), "{changes:?}");
+        assert!(since > time(1_200_000), "{name}");
         let just_before = since - Duration::from_nanos(1);
         for (authenticated_at, is_kept) in [(just_before, false), (since, true)] {
             let login = Session { authenticated_at, ..session(&user, 1) };
