@@ -174,7 +174,7 @@ impl Subrequests {
             }
             (_, refusal) => {
                 let next = original.navigates(headers).then(url);
-                refusal.problem(&original.host.name, next.as_deref()).respond(asker, &self.pages)
+                refusal.problem(&original.host.to_string(), next.as_deref()).respond(asker, &self.pages)
             }
         }
     }

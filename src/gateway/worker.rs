@@ -297,12 +297,12 @@ impl Worker {
                 };
                 asker.see_login(pages, next, prompt)
             }
-            Refusal::Ambiguous => refusal.problem(&context.host.name, next).closing().respond(asker, pages),
+            Refusal::Ambiguous => refusal.problem(&context.host.to_string(), next).closing().respond(asker, pages),
             Refusal::Challenge(_)
             | Refusal::CrossSite { .. }
             | Refusal::Forbid { .. }
             | Refusal::Limited { .. }
-            | Refusal::NotFound => refusal.problem(&context.host.name, next).respond(asker, pages),
+            | Refusal::NotFound => refusal.problem(&context.host.to_string(), next).respond(asker, pages),
         }
     }
 
