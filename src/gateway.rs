@@ -185,7 +185,11 @@ impl Gateway {
                 .map_err(StartError::Thread)?;
             threads.push(thread);
         }
-        stop.await;
+        tokio::select! {
+            () = stop => {}
+            // A thread that can't serve stops the others too: half a gateway would go unnoticed.
+            () = stopping.cancelled() => {}
+        }
         // Readiness turns first, for whoever still asks on an open connection.
         self.draining.store(true, Ordering::Relaxed);
         stopping.cancel();

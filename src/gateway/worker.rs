@@ -22,14 +22,12 @@ use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
 use super::{DRAIN, Rooms, subrequests};
 use crate::config::Config;
 use crate::gate::{Decision, Permit, Refusal, Why};
-use crate::identity::Identity;
 use crate::portal::Place;
 use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme, TrustedProxies};
 use crate::response::{Asker, Body, Problem, Prompt, REQUEST_ID};
-use crate::route::Route;
 use crate::subrequest::{Answered, Dialect, Subrequests};
 use crate::telemetry::{AccessLine, AccessLog};
 
@@ -161,29 +159,6 @@ async fn accept(
     }
 }
 
-/// An answer with what the log says of it.
-struct Outcome {
-    identity: Option<Arc<Identity>>,
-    response: Response<Body>,
-    route: Option<Arc<Route>>,
-}
-
-impl Outcome {
-    fn plain(response: Response<Body>) -> Self {
-        Self { identity: None, response, route: None }
-    }
-
-    fn of_permit(permit: &Permit, response: Response<Body>) -> Self {
-        Self { identity: permit.identity().cloned(), response, route: Some(Arc::clone(permit.route())) }
-    }
-}
-
-impl From<Answered> for Outcome {
-    fn from(Answered { identity, response, route }: Answered) -> Self {
-        Self { identity, response, route }
-    }
-}
-
 impl Worker {
     /// Takes one request through the rooms.
     pub(super) async fn answer(
@@ -209,7 +184,7 @@ impl Worker {
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
         let request = Request::from_parts(parts, body);
-        let Outcome { identity, mut response, route } = self.decide(&context, request).await;
+        let Answered { identity, mut response, route } = self.decide(&context, request).await;
         response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
         self.access.write(
             now,
@@ -228,20 +203,18 @@ impl Worker {
         response
     }
 
-    async fn decide(&self, context: &Context, request: Request<Incoming>) -> Outcome {
+    async fn decide(&self, context: &Context, request: Request<Incoming>) -> Answered {
         let asker = || Asker::new(request.method(), request.headers(), context.id.header_value().clone());
         match Place::of(&context.target, self.rooms.pages.prefix()) {
             Place::Elsewhere => {}
             Place::Ours(rest) => {
                 return match Dialect::of(rest) {
-                    Some(dialect) => {
-                        self.subrequests.answer(dialect, context, request.headers()).await.into()
-                    }
-                    None => Outcome::plain(self.rooms.portal.handle(context, request).await),
+                    Some(dialect) => self.subrequests.answer(dialect, context, request.headers()).await,
+                    None => Answered::from(self.rooms.portal.handle(context, request).await),
                 };
             }
             Place::Ambiguous => {
-                return Outcome::plain(self.refuse(&Refusal::Ambiguous, context, &request, &asker()));
+                return Answered::from(self.refuse(&Refusal::Ambiguous, context, &request, &asker()));
             }
         }
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
@@ -250,16 +223,16 @@ impl Worker {
                 let response = self.refuse(&refusal, context, &request, &asker());
                 // A client that sends all of its body before it reads would not see the answer otherwise.
                 drain_refused(request);
-                Outcome { identity: refusal.identity().cloned(), response, route: refusal.route().cloned() }
+                Answered { identity: refusal.identity().cloned(), response, route: refusal.route().cloned() }
             }
             Err(error) => {
                 tracing::error!(%error, request.id = context.id.as_str(), "a request could not be decided");
-                Outcome::plain(Problem::from(&error).respond(&asker(), &self.rooms.pages))
+                Answered::from(Problem::from(&error).respond(&asker(), &self.rooms.pages))
             }
         }
     }
 
-    async fn forward(&self, context: &Context, request: Request<Incoming>, permit: &Permit) -> Outcome {
+    async fn forward(&self, context: &Context, request: Request<Incoming>, permit: &Permit) -> Answered {
         let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone());
         let ended = || -> Ended {
             match permit.identity() {
@@ -276,7 +249,7 @@ impl Worker {
                 forward_problem(&error).respond(&asker, &self.rooms.pages)
             }
         };
-        Outcome::of_permit(permit, response)
+        Answered { identity: permit.identity().cloned(), response, route: Some(Arc::clone(permit.route())) }
     }
 
     fn refuse(
@@ -297,7 +270,9 @@ impl Worker {
                 };
                 asker.see_login(pages, next, prompt)
             }
-            Refusal::Ambiguous => refusal.problem(&context.host.to_string(), next).closing().respond(asker, pages),
+            Refusal::Ambiguous => {
+                refusal.problem(&context.host.to_string(), next).closing().respond(asker, pages)
+            }
             Refusal::Challenge(_)
             | Refusal::CrossSite { .. }
             | Refusal::Forbid { .. }
