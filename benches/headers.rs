@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use foregate::proxy::headers::{CookieNames, Forwarding, HeaderRules, HeaderSet, ReservedNames};
+use foregate::proxy::headers::{CookieNames, Forwarding, HeaderRules, ReservedNames};
 use foregate::request::{Arrival, Context, Scheme, TrustedProxies};
+use foregate::route::identity_headers::HeaderSet;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

@@ -6,14 +6,15 @@
 //! Callers: `gateway` and `cli`. The rooms are given their own settings and never see this.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
 use crate::password::PasswordSettings;
 use crate::portal::PortalSettings;
-use crate::proxy::{IdentityHeader, UpstreamSettings};
+use crate::proxy::UpstreamSettings;
 use crate::request::Limits;
 use crate::request::{Origin, TrustedProxies};
-use crate::route::Route;
+use crate::route::{IdentityHeaders, Route};
 use crate::telemetry::LogSettings;
 
 mod expand;
@@ -39,7 +40,7 @@ pub struct Config {
     /// The cache of validated credentials.
     pub cache: CacheSettings,
     /// The headers that say who it is, where a route has none of its own.
-    pub identity_headers: Vec<IdentityHeader>,
+    pub identity_headers: Arc<IdentityHeaders>,
     /// What a client can make us hold.
     pub limits: Limits,
     /// Where we listen: at least one address.
@@ -105,12 +106,10 @@ impl Config {
         let password = settings::password(root);
         let tokens = settings::tokens(root, public_url.as_ref());
         let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
-        let identity_headers = identity_headers.map_or_else(headers::defaults, |headers| {
-            headers.into_iter().map(|(header, _)| header).collect()
-        });
+        let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits) = settings::limits(root);
         let upstreams = upstreams::read(root);
-        let routes = routes::read(root, &portal.prefix, &upstreams);
+        let routes = routes::read(root, &portal.prefix, &upstreams, &identity_headers);
         let admin_socket = settings::admin_socket(root, &store);
         let log = settings::log(root);
         Some(Self {

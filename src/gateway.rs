@@ -25,13 +25,11 @@ use crate::config::{Config, ListenAddress};
 use crate::gate::Gate;
 use crate::password::Passwords;
 use crate::portal::{Portal, PortalDoors};
-use crate::proxy::headers::{IdentityHeaders, InvalidIdentityHeaders, ReadyValues};
 use crate::proxy::{InvalidProxy, ProxySettings};
 use crate::request::Origin;
 use crate::response::{PageSettings, Pages};
-use crate::route::{Route, Table};
+use crate::route::Table;
 use crate::store::{OpenError, Store, StoreError, StoreSettings};
-use crate::subrequest::{IdentityValues, Subrequests};
 use crate::telemetry::AccessWriter;
 
 mod connection;
@@ -63,12 +61,9 @@ pub enum StartError {
     /// A stored key can't be used.
     #[error(transparent)]
     Key(#[from] bearer::UnusableKey),
-    /// The upstreams or the identity headers: a configuration that was checked holds none of these.
+    /// The upstreams: a configuration that was checked holds none of these.
     #[error(transparent)]
     Proxy(#[from] InvalidProxy),
-    /// As above.
-    #[error(transparent)]
-    IdentityHeaders(#[from] InvalidIdentityHeaders),
     /// The operating system has no thread for us.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] io::Error),
@@ -150,10 +145,9 @@ impl Gateway {
         config.public_url = config.public_url.with_chosen_port(chosen);
         let accounts = AccountRooms::open(&config).await?;
         let draining = Arc::new(AtomicBool::new(false));
-        let rooms = Arc::new(build(&config, &accounts, &draining)?);
+        let rooms = Arc::new(build(&config, &accounts, &draining));
         // Built once here, so that a fault is told before anything is answered.
         worker::proxy(&config, crate::proxy::Tunnels::new())?;
-        subrequests(&config, &rooms)?;
         Ok(Self { accounts, addresses, config: Arc::new(config), draining, listeners, rooms })
     }
 
@@ -254,7 +248,7 @@ async fn bind(
     Ok((addresses, by_thread))
 }
 
-fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -> Result<Rooms, StartError> {
+fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -> Rooms {
     let pages = Arc::new(Pages::new(PageSettings {
         prefix: config.portal.prefix.clone(),
         title: config.portal.title.clone(),
@@ -274,7 +268,7 @@ fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -
     };
     let hosts = config.routes.iter().filter_map(|route| route.host.clone()).collect();
     let portal = Portal::new(config.portal.clone(), &config.session, config.public_url.clone(), hosts, doors);
-    Ok(Rooms {
+    Rooms {
         access: AccessWriter::start(config.log),
         authenticator: Arc::clone(&accounts.authenticator),
         connections: AtomicUsize::new(0),
@@ -282,48 +276,17 @@ fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -
         pages,
         portal,
         public_url: config.public_url.clone(),
-    })
-}
-
-/// What answers sub-requests on one thread.
-fn subrequests(config: &Config, rooms: &Rooms) -> Result<Subrequests, InvalidIdentityHeaders> {
-    let (gate, pages) = (Arc::clone(&rooms.gate), Arc::clone(&rooms.pages));
-    Ok(Subrequests::new(gate, identity_values(config)?, pages, rooms.public_url.clone()))
-}
-
-/// What an allowed sub-request is answered with: the map of its route, or the global one.
-fn identity_values(config: &Config) -> Result<Box<IdentityValues>, InvalidIdentityHeaders> {
-    // By their place the ready values are told apart; the global map comes first.
-    let mut maps = vec![IdentityHeaders::compile(config.identity_headers.clone())?];
-    let mut own = Vec::new();
-    for map in config.routes.iter().filter_map(|route| route.identity_headers.clone()) {
-        maps.push(IdentityHeaders::parse(&map)?);
-        own.push(map);
     }
-    let ready = ReadyValues::new();
-    Ok(Box::new(move |identity, route: &Route| {
-        let at = match &route.identity_headers {
-            None => 0,
-            Some(map) => own.iter().position(|known| known == map)? + 1,
-        };
-        match identity {
-            None => Some(maps[at].empty_values()),
-            Some(identity) => ready.get(&maps[at], at, identity).ok(),
-        }
-    }))
 }
 
 impl Rooms {
     fn proxy_settings(config: &Config) -> ProxySettings {
+        let own = config.routes.iter().map(|route| &route.identity_headers);
+        let maps = own.chain([&config.identity_headers]);
         ProxySettings {
             body_bytes: config.limits.body_bytes,
             cookie_names: Portal::cookie_names(&config.session),
-            identity_headers: config.identity_headers.clone(),
-            route_identity_headers: config
-                .routes
-                .iter()
-                .filter_map(|route| route.identity_headers.clone())
-                .collect(),
+            identity_names: maps.flat_map(|map| map.names().cloned()).collect(),
         }
     }
 }

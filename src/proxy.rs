@@ -9,7 +9,6 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -33,16 +32,15 @@ pub use error::ForwardError;
 pub use upgrade::Tunnels;
 
 use body::{Progress, RequestBody, RequestStream, ResponseBody};
-use headers::identity::ReadyValues;
-use headers::{CookieNames, Forwarding, HeaderRules, HeaderSet, IdentityHeaders, ReservedNames};
+use headers::{CookieNames, Forwarding, HeaderRules, ReservedNames};
 use pool::{Lease, Upstream};
 use watch::Watch;
 
 use crate::gate::Permit;
-use crate::identity::Identity;
 use crate::request::Context;
 use crate::response::Body;
 use crate::route::Route;
+use crate::route::identity_headers::ReadyValues;
 
 /// What holds for everything that is forwarded.
 #[derive(Clone, Debug)]
@@ -51,11 +49,8 @@ pub struct ProxySettings {
     pub body_bytes: Option<u64>,
     /// Our own cookies, by the names under which they are sent: they reach no upstream.
     pub cookie_names: Vec<String>,
-    /// The identity headers of routes without a map of their own.
-    pub identity_headers: Vec<IdentityHeader>,
-    /// The maps of the routes that have one, as the routes hold them. A name in any of these maps is
-    /// taken out of every request: two routes may lead to one backend.
-    pub route_identity_headers: Vec<Vec<(String, String)>>,
+    /// Every name that some route sets. It is taken out of every request, for two routes may lead to one backend.
+    pub identity_names: Vec<HeaderName>,
 }
 
 /// Done when the credential has ended that opened a tunnel or a stream of events.
@@ -67,10 +62,8 @@ pub type Ended = Pin<Box<dyn Future<Output = ()>>>;
 #[derive(Debug)]
 pub struct Proxy {
     body_bytes: Option<u64>,
-    identity_headers: IdentityHeaders,
     ready: ReadyValues,
     reserved: Rc<ReservedNames>,
-    route_maps: Vec<(Vec<(String, String)>, IdentityHeaders)>,
     rules: HeaderRules,
     tunnels: Tunnels,
     upstreams: Vec<Upstream>,
@@ -83,9 +76,6 @@ pub enum InvalidProxy {
     /// A host or server name that can't be a header's value.
     #[error("upstream `{0}`: a host that can't be a header's value")]
     Host(String),
-    /// A map of identity headers that is not sound.
-    #[error(transparent)]
-    IdentityHeaders(#[from] headers::InvalidIdentityHeaders),
 }
 
 impl Proxy {
@@ -95,14 +85,7 @@ impl Proxy {
         settings: ProxySettings,
         tunnels: Tunnels,
     ) -> Result<Self, InvalidProxy> {
-        let identity_headers = IdentityHeaders::compile(settings.identity_headers)?;
-        let mut route_maps = Vec::new();
-        for map in settings.route_identity_headers {
-            let compiled = IdentityHeaders::parse(&map)?;
-            route_maps.push((map, compiled));
-        }
-        let all_names = route_maps.iter().flat_map(|(_, map)| map.names()).chain(identity_headers.names());
-        let reserved = ReservedNames::new(all_names);
+        let reserved = ReservedNames::new(&settings.identity_names);
         let watch = Watch::new();
         let upstream = |upstream: &UpstreamSettings| {
             Upstream::new(upstream, &watch).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
@@ -110,10 +93,8 @@ impl Proxy {
         let upstreams = upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
         Ok(Self {
             body_bytes: settings.body_bytes,
-            identity_headers,
-            ready: ReadyValues::new(),
+            ready: ReadyValues::default(),
             reserved: Rc::new(reserved.clone()),
-            route_maps,
             rules: HeaderRules::new(
                 CookieNames::new(settings.cookie_names.iter().map(String::as_str)),
                 reserved,
@@ -138,7 +119,7 @@ impl Proxy {
         let route = permit.route();
         let upstream = self.upstream(route)?;
         let identity = match permit.identity() {
-            Some(identity) => Some(self.identity_values(route, identity)?),
+            Some(identity) => Some(self.ready.get(&route.identity_headers, identity)?),
             None => None,
         };
         let limit = self.body_bytes;
@@ -239,16 +220,6 @@ impl Proxy {
         known.ok_or(ForwardError::UnknownRoute("its upstream is missing"))
     }
 
-    fn identity_values(&self, route: &Route, identity: &Arc<Identity>) -> Result<HeaderSet, ForwardError> {
-        let Some(own) = &route.identity_headers else {
-            return Ok(self.ready.get(&self.identity_headers, 0, identity)?);
-        };
-        // Its names are in `reserved` only if the map was there from the start.
-        let at = self.route_maps.iter().position(|(known, _)| known == own);
-        let at = at.ok_or(ForwardError::UnknownRoute("its identity headers are missing"))?;
-        Ok(self.ready.get(&self.route_maps[at].1, at + 1, identity)?)
-    }
-
     fn request_body(
         &self,
         body: Incoming,
@@ -329,32 +300,4 @@ pub struct Server {
     pub host: String,
     /// Its port.
     pub port: u16,
-}
-
-/// One identity header: its name and what it says, such as `{username}` or `user:{email}`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct IdentityHeader {
-    /// The name as configured.
-    pub name: HeaderName,
-    /// Text and placeholders.
-    pub template: Template,
-}
-
-/// Text with `{username}`, `{email}`, `{name}` and `{roles}` in it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Template(pub Vec<TemplatePart>);
-
-/// A piece of a template.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum TemplatePart {
-    /// `{email}`, empty without one.
-    Email,
-    /// `{name}`.
-    Name,
-    /// `{roles}`, separated by commas.
-    Roles,
-    /// Itself.
-    Text(String),
-    /// `{username}`.
-    Username,
 }

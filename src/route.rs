@@ -14,9 +14,11 @@ use http::Method;
 use crate::identity::Credential;
 use crate::policy::Policy;
 
+pub mod identity_headers;
 mod pattern;
 mod table;
 
+pub use identity_headers::IdentityHeaders;
 pub use pattern::{InvalidHostPattern, InvalidPathPattern};
 pub use table::{Mismatch, Table};
 
@@ -31,8 +33,8 @@ pub struct Route {
     pub forward_authorization: bool,
     /// For which hosts; `None` for any.
     pub host: Option<HostPattern>,
-    /// The identity headers of this route in place of the global map; names and templates in the order of the file.
-    pub identity_headers: Option<Vec<(String, String)>>,
+    /// What the application is told of who it is: the route's own map, or the one for all.
+    pub identity_headers: Arc<IdentityHeaders>,
     /// For which methods; `None` for any.
     pub methods: Option<Vec<Method>>,
     /// Shown by `explain`, logs and metrics. The path where the configuration names none.

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{LOCATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::gate::{Challenge, Decision, Gate, Permit, Refusal, Why};
 use crate::identity::Identity;
 use crate::request::{Context, Origin};
 use crate::response::{Asker, Body, Pages, Problem, Prompt};
 use crate::route::Route;
+use crate::route::identity_headers::ReadyValues;
 
 mod original;
 
@@ -52,19 +53,12 @@ impl Dialect {
     }
 }
 
-/// The names and values that an allowed sub-request is answered with: every identity header of the
-/// route, empty where there is no identity, so that a proxy which copies them overwrites the client's.
-pub type IdentityValues = dyn Fn(Option<&Arc<Identity>>, &Route) -> Option<ReadyHeaders>;
-
-/// Header fields, made once and then set again and again.
-pub type ReadyHeaders = Arc<[(HeaderName, HeaderValue)]>;
-
 /// Answers sub-requests. One for each thread.
 pub struct Subrequests {
     gate: Arc<Gate>,
-    identity_values: Box<IdentityValues>,
     pages: Arc<Pages>,
     public_url: Origin,
+    ready: ReadyValues,
 }
 
 /// An answer, and what the log says of it.
@@ -84,14 +78,9 @@ impl From<Response<Body>> for Answered {
 }
 
 impl Subrequests {
-    /// `identity_values` comes from the room that knows the maps.
-    pub fn new(
-        gate: Arc<Gate>,
-        identity_values: Box<IdentityValues>,
-        pages: Arc<Pages>,
-        public_url: Origin,
-    ) -> Self {
-        Self { gate, identity_values, pages, public_url }
+    /// `public_url` is where the login page is.
+    pub fn new(gate: Arc<Gate>, pages: Arc<Pages>, public_url: Origin) -> Self {
+        Self { gate, pages, public_url, ready: ReadyValues::default() }
     }
 
     /// Answers one question. `context` describes the question itself, not what it is about.
@@ -131,8 +120,19 @@ impl Subrequests {
     }
 
     fn allow(&self, permit: &Permit, asker: &Asker) -> Answered {
-        let Some(values) = (self.identity_values)(permit.identity(), permit.route()) else {
-            return Problem::internal().respond(asker, &self.pages).into();
+        // Every identity header of the route, empty where there is no identity, so that a proxy which copies
+        // them overwrites what the client sent.
+        let map = &permit.route().identity_headers;
+        let values = match permit.identity() {
+            None => Ok(map.empty_values()),
+            Some(identity) => self.ready.get(map, identity),
+        };
+        let values = match values {
+            Ok(values) => values,
+            Err(error) => {
+                tracing::error!(%error, request.id = asker.request_id(), "a sub-request can't be answered");
+                return Problem::internal().respond(asker, &self.pages).into();
+            }
         };
         let mut response = asker.text(StatusCode::OK, "");
         for (name, value) in values.iter() {

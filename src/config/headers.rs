@@ -7,23 +7,25 @@ use http::HeaderName;
 use super::fault::{nearest, quote};
 use super::reader::Value;
 use super::units::Expected;
-use crate::proxy::headers::{InvalidTemplate, names};
-use crate::proxy::{IdentityHeader, Template, TemplatePart};
+use crate::proxy::headers::names;
+use crate::route::identity_headers::{
+    IdentityHeader, IdentityHeaders, InvalidTemplate, Template, TemplatePart,
+};
 
 /// What is set where the configuration says nothing.
-pub(super) fn defaults() -> Vec<IdentityHeader> {
+pub(super) fn defaults() -> IdentityHeaders {
     let header =
         |name, part| IdentityHeader { name: HeaderName::from_static(name), template: Template(vec![part]) };
-    vec![
+    IdentityHeaders::new(vec![
         header("remote-user", TemplatePart::Username),
         header("remote-email", TemplatePart::Email),
         header("remote-name", TemplatePart::Name),
         header("remote-groups", TemplatePart::Roles),
-    ]
+    ])
 }
 
-/// The headers of a map, each with its value as configured.
-pub(super) fn read(map: &Value<'_>) -> Vec<(IdentityHeader, String)> {
+/// The headers of a map.
+pub(super) fn read(map: &Value<'_>) -> IdentityHeaders {
     let mut headers = Vec::new();
     let mut seen: Vec<(HeaderName, Value<'_>)> = Vec::new();
     for value in map.entries("expected header names and templates, such as `Remote-User: \"{username}\"`") {
@@ -37,11 +39,11 @@ pub(super) fn read(map: &Value<'_>) -> Vec<(IdentityHeader, String)> {
         seen.push((name.clone(), value));
         let Some(text) = value.text() else { continue };
         match template(&text) {
-            Ok(template) => headers.push((IdentityHeader { name, template }, text)),
+            Ok(template) => headers.push(IdentityHeader { name, template }),
             Err(expected) => value.refuse(meant(&value).unwrap_or_else(|| expected.to_string())),
         }
     }
-    headers
+    IdentityHeaders::new(headers)
 }
 
 fn name(value: &Value<'_>) -> Option<HeaderName> {

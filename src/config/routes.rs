@@ -15,7 +15,7 @@ use super::units::{Expected, duration, network};
 use crate::identity::{Credential, InvalidUsername, Role, Username};
 use crate::policy::{Policy, Requirements};
 use crate::proxy::UpstreamSettings;
-use crate::route::{HostPattern, PathPattern, Route, Unauthenticated};
+use crate::route::{HostPattern, IdentityHeaders, PathPattern, Route, Unauthenticated};
 
 /// Each is compared with those before it; so many are done in a moment.
 const MAX_ROUTES: usize = 5000;
@@ -24,7 +24,12 @@ const MAX_ROUTES: usize = 5000;
 type Read<'a> = (Route, Value<'a>);
 
 /// Every sound route. What lies under `prefix` is the portal's.
-pub(super) fn read(root: &mut Section<'_>, prefix: &str, upstreams: &[UpstreamSettings]) -> Vec<Route> {
+pub(super) fn read(
+    root: &mut Section<'_>,
+    prefix: &str,
+    upstreams: &[UpstreamSettings],
+    everywhere: &Arc<IdentityHeaders>,
+) -> Vec<Route> {
     let example = "expected a list of routes, such as `- { path: /**, upstream: app }`";
     let Some(list) = root.require("routes", example) else { return Vec::new() };
     let values = list.list_of_some(example);
@@ -32,13 +37,19 @@ pub(super) fn read(root: &mut Section<'_>, prefix: &str, upstreams: &[UpstreamSe
         value.reader().add(value.fault(format!("there are more than {MAX_ROUTES} routes")));
         return Vec::new();
     }
-    let routes: Vec<Read<'_>> =
-        values.iter().filter_map(|value| value.section(|section| route(section, upstreams))).collect();
+    let routes: Vec<Read<'_>> = values
+        .iter()
+        .filter_map(|value| value.section(|section| route(section, upstreams, everywhere)))
+        .collect();
     report_unreachable(&routes, prefix);
     routes.into_iter().map(|(route, _)| route).collect()
 }
 
-fn route<'a>(section: &mut Section<'a>, upstreams: &[UpstreamSettings]) -> Option<Read<'a>> {
+fn route<'a>(
+    section: &mut Section<'a>,
+    upstreams: &[UpstreamSettings],
+    everywhere: &Arc<IdentityHeaders>,
+) -> Option<Read<'a>> {
     let name = section.get("name").and_then(|value| value.line(100));
     let host = section.get("host").map(|value| value.parse(HostPattern::from_str));
     let path_value = section.require("path", "expected a path such as `/admin/**`");
@@ -54,9 +65,7 @@ fn route<'a>(section: &mut Section<'a>, upstreams: &[UpstreamSettings]) -> Optio
             ("status", Unauthenticated::Status),
         ])
     });
-    let identity_headers = section.get("identity_headers").map(|value| {
-        headers::read(&value).into_iter().map(|(header, text)| (header.name.to_string(), text)).collect()
-    });
+    let identity_headers = section.get("identity_headers").map(|value| Arc::new(headers::read(&value)));
     let csrf = section.get("csrf").and_then(|value| value.flag());
     let upstream = section.get("upstream").map(|value| upstream(&value, upstreams));
 
@@ -70,7 +79,7 @@ fn route<'a>(section: &mut Section<'a>, upstreams: &[UpstreamSettings]) -> Optio
             None => None,
             Some(host) => Some(host?),
         },
-        identity_headers,
+        identity_headers: identity_headers.unwrap_or_else(|| Arc::clone(everywhere)),
         methods: match methods {
             None => None,
             Some(methods) => Some(methods?),

@@ -21,7 +21,7 @@ fn route(policy: Policy, credentials: &[Credential], unauthenticated: Unauthenti
         csrf: true,
         forward_authorization: false,
         host: None,
-        identity_headers: None,
+        identity_headers: Arc::default(),
         methods: None,
         name: "the route".into(),
         path: "/**".parse().expect("a path pattern"),

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::{serve, turn_away};
 use super::slot::Slot;
 use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
-use super::{DRAIN, Rooms, subrequests};
+use super::{DRAIN, Rooms};
 use crate::config::Config;
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::portal::Place;
@@ -87,7 +87,11 @@ async fn serve_all(
             target_bytes: TARGET_BYTES,
         },
         proxy: proxy(config, tunnels.clone()).expect("the same was built when the gateway was opened"),
-        subrequests: subrequests(config, &rooms).expect("the same was built when the gateway was opened"),
+        subrequests: Subrequests::new(
+            Arc::clone(&rooms.gate),
+            Arc::clone(&rooms.pages),
+            rooms.public_url.clone(),
+        ),
         rooms,
         timeouts: WireTimeouts { head: limits.header_timeout, idle: limits.idle_timeout },
         trusted: config.trusted_proxies.clone(),

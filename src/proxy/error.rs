@@ -6,7 +6,7 @@ use std::io;
 
 use http::StatusCode;
 
-use super::headers::InvalidIdentity;
+use crate::route::identity_headers::InvalidIdentity;
 
 /// Why a request got no answer from its upstream.
 #[derive(Debug, thiserror::Error)]

@@ -9,19 +9,17 @@ use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 pub(crate) mod cookies;
-pub(crate) mod identity;
 pub(crate) mod names;
 pub(crate) mod origin;
 
 pub use cookies::CookieNames;
-pub(crate) use identity::ReadyValues;
-pub use identity::{HeaderSet, IdentityHeaders, InvalidIdentity, InvalidIdentityHeaders, InvalidTemplate};
 pub use names::ReservedNames;
 
 use names::Fate;
 use origin::{Chain, Origins};
 
 use crate::request::Context;
+use crate::route::identity_headers::HeaderSet;
 
 /// Fields that every request is given.
 const SET_ALWAYS: usize = 8;

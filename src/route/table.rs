@@ -209,7 +209,7 @@ mod tests {
             csrf: true,
             forward_authorization: false,
             host: host.map(|host| host.parse().expect("a host pattern")),
-            identity_headers: None,
+            identity_headers: Arc::default(),
             methods: methods.map(<[Method]>::to_vec),
             name: path.into(),
             path: path.parse().expect("a path pattern"),

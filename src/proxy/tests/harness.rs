@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderName, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -22,12 +22,11 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::Permit;
 use crate::identity::{Credential, Identity, UserId};
 use crate::policy::Policy;
-use crate::proxy::{
-    HostHeader, IdentityHeader, Proxy, ProxySettings, Server, TemplatePart, Tunnels, UpstreamSettings,
-};
+use crate::proxy::{HostHeader, Proxy, ProxySettings, Server, Tunnels, UpstreamSettings};
 use crate::request::{Context, Host, RequestId, Scheme, Target};
 use crate::response::Body;
-use crate::route::{PathPattern, Route, Unauthenticated};
+use crate::route::identity_headers::{IdentityHeader, Template, TemplatePart};
+use crate::route::{IdentityHeaders, PathPattern, Route, Unauthenticated};
 
 /// Runs a test on one thread; nothing in it may take longer than this.
 pub(super) async fn run(test: impl Future<Output = ()>) {
@@ -78,11 +77,7 @@ impl Gateway {
         let settings = ProxySettings {
             body_bytes: options.body_bytes,
             cookie_names: vec!["foregate".to_owned()],
-            identity_headers: vec![IdentityHeader {
-                name: http::HeaderName::from_static("remote-user"),
-                template: crate::proxy::Template(vec![TemplatePart::Username]),
-            }],
-            route_identity_headers: Vec::new(),
+            identity_names: vec![HeaderName::from_static("remote-user")],
         };
         let tunnels = Tunnels::new();
         let proxy = Rc::new(Proxy::new(&[upstream], settings, tunnels.clone()).expect("sound settings"));
@@ -148,7 +143,10 @@ fn permit() -> Permit {
         csrf: true,
         forward_authorization: false,
         host: None,
-        identity_headers: None,
+        identity_headers: Arc::new(IdentityHeaders::new(vec![IdentityHeader {
+            name: HeaderName::from_static("remote-user"),
+            template: Template(vec![TemplatePart::Username]),
+        }])),
         methods: None,
         name: "all".into(),
         path: PathPattern { any_depth: true, segments: Vec::new() },

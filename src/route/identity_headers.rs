@@ -6,7 +6,8 @@
 //! `%C3%A9ric` would be `éric` to a backend. Decoding what holds `%XX` therefore always gives back
 //! exactly the name. A control character is an error.
 //!
-//! Callers: `proxy` sets the values; `config` and `subrequest` compile maps of their own.
+//! Callers: `config` reads the maps and checks their names; each route holds its own; `proxy` and
+//! `subrequest` set what they give.
 
 use std::cell::RefCell;
 use std::collections::hash_map::RandomState;
@@ -16,34 +17,41 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use super::names;
 use crate::identity::Identity;
-use crate::proxy::{IdentityHeader, Template, TemplatePart};
 
 /// Ready header fields, each to be set exactly once; cheap to clone.
 pub type HeaderSet = Arc<[(HeaderName, HeaderValue)]>;
 
-/// A map of identity headers, sound as a whole.
-#[derive(Clone, Debug, Default)]
-pub struct IdentityHeaders {
-    headers: Vec<IdentityHeader>, // Invariant: no two names are one to a backend, none frames or routes a message.
+/// A map of identity headers: names that no backend reads as one or as something else, and what they say.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct IdentityHeaders(Vec<IdentityHeader>);
+
+/// One identity header: its name and what it says, such as `{username}` or `user:{email}`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IdentityHeader {
+    /// The name as configured.
+    pub name: HeaderName,
+    /// Text and placeholders.
+    pub template: Template,
 }
 
-/// Why a map of identity headers is not sound.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum InvalidIdentityHeaders {
-    /// Two names that some backend reads as one.
-    #[error("`{0}` is there twice, in spellings that backends read as one")]
-    Doubled(HeaderName),
-    /// No header name at all.
-    #[error("`{0}` is not a header name")]
-    Name(String),
-    /// A name that the gateway or HTTP itself sets.
-    #[error("`{0}` is set by the gateway and can't say who somebody is")]
-    Taken(HeaderName),
-    /// A template that can't be read.
-    #[error(transparent)]
-    Template(#[from] InvalidTemplate),
+/// Text with `{username}`, `{email}`, `{name}` and `{roles}` in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Template(pub Vec<TemplatePart>);
+
+/// A piece of a template.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TemplatePart {
+    /// `{email}`, empty without one.
+    Email,
+    /// `{name}`.
+    Name,
+    /// `{roles}`, separated by commas.
+    Roles,
+    /// Itself.
+    Text(String),
+    /// `{username}`.
+    Username,
 }
 
 /// Why a text is no template.
@@ -66,35 +74,19 @@ pub enum InvalidTemplate {
 pub struct InvalidIdentity;
 
 impl IdentityHeaders {
-    /// Checks a map as a whole.
-    pub fn compile(headers: Vec<IdentityHeader>) -> Result<Self, InvalidIdentityHeaders> {
-        for (at, header) in headers.iter().enumerate() {
-            if names::is_taken(&header.name) {
-                return Err(InvalidIdentityHeaders::Taken(header.name.clone()));
-            }
-            if headers[..at].iter().any(|other| names::same(&other.name, &header.name)) {
-                return Err(InvalidIdentityHeaders::Doubled(header.name.clone()));
-            }
-        }
-        Ok(Self { headers })
+    /// A map whose names were checked.
+    pub fn new(headers: Vec<IdentityHeader>) -> Self {
+        Self(headers)
     }
 
-    /// Reads and checks a map as a route has it: names and templates.
-    pub fn parse(map: &[(String, String)]) -> Result<Self, InvalidIdentityHeaders> {
-        let headers = map
-            .iter()
-            .map(|(name, template)| {
-                let invalid = |_| InvalidIdentityHeaders::Name(name.clone());
-                let name = HeaderName::from_bytes(name.as_bytes()).map_err(invalid)?;
-                Ok(IdentityHeader { name, template: template.parse()? })
-            })
-            .collect::<Result<_, InvalidIdentityHeaders>>()?;
-        Self::compile(headers)
+    /// Each header, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &IdentityHeader> {
+        self.0.iter()
     }
 
-    /// The names, for `ReservedNames`.
+    /// The names: what a client sends under them never arrives.
     pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
-        self.headers.iter().map(|header| &header.name)
+        self.0.iter().map(|header| &header.name)
     }
 
     /// What is set for this identity: every name once, empty where it has nothing to say.
@@ -103,7 +95,7 @@ impl IdentityHeaders {
             let text = header.template.render(identity);
             Ok((header.name.clone(), header_value(&text)?))
         };
-        self.headers.iter().map(value).collect()
+        self.0.iter().map(value).collect()
     }
 
     /// Every name, empty: for the sub-requests of a route on which nobody is identified.
@@ -198,41 +190,38 @@ fn needs_encoding(text: &str) -> bool {
 
 /// Values made once for each identity and map, on this thread: a bounded memory of the last ones.
 ///
-/// An identity is known by its allocation, which the memory keeps alive, so that no other can have its place.
-#[derive(Debug)]
-pub(crate) struct ReadyValues {
+/// Both are known by their allocations, which the memory keeps alive, so that no other can have their place.
+#[derive(Debug, Default)]
+pub struct ReadyValues {
     hasher: RandomState,
     slots: RefCell<Vec<Option<Ready>>>,
 }
 
 /// Who, under which map, and what is said.
-type Ready = (Arc<Identity>, usize, HeaderSet);
+type Ready = (Arc<Identity>, Arc<IdentityHeaders>, HeaderSet);
 
 const SLOTS: usize = 1024;
 
 impl ReadyValues {
-    pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::new(), slots: RefCell::new(Vec::new()) }
-    }
-
-    /// The values of `identity` under `map`; `number` tells the maps of one proxy apart.
-    pub(crate) fn get(
+    /// The values of `identity` under `map`.
+    pub fn get(
         &self,
-        map: &IdentityHeaders,
-        number: usize,
+        map: &Arc<IdentityHeaders>,
         identity: &Arc<Identity>,
     ) -> Result<HeaderSet, InvalidIdentity> {
-        let key = (Arc::as_ptr(identity).addr(), number);
+        let key = (Arc::as_ptr(identity).addr(), Arc::as_ptr(map).addr());
         let mut slots = self.slots.borrow_mut();
         if slots.is_empty() {
             slots.resize_with(SLOTS, || None);
         }
         let slot = &mut slots[self.hasher.hash_one(key) as usize % SLOTS];
         match slot {
-            Some((known, of, ready)) if Arc::ptr_eq(known, identity) && *of == number => Ok(ready.clone()),
+            Some((known, of, ready)) if Arc::ptr_eq(known, identity) && Arc::ptr_eq(of, map) => {
+                Ok(ready.clone())
+            }
             _ => {
                 let ready = map.values(identity)?;
-                *slot = Some((identity.clone(), number, ready.clone()));
+                *slot = Some((identity.clone(), map.clone(), ready.clone()));
                 Ok(ready)
             }
         }

@@ -23,20 +23,22 @@ fn identity(username: &str, name: &str) -> Identity {
     }
 }
 
-fn map(entries: &[(&str, &str)]) -> Result<IdentityHeaders, InvalidIdentityHeaders> {
-    let owned: Vec<_> = entries.iter().map(|&(n, t)| (n.to_owned(), t.to_owned())).collect();
-    IdentityHeaders::parse(&owned)
+fn map(entries: &[(&'static str, &str)]) -> IdentityHeaders {
+    let header = |&(name, template): &(&'static str, &str)| IdentityHeader {
+        name: HeaderName::from_static(name),
+        template: template.parse().expect("a template"),
+    };
+    IdentityHeaders::new(entries.iter().map(header).collect())
 }
 
 #[test]
 fn values_are_what_the_templates_say() {
     let map = map(&[
-        ("Remote-User", "{username}"),
-        ("Remote-Email", "{email}"),
-        ("Remote-Groups", "{roles}"),
-        ("X-Who", "user:{name} <{email}>"),
-    ])
-    .expect("a map");
+        ("remote-user", "{username}"),
+        ("remote-email", "{email}"),
+        ("remote-groups", "{roles}"),
+        ("x-who", "user:{name} <{email}>"),
+    ]);
     let set = map.values(&identity("alice", "Alice A.")).expect("values");
     let seen: Vec<_> = set.iter().map(|(n, v)| (n.as_str(), v.to_str().expect("ASCII"))).collect();
     assert_eq!(
@@ -76,40 +78,20 @@ fn what_can_not_stand_is_encoded_and_comes_back_exactly() {
 }
 
 #[test]
-fn a_map_says_each_thing_once_and_leaves_http_alone() {
-    assert!(matches!(
-        map(&[("Remote-User", "{username}"), ("remote_user", "{name}")]),
-        Err(InvalidIdentityHeaders::Doubled(_))
-    ));
-    for taken in [
-        "Authorization",
-        "Host",
-        "Connection",
-        "content_length",
-        "Cookie",
-        "X-Forwarded-For",
-        "X-Request-Id",
-        "TE",
-    ] {
-        assert!(matches!(map(&[(taken, "x")]), Err(InvalidIdentityHeaders::Taken(_))), "{taken}");
-    }
-    for fine in ["X-WEBAUTH-USER", "X-Forwarded-User"] {
-        assert!(map(&[(fine, "{username}")]).is_ok(), "{fine}");
-    }
-    assert!(matches!(map(&[("a b", "x")]), Err(InvalidIdentityHeaders::Name(_))));
+fn a_template_is_text_and_known_placeholders() {
     for bad in ["{user}", "{", "}", "{username", "a\nb", "{}"] {
-        assert!(map(&[("X-A", bad)]).is_err(), "{bad:?}");
+        assert!(bad.parse::<Template>().is_err(), "{bad:?}");
     }
 }
 
 #[test]
 fn ready_values_are_those_of_this_identity_and_this_map() {
-    let maps = [map(&[("A-A", "{username}")]).expect("a map"), map(&[("B-B", "{name}")]).expect("a map")];
-    let ready = ReadyValues::new();
+    let maps = [Arc::new(map(&[("a-a", "{username}")])), Arc::new(map(&[("b-b", "{name}")]))];
+    let ready = ReadyValues::default();
     for round in 0..3000 {
         let who = Arc::new(identity(&format!("user{round}"), "N"));
-        for (number, map) in maps.iter().enumerate().cycle().take(4) {
-            let set = ready.get(map, number, &who).expect("values");
+        for map in maps.iter().cycle().take(4) {
+            let set = ready.get(map, &who).expect("values");
             assert_eq!(set, map.values(&who).expect("values"), "{round}");
         }
     }
