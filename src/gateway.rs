@@ -84,10 +84,7 @@ pub struct AccountRooms {
 impl AccountRooms {
     /// Opens the store, and builds on it.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
-        let settings = StoreSettings::at(&config.store);
-        let store = tokio::task::spawn_blocking(|| Store::open(settings)).await;
-        let store = store.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        Self::build(config, store).await
+        Self::build(config, open_store(config).await?).await
     }
 
     /// On an open store: makes the keys that are not there yet.
@@ -139,11 +136,20 @@ impl Gateway {
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         raise_descriptor_limit(config.limits.connections);
-        let (addresses, listeners) = bind(&config.listen, threads).await?;
+        // The store before the ports: a second start of the same configuration finds both taken, and
+        // it is the store's error that says by whom.
+        let store = open_store(&config).await?;
+        let (addresses, listeners) = match bind(&config.listen, threads).await {
+            Ok(bound) => bound,
+            Err(error) => {
+                store.close().await;
+                return Err(error);
+            }
+        };
         let mut config = config;
         let chosen = addresses.first().map_or(0, SocketAddr::port);
         config.public_url = config.public_url.with_chosen_port(chosen);
-        let accounts = AccountRooms::open(&config).await?;
+        let accounts = AccountRooms::build(&config, store).await?;
         let draining = Arc::new(AtomicBool::new(false));
         let rooms = Arc::new(build(&config, &accounts, &draining));
         // Built once here, so that a fault is told before anything is answered.
@@ -222,6 +228,12 @@ fn raise_descriptor_limit(connections: usize) {
             "limits.connections needs more file descriptors than this process may open; raise its limit (LimitNOFILE in systemd)"
         );
     }
+}
+
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let settings = StoreSettings::at(&config.store);
+    let opened = tokio::task::spawn_blocking(|| Store::open(settings)).await;
+    Ok(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
 }
 
 async fn bind(

@@ -73,7 +73,7 @@ pub(super) struct AddArguments {
     /// Read the password from standard input, one line
     #[arg(long, conflicts_with = "password_hash")]
     password_stdin: bool,
-    /// Take this password hash from another system as it is
+    /// Take this Argon2 hash (a PHC string) from another system as it is
     #[arg(long, value_name = "HASH", value_parser = secret)]
     password_hash: Option<SecretString>,
 }

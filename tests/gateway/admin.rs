@@ -262,11 +262,19 @@ fn a_store_in_use_without_a_socket_is_told() {
 fn a_second_server_on_the_same_store_or_port_says_so_and_ends() {
     let upstream = Upstream::start();
     let gateway = Gateway::in_front_of(upstream.address, "");
-    let output = gateway.command(&["serve"], "");
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let told = stderr(&output);
-    let sentence = told.lines().find(|line| line.starts_with("error: ")).expect("a sentence");
-    assert!(sentence.contains("in use by another process") && sentence.contains("admin.sock"), "{told}");
+    // Another port, and the very one: with the same configuration both are taken.
+    for port in [0, gateway.address.port()] {
+        let again = gateway.directory().join("again.yaml");
+        let text = format!(
+            "listen: 127.0.0.1:{port}\nupstreams: {{ app: \"http://127.0.0.1:9\" }}\nroutes: [{{ path: /**, upstream: app }}]\n"
+        );
+        std::fs::write(&again, text).expect("it is written");
+        let output = foregate().args(["serve", "--config"]).arg(&again).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = stderr(&output);
+        let sentence = told.lines().find(|line| line.starts_with("error: ")).expect("a sentence");
+        assert!(sentence.contains("in use by another process") && sentence.contains("admin.sock"), "{told}");
+    }
     assert!(gateway.directory().join("data/admin.sock").exists(), "the first one's socket stays");
     assert_eq!(gateway.get("/.auth/healthz", &[]).status, 200);
 
