@@ -224,7 +224,7 @@ impl Authenticator {
             expires_at: Some(claims.expires_at),
             ..login::identity(&user, Credential::Bearer, claims.authenticated_at)
         };
-        let entry = self.cache.keep(digest, Entry::until(identity, claims.expires_at, epoch, asker.now));
+        let entry = self.cache.keep(digest, Entry::until(identity, claims.accepted_until, epoch, asker.now));
         Ok(Authentication::Verified(Arc::clone(entry.identity())))
     }
 

@@ -177,6 +177,7 @@ impl Portal {
         B::Error: Into<BodyError>,
     {
         match (path, verb) {
+            ("" | "/", Verb::Get) => Ok(visit.asker.see_login(&self.pages, None, None)),
             ("/login", Verb::Get) => login::page(self, visit).await,
             ("/login", Verb::Post) => login::submit(self, visit, self.fields(visit, body).await?).await,
             ("/logout", Verb::Get) => logout::page(self, visit).await,

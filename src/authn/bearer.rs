@@ -97,6 +97,8 @@ pub struct VerifiedClaims {
     pub authenticated_at: SystemTime,
     /// It ends here.
     pub expires_at: SystemTime,
+    /// Requests are let in up to here, for another clock may be behind ours; what they open ends with the token.
+    pub accepted_until: SystemTime,
     /// When it was made, to the millisecond.
     pub issued_at: SystemTime,
     /// Whose it is.
@@ -269,9 +271,11 @@ impl Tokens {
         if issued_at > now + LEEWAY || since_1970(issued_at).as_secs() != claims.iat {
             return Err(TokenFault::Form);
         }
+        let expires_at = SystemTime::UNIX_EPOCH + Duration::from_secs(claims.exp);
         Ok(VerifiedClaims {
             authenticated_at: SystemTime::UNIX_EPOCH + Duration::from_secs(claims.auth_time),
-            expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(claims.exp) + LEEWAY,
+            expires_at,
+            accepted_until: expires_at + LEEWAY,
             issued_at,
             user_id: claims.sub,
         })

@@ -355,7 +355,7 @@ async fn paths_and_methods() {
         ("HEAD", "/.auth/login", 200, ""),
         ("GET", "/.auth/readyz", 503, ""),
         ("GET", "/.auth/nothing", 404, ""),
-        ("GET", "/.auth", 404, ""),
+        ("GET", "/.auth", 303, ""),
         ("PUT", "/.auth/login", 405, "GET, HEAD, POST"),
         ("GET", "/.auth/token", 405, "POST"),
         ("POST", "/.auth/me", 405, "GET, HEAD"),

@@ -88,3 +88,18 @@ fn a_tunnel_ends_with_the_time_of_its_session() {
     let took = time_to_end(open(&gateway, ("cookie", &cookie), "tunnel"));
     assert!(took < SOON, "{took:?}");
 }
+
+#[test]
+fn a_tunnel_ends_when_its_token_expires() {
+    let upstream = upstream();
+    let gateway = Gateway::start(&format!(
+        "tokens: {{ access_ttl: 2s }}\nupstreams: {{ app: \"http://{}\" }}\nroutes: [{{ path: /**, upstream: app }}]\n",
+        upstream.address
+    ));
+    gateway.add_user("alice", &[]);
+    for kind in ["tunnel", "events"] {
+        let bearer = format!("Bearer {}", gateway.token("alice"));
+        let took = time_to_end(open(&gateway, ("authorization", &bearer), kind));
+        assert!(took < SOON, "{kind}: {took:?}");
+    }
+}
