@@ -62,26 +62,6 @@ pub struct IssuedToken {
     pub expires_in: Duration,
 }
 
-/// Why nobody was signed in.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LoginError {
-    /// More hashes wait than the queue holds.
-    #[error("too many passwords are being checked")]
-    Busy,
-    /// Unknown, wrong, without a password or disabled: one answer, and the same work.
-    #[error("incorrect username or password")]
-    Incorrect,
-    /// Too many failures from this source.
-    #[error("too many failed logins; try again in {} s", retry_after.as_secs())]
-    Limited {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Why a password was not set.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SetPasswordError {
@@ -115,7 +95,7 @@ impl Accounts {
     }
 
     /// Checks a name and a password and starts a session; the previous one ends.
-    pub async fn log_in(&self, attempt: LoginAttempt<'_>) -> Result<LoggedIn, LoginError> {
+    pub async fn log_in(&self, attempt: LoginAttempt<'_>) -> Result<LoggedIn, LoginFailure> {
         let user = self.verify(attempt.source, attempt.login, attempt.password).await?;
         let settings = self.authenticator.sessions();
         // A new token at each login, never one that the client brought along (no fixation).
@@ -141,7 +121,7 @@ impl Accounts {
             }
             // Disabled, or its password changed, while what was typed was being checked: answered as if it
             // had been before.
-            Err(SessionError::NoAccount | SessionError::OldLogin) => return Err(LoginError::Incorrect),
+            Err(SessionError::NoAccount | SessionError::OldLogin) => return Err(LoginFailure::Incorrect),
             Err(SessionError::Store(error)) => return Err(error.into()),
         }
         if let Some(previous) = attempt.previous {
@@ -173,7 +153,7 @@ impl Accounts {
         login: &str,
         password: SecretString,
         now: SystemTime,
-    ) -> Result<IssuedToken, LoginError> {
+    ) -> Result<IssuedToken, LoginFailure> {
         let user = self.verify(source, login, password).await?;
         let tokens = self.authenticator.tokens();
         let access_token = tokens.issue(&identity(&user, Credential::Bearer, now), now);
@@ -206,13 +186,13 @@ impl Accounts {
         }
     }
 
-    async fn verify(&self, source: IpAddr, login: &str, password: SecretString) -> Result<User, LoginError> {
-        self.authenticator.login().verify(source, login, password).await.map_err(|failure| match failure {
-            LoginFailure::Busy => LoginError::Busy,
-            LoginFailure::Incorrect => LoginError::Incorrect,
-            LoginFailure::Limited { retry_after } => LoginError::Limited { retry_after },
-            LoginFailure::Store(error) => LoginError::Store(error),
-        })
+    async fn verify(
+        &self,
+        source: IpAddr,
+        login: &str,
+        password: SecretString,
+    ) -> Result<User, LoginFailure> {
+        self.authenticator.login().verify(source, login, password).await
     }
 
     /// Hashes a password that the policy takes for this account.

@@ -16,7 +16,8 @@ use super::me::Me;
 use super::next::Next;
 use super::notice::Notice;
 use super::{Portal, RETRY, Visit, bearer_challenge, failure, set_challenge, set_cookie, set_retry_after};
-use crate::account::{LoggedIn, LoginAttempt, LoginError};
+use crate::account::{LoggedIn, LoginAttempt};
+use crate::authn::LoginFailure;
 use crate::request::Host;
 use crate::response::pages::{Page, Template};
 use crate::response::{Body, Problem, Prompt, in_words};
@@ -141,10 +142,10 @@ async fn attempt(
         user_agent: visit.user_agent(),
     };
     portal.accounts.log_in(attempt).await.map_err(|error| match error {
-        LoginError::Busy => Message::Unavailable,
-        LoginError::Incorrect => Message::Incorrect,
-        LoginError::Limited { retry_after } => Message::Limited(retry_after),
-        LoginError::Store(error) => {
+        LoginFailure::Busy => Message::Unavailable,
+        LoginFailure::Incorrect => Message::Incorrect,
+        LoginFailure::Limited { retry_after } => Message::Limited(retry_after),
+        LoginFailure::Store(error) => {
             failure(&error);
             Message::Unavailable
         }

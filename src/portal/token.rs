@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::form::{self, Fields, Format};
 use super::{Portal, RETRY, Visit, failure, set_challenge, set_retry_after};
-use crate::account::LoginError;
+use crate::authn::LoginFailure;
 use crate::request::Context;
 use crate::response::{Body, BodyError, Problem, in_words};
 
@@ -64,10 +64,10 @@ async fn issue(portal: &Portal, visit: &Visit<'_>, grant: Grant) -> Result<Respo
     let Grant { login, password } = grant;
     let issued = portal.accounts.issue_token(client, &login, password, received_at).await.map_err(
         |error| match error {
-            LoginError::Busy => Refusal::Unavailable,
-            LoginError::Incorrect => Refusal::InvalidGrant,
-            LoginError::Limited { retry_after } => Refusal::Limited(retry_after),
-            LoginError::Store(error) => {
+            LoginFailure::Busy => Refusal::Unavailable,
+            LoginFailure::Incorrect => Refusal::InvalidGrant,
+            LoginFailure::Limited { retry_after } => Refusal::Limited(retry_after),
+            LoginFailure::Store(error) => {
                 failure(&error);
                 Refusal::Unavailable
             }
