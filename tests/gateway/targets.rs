@@ -329,5 +329,5 @@ fn an_odd_spelling_of_the_portal_is_neither_the_portal_nor_a_route() {
     }
     assert_eq!(gateway.get("/.auth/login", &[("accept", "text/html")]).status, 200);
     assert_eq!(gateway.get("/.auth/nowhere", &[]).status, 404);
-    assert_eq!(gateway.get("/.auth", &[]).status, 404);
+    assert_eq!(gateway.get("/.auth", &[]).status, 303);
 }
