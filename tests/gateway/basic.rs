@@ -91,7 +91,7 @@ fn who_asks_after_an_account_was_disabled_is_not_let_in_by_a_check_of_before() {
     let upstream = Upstream::start();
     // A hash that takes longer than it takes to disable the account.
     let gateway = Gateway::start(&format!(
-        "password: {{ min_score: 0, argon2: {{ memory: 128MiB, iterations: 5 }} }}\n\
+        "password: {{ min_score: 0, argon2: {{ memory: 128MiB, iterations: 2 }} }}\n\
          upstreams: {{ app: \"http://{}\" }}\nroutes: [{{ path: /**, upstream: app, credentials: [basic] }}]\n",
         upstream.address
     ));
