@@ -76,7 +76,7 @@ impl Waiting {
             let waiting = Arc::clone(self);
             tokio::spawn(async move {
                 // Taken out when the check ends in whatever way: nobody waits for a check that is gone.
-                let done = Done { key, waiting: &waiting };
+                let mut done = Done { key, taken: false, waiting: &waiting };
                 let outcome = check.run(asker).await;
                 for answer in done.take() {
                     drop(answer.send(outcome.clone()));
@@ -93,11 +93,16 @@ impl Waiting {
 
 struct Done<'a> {
     key: (IpAddr, Digest),
+    /// Once: whoever waits under the same key afterwards waits for another check.
+    taken: bool,
     waiting: &'a Waiting,
 }
 
 impl Done<'_> {
-    fn take(&self) -> Waiters {
+    fn take(&mut self) -> Waiters {
+        if std::mem::replace(&mut self.taken, true) {
+            return Waiters::new();
+        }
         let mut checks = self.waiting.checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.remove(&self.key).unwrap_or_default()
     }
