@@ -79,11 +79,6 @@ impl IdentityHeaders {
         Self(headers)
     }
 
-    /// Each header, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = &IdentityHeader> {
-        self.0.iter()
-    }
-
     /// The names: what a client sends under them never arrives.
     pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.0.iter().map(|header| &header.name)
