@@ -148,4 +148,16 @@ mod tests {
         assert!(decode(b"not base64!").is_none());
         assert!(decode(&vec![b'A'; MAX_VALUE + 1]).is_none());
     }
+
+    #[test]
+    fn a_check_that_has_ended_takes_nobody_of_the_next_one_along() {
+        let waiting = Waiting::default();
+        let key = (IpAddr::from([192, 0, 2, 1]), Digest::of(b"pair"));
+        let mut ended = Done { key, taken: false, waiting: &waiting };
+        ended.take();
+        let (answer, _outcome) = oneshot::channel();
+        waiting.checks.lock().expect("no panic while it is held").entry(key).or_default().push(answer);
+        drop(ended);
+        assert!(waiting.checks.lock().expect("no panic while it is held").contains_key(&key));
+    }
 }
