@@ -24,6 +24,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod upstream;
 mod watch;
 mod wire;
 
@@ -33,7 +34,8 @@ pub use upgrade::Tunnels;
 
 use body::{Progress, RequestBody, RequestStream, ResponseBody};
 use headers::{CookieNames, Forwarding, HeaderRules, ReservedNames};
-use pool::{Lease, Upstream};
+use pool::Lease;
+use upstream::Upstream;
 use watch::Watch;
 
 use crate::gate::Permit;

@@ -17,7 +17,8 @@ use hyper::body::Incoming;
 
 use super::body::{BodyFault, Progress, RequestBody};
 use super::error::ForwardError;
-use super::pool::{Lease, Upstream};
+use super::pool::Lease;
+use super::upstream::Upstream;
 use super::watch::Watch;
 use super::wire;
 

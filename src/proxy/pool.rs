@@ -1,12 +1,12 @@
-//! Connections to the servers of an upstream: kept alive, used in turn, never shared between threads.
+//! Connections to one server: kept alive, used in turn, never shared between threads.
 //!
 //! A connection is used again only after both sides of an exchange ended cleanly. Whatever else
 //! happens to it (an early answer, an error, a client that left), it is closed: what is left on the
 //! wire must never be read as the answer to somebody else's request.
 //!
-//! Callers: `proxy::exchange` takes leases, `proxy::body` ends them.
+//! Callers: `proxy::upstream` takes leases, `proxy::body` ends them.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -21,34 +21,16 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Server;
 use super::body::{Progress, RequestBody};
-use super::watch::{Watch, ticks};
+use super::watch::Watch;
 use super::wire::Wire;
-use super::{HostHeader, Server, UpstreamSettings};
 
 /// Kept for one server on one thread.
 const IDLE_CONNECTIONS: usize = 128;
 
-/// After a failure to connect, a server is asked last for this long.
-const SHUNNED: Duration = Duration::from_secs(5);
-
 /// An idle peer that is gone without a word is noticed after about this long.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// One upstream, as one thread uses it.
-#[derive(Debug)]
-pub(crate) struct Upstream {
-    connect_timeout: Duration,
-    /// `None` where `Host` depends on the client or on the server.
-    pub(crate) host: Option<HeaderValue>,
-    /// Whether `Host` is the server's own.
-    pub(crate) host_of_server: bool,
-    pub(crate) name: String,
-    pub(crate) response_ticks: u64,
-    servers: Vec<Rc<Backend>>,
-    pub(crate) stall_ticks: u64,
-    turn: Cell<usize>,
-}
 
 /// One server and its idle connections, the latest used at the back.
 #[derive(Debug)]
@@ -56,7 +38,6 @@ pub(crate) struct Backend {
     address: Address,
     pub(crate) authority: HeaderValue,
     idle: RefCell<VecDeque<Idle>>,
-    shunned_until: Cell<u64>,
     watch: Watch,
 }
 
@@ -104,66 +85,12 @@ impl Lease {
     }
 }
 
-impl Upstream {
-    pub(crate) fn new(settings: &UpstreamSettings, watch: &Watch) -> Result<Self, InvalidHeaderValue> {
-        let idle_ticks = ticks(settings.idle_timeout);
-        let servers: Result<Vec<_>, _> =
-            settings.servers.iter().map(|server| Backend::new(server, idle_ticks, watch)).collect();
-        Ok(Self {
-            connect_timeout: settings.connect_timeout,
-            host: match &settings.host {
-                HostHeader::Literal(host) => Some(host.parse()?),
-                HostHeader::Preserve | HostHeader::Upstream => None,
-            },
-            host_of_server: settings.host == HostHeader::Upstream,
-            name: settings.name.clone(),
-            response_ticks: ticks(settings.response_timeout),
-            servers: servers?,
-            stall_ticks: idle_ticks,
-            turn: Cell::new(0),
-        })
-    }
-
-    /// A connection to the server whose turn it is, or to the next one that can be reached.
-    pub(crate) async fn lease(&self) -> io::Result<Lease> {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        self.lease_from(turn, true).await
-    }
-
-    /// A new connection, to the server of `lost` if it can be reached.
-    pub(crate) async fn fresh(&self, lost: Lease) -> io::Result<Lease> {
-        let at = self.servers.iter().position(|server| Rc::ptr_eq(server, &lost.backend));
-        self.lease_from(at.unwrap_or_default(), false).await
-    }
-
-    async fn lease_from(&self, first: usize, reuse: bool) -> io::Result<Lease> {
-        let in_turn = (0..self.servers.len()).map(|at| &self.servers[(first + at) % self.servers.len()]);
-        let (shunned, well): (Vec<_>, Vec<_>) = match self.servers.as_slice() {
-            [only] => (Vec::new(), vec![only]),
-            _ => in_turn.partition(|server| server.is_shunned()),
-        };
-        let mut last = None;
-        for backend in well.into_iter().chain(shunned) {
-            if reuse && let Some(connection) = backend.take_idle() {
-                return Ok(Lease { backend: backend.clone(), connection, reused: true });
-            }
-            match backend.connect(self.connect_timeout).await {
-                Ok(connection) => {
-                    return Ok(Lease { backend: backend.clone(), connection, reused: false });
-                }
-                Err(error) => {
-                    backend.shunned_until.set(backend.watch.now().saturating_add(ticks(SHUNNED)));
-                    last = Some(error);
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| io::Error::other("the upstream has no server")))
-    }
-}
-
 impl Backend {
-    fn new(server: &Server, idle_ticks: u64, watch: &Watch) -> Result<Rc<Self>, InvalidHeaderValue> {
+    pub(crate) fn new(
+        server: &Server,
+        idle_ticks: u64,
+        watch: &Watch,
+    ) -> Result<Rc<Self>, InvalidHeaderValue> {
         let name = server.host.as_str();
         let (address, host) = match name.parse::<IpAddr>() {
             Ok(ip @ IpAddr::V6(_)) => (Address::Socket((ip, server.port).into()), format!("[{name}]")),
@@ -178,7 +105,6 @@ impl Backend {
             address,
             authority: authority.try_into()?,
             idle: RefCell::default(),
-            shunned_until: Cell::new(0),
             watch: watch.clone(),
         });
         let weak = Rc::downgrade(&this);
@@ -186,8 +112,13 @@ impl Backend {
         Ok(this)
     }
 
-    fn is_shunned(&self) -> bool {
-        self.shunned_until.get() != 0 && self.watch.now() < self.shunned_until.get()
+    /// A connection for one exchange: an idle one if there is one and `reuse` says so.
+    pub(crate) async fn lease(self: &Rc<Self>, reuse: bool, within: Duration) -> io::Result<Lease> {
+        if reuse && let Some(connection) = self.take_idle() {
+            return Ok(Lease { backend: self.clone(), connection, reused: true });
+        }
+        let connection = self.connect(within).await?;
+        Ok(Lease { backend: self.clone(), connection, reused: false })
     }
 
     /// The latest used of the connections that can take a request now.
