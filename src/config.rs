@@ -35,6 +35,8 @@ pub use units::{InvalidListenAddress, ListenAddress};
 /// A sound configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where metrics and health are told, if anywhere.
+    pub admin_listen: Option<ListenAddress>,
     /// Where a running server takes orders.
     pub admin_socket: PathBuf,
     /// The cache of validated credentials.
@@ -110,9 +112,10 @@ impl Config {
         let (limits, login_limits) = settings::limits(root);
         let upstreams = upstreams::read(root);
         let routes = routes::read(root, &portal.prefix, &upstreams, &identity_headers);
-        let admin_socket = settings::admin_socket(root, &store);
+        let (admin_socket, admin_listen) = settings::admin(root, &store, &listen);
         let log = settings::log(root);
         Some(Self {
+            admin_listen,
             admin_socket,
             cache,
             identity_headers,

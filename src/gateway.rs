@@ -19,6 +19,7 @@ use tokio::net::lookup_host;
 use tokio_util::sync::CancellationToken;
 
 use crate::account::Accounts;
+use crate::admin::NotReady;
 use crate::authn::throttle::Throttle;
 use crate::authn::{Authenticator, PasswordLogin, Tokens, bearer};
 use crate::config::{Config, ListenAddress};
@@ -31,8 +32,10 @@ use crate::response::{PageSettings, Pages};
 use crate::route::Table;
 use crate::store::{OpenError, Store, StoreError, StoreSettings};
 use crate::telemetry::AccessWriter;
+use crate::telemetry::metrics::Metrics;
 
 mod connection;
+mod figures;
 mod listener;
 mod slot;
 mod wire;
@@ -77,6 +80,8 @@ pub struct AccountRooms {
     pub authenticator: Arc<Authenticator>,
     /// What tokens in forms are made with.
     csrf_key: [u8; 32],
+    /// The figures of the process.
+    pub metrics: Metrics,
     /// To be closed at the end.
     pub store: Store,
 }
@@ -84,11 +89,11 @@ pub struct AccountRooms {
 impl AccountRooms {
     /// Opens the store, and builds on it.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
-        Self::build(config, open_store(config).await?).await
+        Self::build(config, open_store(config).await?, Metrics::new(SystemTime::now())).await
     }
 
-    /// On an open store: makes the keys that are not there yet.
-    pub async fn build(config: &Config, store: Store) -> Result<Self, StartError> {
+    /// On an open store: makes the keys that are not there yet. The figures go on counting.
+    pub async fn build(config: &Config, store: Store, metrics: Metrics) -> Result<Self, StartError> {
         let algorithm = config.tokens.algorithm;
         let mut keys = store.signing_keys()?;
         if !keys.iter().any(|key| key.algorithm == algorithm.as_str()) {
@@ -98,13 +103,14 @@ impl AccountRooms {
         getrandom::fill(&mut random).expect("the operating system gives random bytes");
         let csrf_key = store.ensure_secret("csrf", random).await?;
         let passwords = Passwords::start(config.password);
-        let login = PasswordLogin::new(store.clone(), passwords, Throttle::new(config.login_limits));
+        let throttle = Throttle::new(config.login_limits);
+        let login = PasswordLogin::new(store.clone(), passwords, throttle, metrics.clone());
         let tokens = Tokens::new(config.tokens.clone(), &keys)?;
         let authenticator =
             Authenticator::new(store.clone(), login, tokens, config.session.clone(), config.cache);
         let authenticator = Arc::new(authenticator);
         let accounts = Accounts::new(store.clone(), Arc::clone(&authenticator), config.public_url.host());
-        Ok(Self { accounts, authenticator, csrf_key, store })
+        Ok(Self { accounts, authenticator, csrf_key, metrics, store })
     }
 }
 
@@ -114,6 +120,7 @@ struct Rooms {
     authenticator: Arc<Authenticator>,
     connections: AtomicUsize,
     gate: Arc<Gate>,
+    metrics: Metrics,
     pages: Arc<Pages>,
     portal: Portal,
     public_url: Origin,
@@ -149,7 +156,8 @@ impl Gateway {
         let mut config = config;
         let chosen = addresses.first().map_or(0, SocketAddr::port);
         config.public_url = config.public_url.with_chosen_port(chosen);
-        let accounts = AccountRooms::build(&config, store).await?;
+        let accounts = AccountRooms::build(&config, store, Metrics::new(SystemTime::now())).await?;
+        figures::of(&accounts, &config);
         let draining = Arc::new(AtomicBool::new(false));
         let rooms = Arc::new(build(&config, &accounts, &draining));
         // Built once here, so that a fault is told before anything is answered.
@@ -165,6 +173,11 @@ impl Gateway {
     /// The origin that browsers use.
     pub fn public_url(&self) -> &Origin {
         &self.config.public_url
+    }
+
+    /// Whether new requests are welcome, and why they are not.
+    pub fn readiness(&self) -> impl Fn() -> Result<(), NotReady> + Clone + Send + Sync + 'static {
+        readiness(&self.draining, &self.accounts.store)
     }
 
     /// The rooms that change accounts, for the admin socket.
@@ -267,16 +280,13 @@ fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -
     }));
     let table = Table::new(config.routes.clone());
     let gate = Arc::new(Gate::new(table, Arc::clone(&accounts.authenticator), config.public_url.clone()));
-    let ready = {
-        let (draining, store) = (Arc::clone(draining), accounts.store.clone());
-        move || !draining.load(Ordering::Relaxed) && store.health().is_ok()
-    };
+    let ready = readiness(draining, &accounts.store);
     let doors = PortalDoors {
         accounts: accounts.accounts.clone(),
         authenticator: Arc::clone(&accounts.authenticator),
         csrf_key: accounts.csrf_key,
         pages: Arc::clone(&pages),
-        ready: Arc::new(ready),
+        ready: Arc::new(move || ready().is_ok()),
     };
     let hosts = config.routes.iter().filter_map(|route| route.host.clone()).collect();
     let portal = Portal::new(config.portal.clone(), &config.session, config.public_url.clone(), hosts, doors);
@@ -285,9 +295,21 @@ fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -
         authenticator: Arc::clone(&accounts.authenticator),
         connections: AtomicUsize::new(0),
         gate,
+        metrics: accounts.metrics.clone(),
         pages,
         portal,
         public_url: config.public_url.clone(),
+    }
+}
+
+fn readiness(
+    draining: &Arc<AtomicBool>,
+    store: &Store,
+) -> impl Fn() -> Result<(), NotReady> + Clone + Send + Sync + use<> {
+    let (draining, store) = (Arc::clone(draining), store.clone());
+    move || match draining.load(Ordering::Relaxed) {
+        true => Err(NotReady::Draining),
+        false => store.health().map_err(|_| NotReady::Store),
     }
 }
 

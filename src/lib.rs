@@ -15,7 +15,7 @@
 //! | 5 | [`portal`] | our own pages and endpoints, under one prefix |
 //! | 5 | [`subrequest`] | nginx, Traefik, Caddy, HAProxy and Envoy ask about a request that they hold |
 //! | 5 | [`proxy`] | forwarding: headers, connections to servers, bodies, tunnels |
-//! | 5 | [`admin`] | the admin socket: the same calls on accounts for a running server |
+//! | 5 | [`admin`] | the admin socket: the same calls on accounts for a running server; the listener for metrics and health |
 //! | 6 | [`gate`] | the decision; the only maker of a [`gate::Permit`] |
 //! | 6 | [`account`] | what changes accounts and sessions, and says what it ended |
 //! | 7 | [`authn`] | whose credential is this and does it hold: sessions, tokens, Basic, throttle, cache |
@@ -26,7 +26,7 @@
 //! | 8 | [`store`] | accounts, sessions, tokens and keys on disk; hides the engine |
 //! | 9 | [`identity`] | names, roles and the authenticated principal |
 //! | – | [`response`] | body type, problem details and their page twin; a leaf from line 7 upwards |
-//! | – | [`telemetry`] | the log; a leaf from line 7 upwards |
+//! | – | [`telemetry`] | the log and the figures; a leaf from line 7 upwards |
 //!
 //! # One request, end to end
 //!

@@ -1,15 +1,16 @@
-//! `foregate serve`: the gateway and its admin socket, until a signal ends them.
+//! `foregate serve`: the gateway, its admin socket and its admin listener, until a signal ends them.
 //!
 //! Callers: `cli`, and `cli::demo` with a stop of its own.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, note};
-use crate::admin::{AdminServer, LinkBase};
+use crate::admin::{AdminHttp, AdminServer, AdminSources, LinkBase};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::telemetry;
@@ -35,19 +36,39 @@ pub(super) async fn until(
     stop: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
     let (socket, prefix) = (config.admin_socket.clone(), config.portal.prefix.clone());
+    let watched = config.admin_listen.clone();
     let gateway = Gateway::open(config).await?;
     // Not the file's public URL: its port may have been the kernel's to choose.
     let links = LinkBase::new(&gateway.public_url().to_string(), &prefix);
-    let admin = AdminServer::bind(&socket).await.with_context(|| {
-        format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
-    });
-    let admin = match admin {
-        Ok(admin) => admin,
+    let bound = async {
+        let admin = AdminServer::bind(&socket).await.with_context(|| {
+            format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
+        })?;
+        let watching = match &watched {
+            Some(address) => Some(AdminHttp::bind(&address.host, address.port).await?),
+            None => None,
+        };
+        anyhow::Ok((admin, watching))
+    };
+    let (admin, watching) = match bound.await {
+        Ok(bound) => bound,
         Err(error) => {
             gateway.accounts().store.clone().close().await;
             return Err(error.into());
         }
     };
+    // Ends after the gateway has: until then it says that the gateway is draining.
+    let ended = CancellationToken::new();
+    let watching = watching.map(|watching| {
+        for address in watching.addresses() {
+            tracing::info!(admin.address = %address, "listening for metrics and health");
+        }
+        let sources = AdminSources {
+            metrics: gateway.accounts().metrics.clone(),
+            ready: Arc::new(gateway.readiness()),
+        };
+        tokio::spawn(watching.run(sources, ended.clone().cancelled_owned()))
+    });
     let stopping = CancellationToken::new();
     let administration = {
         let (accounts, stopping) = (gateway.accounts().accounts.clone(), stopping.clone());
@@ -66,6 +87,10 @@ pub(super) async fn until(
         .await;
     stopping.cancel();
     let _ = administration.await;
+    ended.cancel();
+    if let Some(watching) = watching {
+        let _ = watching.await;
+    }
     Ok(served?)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Callers: `config`. Upstreams, routes and identity headers have files of their own.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -248,17 +249,44 @@ pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
     })
 }
 
-pub(super) fn admin_socket(root: &mut Section<'_>, store: &std::path::Path) -> PathBuf {
-    let socket = root.section("admin", |admin| {
-        let value = admin.get("socket")?;
-        let path = value.path()?;
-        // What the system takes as a socket's address ends there.
-        if path.as_os_str().len() > 107 {
-            value.refuse("expected a path of 107 bytes at most");
-        }
-        Some(path)
+/// The admin socket, and the listener for metrics and health; `listen` is where the gateway listens.
+pub(super) fn admin(
+    root: &mut Section<'_>,
+    store: &std::path::Path,
+    listen: &[ListenAddress],
+) -> (PathBuf, Option<ListenAddress>) {
+    let (socket, listener) = root.section("admin", |admin| {
+        let socket = admin.get("socket").and_then(admin_socket);
+        let listener = admin.get("listen").and_then(|value| admin_listen(value, listen));
+        (socket, listener)
     });
-    socket.unwrap_or_else(|| store.join("admin.sock"))
+    (socket.unwrap_or_else(|| store.join("admin.sock")), listener)
+}
+
+fn admin_socket(value: Value<'_>) -> Option<PathBuf> {
+    let path = value.path()?;
+    // What the system takes as a socket's address ends there.
+    if path.as_os_str().len() > 107 {
+        value.refuse("expected a path of 107 bytes at most");
+    }
+    Some(path)
+}
+
+fn admin_listen(value: Value<'_>, listen: &[ListenAddress]) -> Option<ListenAddress> {
+    let address: ListenAddress = value.parse(ListenAddress::from_str)?;
+    if address.port != 0 && listen.contains(&address) {
+        value.refuse("expected another address than those of `listen`, such as `127.0.0.1:9180`");
+    }
+    // An address of one's own choice is meant; all of them are where the clients come in, too.
+    if address.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        let warning = value.fault(
+            "metrics are told to whoever reaches this machine: the names of routes and upstreams, and how they are used",
+        );
+        value.reader().warn(
+            warning.help("listen on one address that Prometheus alone reaches, such as `127.0.0.1:9180`"),
+        );
+    }
+    Some(address)
 }
 
 pub(super) fn log(root: &mut Section<'_>) -> LogSettings {

@@ -29,6 +29,7 @@ use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme, TrustedProxies};
 use crate::response::{Asker, Body, Problem, Prompt, REQUEST_ID};
 use crate::subrequest::{Answered, Dialect, Subrequests};
+use crate::telemetry::metrics::{Decided, NO_ROUTE, PORTAL, ThreadMetrics, UpstreamOutcome};
 use crate::telemetry::{AccessLine, AccessLog};
 
 /// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
@@ -42,6 +43,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Worker {
     access: AccessLog,
     pub(super) head_limits: HeadLimits,
+    metrics: ThreadMetrics,
     proxy: Proxy,
     rooms: Arc<Rooms>,
     subrequests: Subrequests,
@@ -77,7 +79,7 @@ async fn serve_all(
     listeners: Vec<TcpListener>,
     stopping: CancellationToken,
 ) {
-    let tunnels = Tunnels::new();
+    let tunnels = Tunnels::counted(rooms.metrics.clone());
     let limits = &config.limits;
     let worker = Rc::new(Worker {
         access: AccessLog::new(rooms.access.clone()),
@@ -86,6 +88,7 @@ async fn serve_all(
             headers: limits.headers,
             target_bytes: TARGET_BYTES,
         },
+        metrics: rooms.metrics.thread(),
         proxy: proxy(config, tunnels.clone()).expect("the same was built when the gateway was opened"),
         subrequests: Subrequests::new(
             Arc::clone(&rooms.gate),
@@ -175,7 +178,7 @@ impl Worker {
         let (parts, body) = request.into_parts();
         if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
             let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-            return self.refuse_unsound(&parts, problem, peer, &fault);
+            return self.refuse_unsound(&parts, problem, peer, &fault, started);
         }
         let arrival = Arrival { now, peer: peer.ip(), scheme: Scheme::Http, trusted: &self.trusted };
         let context = match Context::new(&parts, &arrival) {
@@ -183,18 +186,28 @@ impl Worker {
             Err(fault) => {
                 let problem =
                     Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-                return self.refuse_unsound(&parts, problem, peer, &fault);
+                return self.refuse_unsound(&parts, problem, peer, &fault, started);
             }
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
         let request = Request::from_parts(parts, body);
-        let Answered { identity, mut response, route } = self.decide(&context, request).await;
+        let Answered { decided, identity, mut response, route } = self.decide(&context, request).await;
+        let duration = started.elapsed();
+        let counted_as = match (&route, decided) {
+            (Some(route), _) => &*route.name,
+            (None, Some(_)) => NO_ROUTE,
+            (None, None) => PORTAL,
+        };
+        self.metrics.answered(counted_as, response.status().as_u16(), duration);
+        if let Some(decided) = decided {
+            self.metrics.decided(decided);
+        }
         response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
         self.access.write(
             now,
             &AccessLine {
                 client: context.client,
-                duration: started.elapsed(),
+                duration,
                 host: &context.host.name,
                 id: context.id.as_str(),
                 method: context.method.as_str(),
@@ -218,7 +231,9 @@ impl Worker {
                 };
             }
             Place::Ambiguous => {
-                return Answered::from(self.refuse(&Refusal::Ambiguous, context, &request, &asker()));
+                let refusal = Refusal::Ambiguous;
+                let response = self.refuse(&refusal, context, &request, &asker());
+                return Answered { decided: Some(refusal.decided()), ..Answered::from(response) };
             }
         }
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
@@ -227,11 +242,17 @@ impl Worker {
                 let response = self.refuse(&refusal, context, &request, &asker());
                 // A client that sends all of its body before it reads would not see the answer otherwise.
                 drain_refused(request);
-                Answered { identity: refusal.identity().cloned(), response, route: refusal.route().cloned() }
+                Answered {
+                    decided: Some(refusal.decided()),
+                    identity: refusal.identity().cloned(),
+                    response,
+                    route: refusal.route().cloned(),
+                }
             }
             Err(error) => {
                 tracing::error!(%error, request.id = context.id.as_str(), "a request could not be decided");
-                Answered::from(Problem::from(&error).respond(&asker(), &self.rooms.pages))
+                let response = Problem::from(&error).respond(&asker(), &self.rooms.pages);
+                Answered { decided: Some(Decided::Error), ..Answered::from(response) }
             }
         }
     }
@@ -246,14 +267,23 @@ impl Worker {
                 None => Box::pin(std::future::pending()),
             }
         };
-        let response = match self.proxy.forward(request, context, permit, ended).await {
+        let forwarded = self.proxy.forward(request, context, permit, ended).await;
+        if let (Some(upstream), Some(outcome)) = (&permit.route().upstream, upstream_outcome(&forwarded)) {
+            self.metrics.upstream(upstream, outcome);
+        }
+        let response = match forwarded {
             Ok(response) => response,
             Err(error) => {
                 self.log_failure(&error, context, permit);
                 forward_problem(&error).respond(&asker, &self.rooms.pages)
             }
         };
-        Answered { identity: permit.identity().cloned(), response, route: Some(Arc::clone(permit.route())) }
+        Answered {
+            decided: Some(Decided::Allow),
+            identity: permit.identity().cloned(),
+            response,
+            route: Some(Arc::clone(permit.route())),
+        }
     }
 
     fn refuse(
@@ -291,7 +321,10 @@ impl Worker {
         problem: Problem,
         peer: SocketAddr,
         fault: &dyn std::fmt::Display,
+        started: Instant,
     ) -> Response<Body> {
+        self.metrics.unsound(problem.code);
+        self.metrics.answered(NO_ROUTE, problem.status.as_u16(), started.elapsed());
         let id = RequestId::generate();
         tracing::info!(%fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
         let asker = Asker::new(&parts.method, &parts.headers, id.header_value().clone());
@@ -328,6 +361,25 @@ fn warn_of_untrusted_proxy(context: &Context, headers: &HeaderMap) {
             peer.address = %context.peer,
             "X-Forwarded-For from a peer that is not among trusted_proxies is ignored; if it is your proxy, list it there"
         );
+    }
+}
+
+/// What is counted of an upstream; nothing where the fault is not its own.
+fn upstream_outcome<T>(forwarded: &Result<T, ForwardError>) -> Option<UpstreamOutcome> {
+    match forwarded {
+        Ok(_) => Some(UpstreamOutcome::Answered),
+        Err(ForwardError::Connect(_)) => Some(UpstreamOutcome::Unreachable),
+        Err(ForwardError::Timeout) => Some(UpstreamOutcome::TimedOut),
+        Err(ForwardError::BadAnswer(_) | ForwardError::Upstream(_)) => Some(UpstreamOutcome::Failed),
+        Err(
+            ForwardError::BadRequest(_)
+            | ForwardError::BodyTooLarge { .. }
+            | ForwardError::Identity(_)
+            | ForwardError::NoUpstream
+            | ForwardError::RequestBody(_)
+            | ForwardError::RequestStalled
+            | ForwardError::UnknownRoute(_),
+        ) => None,
     }
 }
 
