@@ -42,7 +42,7 @@
 //! forward    proxy     hop-by-hop off, our cookies and Authorization off, identity names off, ours on;
 //!                      the target byte for byte; bodies streamed both ways; 101 hands both halves on
 //! otherwise  response  303 to the login page, or a problem: a page for a person, RFC 9457 for a program
-//! answer     gateway   request id, one access line
+//! answer     gateway   request id, one access line, counted for its route
 //! ```
 //!
 //! A sub-request enters at *describe* with a description of another request, `foregate explain` at

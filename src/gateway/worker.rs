@@ -200,7 +200,7 @@ impl Worker {
         };
         self.metrics.answered(counted_as, response.status().as_u16(), duration);
         if let Some(decided) = decided {
-            self.metrics.decided(decided);
+            self.rooms.metrics.decided(decided);
         }
         response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
         self.access.write(

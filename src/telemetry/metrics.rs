@@ -402,14 +402,6 @@ impl ThreadMetrics {
     }
 }
 
-impl std::ops::Deref for ThreadMetrics {
-    type Target = Metrics;
-
-    fn deref(&self) -> &Metrics {
-        &self.metrics
-    }
-}
-
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -442,6 +442,26 @@ fn an_empty_file_is_told_what_it_needs() {
 }
 
 #[test]
+fn an_address_for_metrics_that_can_not_be_is_told() {
+    told(
+        &with("admin: { listen: 9180 }"),
+        &[
+            "foregate.yaml:1:18: `listen` can't be `9180`",
+            "    1 | admin: { listen: 9180 }",
+            "      |                  ^^^^ expected an address with a port, such as `127.0.0.1:8080` or `[::]:8080`",
+        ],
+    );
+    told(
+        &with("listen: [127.0.0.1:80, '[::1]:80']\nadmin: { listen: '[::1]:80' }"),
+        &[
+            "foregate.yaml:2:18: `listen` can't be `[::1]:80`",
+            "    2 | admin: { listen: '[::1]:80' }",
+            "      |                  ^^^^^^^^^^^ expected another address than those of `listen`, such as `127.0.0.1:9180`",
+        ],
+    );
+}
+
+#[test]
 fn all_faults_are_told_at_once_in_the_order_of_the_file() {
     told(
         "listen: 8080\nsession: { idle_timeout: never, liftime: 1h }\nroutes:\n  - { path: admin, methods: [get, TRACE] }\n  - { path: /a*, upstream: ap }\nupstreams:\n  app: 127.0.0.1:3000\n",

@@ -27,8 +27,8 @@ fn what_several_threads_count_is_added_up() {
                     thread.answered("all", 503, millis(70));
                     thread.upstream("app", UpstreamOutcome::Answered);
                     thread.unsound("bad_request");
-                    thread.decided(Decided::Allow);
-                    thread.cache_hit();
+                    metrics.decided(Decided::Allow);
+                    metrics.cache_hit();
                 }
             });
         }
@@ -89,8 +89,9 @@ fn a_route_that_has_gone_disappears_and_one_that_stays_counts_on() {
     let metrics = metrics();
     let thread = metrics.thread();
     let count = |name| thread.answered(name, 200, Duration::ZERO);
-    count("all");
-    count("a \"b\" \\ c");
+    for name in ["all", "new", "a \"b\" \\ c"] {
+        count(name);
+    }
     metrics.configure(["all", "new"], ["app"]);
     for name in ["all", "new", "a \"b\" \\ c", "never heard of"] {
         count(name);
