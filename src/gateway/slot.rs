@@ -5,17 +5,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Rooms;
+use super::rooms::Process;
 
 /// One of the connections that may be open at once.
-pub(super) struct Slot(Arc<Rooms>);
+pub(super) struct Slot(Arc<Process>);
 
 impl Slot {
     /// One that is free.
-    pub(super) fn take(rooms: &Arc<Rooms>, limit: usize) -> Option<Self> {
-        let open = rooms.connections.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn take(process: &Arc<Process>, limit: usize) -> Option<Self> {
+        let open = process.connections.fetch_add(1, Ordering::Relaxed);
         // Dropping it gives it back also where it was one too many.
-        let slot = Self(Arc::clone(rooms));
+        let slot = Self(Arc::clone(process));
         (open < limit).then_some(slot)
     }
 }
