@@ -39,7 +39,6 @@ pub use listener::ListenError;
 pub use rooms::AccountRooms;
 
 use control::Order;
-use files::Files;
 use listener::{Beside, Bound, Door, Inherited};
 use rooms::{Rooms, open_store};
 use worker::{Change, DoorId};
@@ -74,7 +73,6 @@ pub enum StartError {
 pub struct Gateway {
     control: Control,
     doors: Doors,
-    files: Files,
     orders: mpsc::Receiver<Order>,
     rooms: Arc<Rooms>,
     threads: usize,
@@ -85,7 +83,7 @@ impl Gateway {
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         raise_descriptor_limit(config.limits.connections);
-        let files = Files::of(&config);
+        let looks = files::look_at(&config.files);
         // The store before the ports: a second start of the same configuration finds both taken, and
         // it is the store's error that says by whom.
         let store = open_store(&config).await?;
@@ -98,9 +96,9 @@ impl Gateway {
         let rooms = Arc::new(Rooms::first(config, store).await?);
         // Built once here, so that a fault is told before anything is answered.
         worker::proxy(&rooms, Tunnels::new())?;
-        let (control, orders) = Control::new(Arc::clone(&rooms));
+        let (control, orders) = Control::new(Arc::clone(&rooms), looks);
         control.state().listening.store(Arc::new(doors.shown()));
-        Ok(Self { control, doors, files, orders, rooms, threads })
+        Ok(Self { control, doors, orders, rooms, threads })
     }
 
     /// What is listened on, with the ports that the kernel chose.
@@ -125,12 +123,12 @@ impl Gateway {
 
     /// Answers until `stop` is done; then finishes what is running, within a bound, and closes the store.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { control, mut doors, files, mut orders, rooms, threads } = self;
+        let Self { control, mut doors, mut orders, rooms, threads } = self;
         let process = Arc::clone(&rooms.process);
         let stopping = CancellationToken::new();
         let mut crew = Crew::start(threads, &stopping)?;
         crew.change(&rooms, doors.fresh(), &[]).await;
-        let watching = tokio::spawn(files.watch(control.clone()));
+        let watching = tokio::spawn(files::watch(control.clone()));
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -188,6 +186,9 @@ async fn try_reload(
 ) -> Result<Vec<String>, ReloadError> {
     let old = control.state().rooms.load_full();
     let file = old.config.file.clone();
+    // Before they are read: a change in between is seen by the watch.
+    let mut looks = files::look_at(&old.config.files);
+    control.state().looks.store(Arc::new(looks.clone()));
     // Certificates and secrets may lie on a slow disk; nobody else waits for that.
     let loaded = tokio::task::spawn_blocking(move || Config::load(&file)).await;
     let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
@@ -199,6 +200,9 @@ async fn try_reload(
     let warnings = config.warnings.iter().map(ToString::to_string).collect();
     let config = doors.with_chosen_port(config);
     let level = config.log.level;
+    let named = files::look_at(config.files.iter().filter(|file| !looks.contains_key(*file)));
+    looks.retain(|file, _| config.files.contains(file));
+    looks.extend(named);
     let rooms = match build(&old, config).await {
         Ok(rooms) => Arc::new(rooms),
         Err(error) => {
@@ -212,6 +216,7 @@ async fn try_reload(
     rooms.process.access.set_level(level);
     control.state().rooms.store(rooms);
     control.state().listening.store(Arc::new(doors.shown()));
+    control.state().looks.store(Arc::new(looks));
     Ok(warnings)
 }
 
