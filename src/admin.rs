@@ -16,12 +16,14 @@ mod line;
 mod message;
 mod perform;
 mod server;
+pub mod socket;
 
 pub use client::{Client, ClientError, connect};
 pub use failure::Failure;
 pub use http::{AdminHttp, AdminListenError, AdminSources, NotReady};
 pub use message::{
-    AccountView, AddUser, Command, LinkBase, Moment, Password, Reply, Secret, ServerStatus, SetUser,
+    AccountView, AddUser, Command, LinkBase, Moment, Password, ReloadStatus, Reply, Secret, ServerStatus,
+    SetUser,
 };
 pub use perform::perform;
 pub use server::AdminServer;

@@ -113,6 +113,25 @@ impl Authenticator {
         }
     }
 
+    /// Under other settings. Failures that were counted stay, and what is ended through either is ended in both; what was
+    /// verified is verified again.
+    pub fn renewed(
+        &self,
+        login: PasswordLogin,
+        tokens: Tokens,
+        sessions: SessionSettings,
+        cache: CacheSettings,
+    ) -> Self {
+        Self {
+            cache: Arc::new(self.cache.renewed(cache)),
+            login,
+            sessions,
+            store: self.store.clone(),
+            tokens: Arc::new(tokens),
+            waiting: Arc::default(),
+        }
+    }
+
     /// Looks at the credentials of the accepted schemes alone.
     pub async fn authenticate(
         &self,

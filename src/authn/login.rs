@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-use super::throttle::{Account, Throttle};
+use super::throttle::{Account, LoginLimits, Throttle};
 use crate::identity::{Credential, Identity, fold};
-use crate::password::{Busy, Passwords};
+use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Store, StoreError, User};
 use crate::telemetry::metrics::{Login, Metrics};
 
@@ -48,6 +48,19 @@ impl PasswordLogin {
     /// With its own counters of failures.
     pub fn new(store: Store, passwords: Passwords, throttle: Throttle, metrics: Metrics) -> Self {
         Self { metrics, passwords, store, throttle }
+    }
+
+    /// Under other settings: the failures counted so far stay.
+    pub fn renewed(&self, passwords: PasswordSettings, limits: LoginLimits) -> Self {
+        Self {
+            metrics: self.metrics.clone(),
+            passwords: match *self.passwords.settings() == passwords {
+                true => self.passwords.clone(),
+                false => Passwords::start(passwords),
+            },
+            store: self.store.clone(),
+            throttle: self.throttle.with_limits(limits),
+        }
     }
 
     /// The account whose name or address and password these are.

@@ -66,9 +66,11 @@ impl Administration {
         };
         match reply {
             Reply::Failed(failure) => Err(failed(failure)),
-            reply @ (Reply::Account(_) | Reply::Accounts { .. } | Reply::Added { .. } | Reply::Status(_)) => {
-                Ok(reply)
-            }
+            reply @ (Reply::Account(_)
+            | Reply::Accounts { .. }
+            | Reply::Added { .. }
+            | Reply::Reloaded { .. }
+            | Reply::Status(_)) => Ok(reply),
         }
     }
 

@@ -3,16 +3,15 @@
 //! Callers: `cli`, and `cli::demo` with a stop of its own.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, note};
-use crate::admin::{AdminHttp, AdminServer, AdminSources, LinkBase};
+use crate::admin::{AdminHttp, AdminServer};
 use crate::config::Config;
-use crate::gateway::Gateway;
+use crate::gateway::{Control, Gateway, ReloadError};
 use crate::telemetry;
 
 /// Serves the configuration in a file until SIGTERM or SIGINT.
@@ -35,11 +34,8 @@ pub(super) async fn until(
     ready: impl FnOnce() -> Result<(), CliError>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
-    let (socket, prefix) = (config.admin_socket.clone(), config.portal.prefix.clone());
-    let watched = config.admin_listen.clone();
+    let (socket, watched) = (config.admin_socket.clone(), config.admin_listen.clone());
     let gateway = Gateway::open(config).await?;
-    // Not the file's public URL: its port may have been the kernel's to choose.
-    let links = LinkBase::new(&gateway.public_url().to_string(), &prefix);
     let bound = async {
         let admin = AdminServer::bind(&socket).await.with_context(|| {
             format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
@@ -53,7 +49,7 @@ pub(super) async fn until(
     let (admin, watching) = match bound.await {
         Ok(bound) => bound,
         Err(error) => {
-            gateway.accounts().store.clone().close().await;
+            gateway.close().await;
             return Err(error.into());
         }
     };
@@ -63,18 +59,20 @@ pub(super) async fn until(
         for address in watching.addresses() {
             tracing::info!(admin.address = %address, "listening for metrics and health");
         }
-        let sources = AdminSources {
-            metrics: gateway.accounts().metrics.clone(),
-            ready: Arc::new(gateway.readiness()),
-        };
-        tokio::spawn(watching.run(sources, ended.clone().cancelled_owned()))
+        tokio::spawn(watching.run(gateway.watched(), ended.clone().cancelled_owned()))
     });
+    let control = gateway.control();
     let stopping = CancellationToken::new();
     let administration = {
-        let (accounts, stopping) = (gateway.accounts().accounts.clone(), stopping.clone());
-        tokio::spawn(admin.run(accounts, links, async move { stopping.cancelled().await }))
+        let (control, stopping) = (control.clone(), stopping.clone());
+        let answer = move |command| {
+            let control = control.clone();
+            async move { control.perform(command).await }
+        };
+        tokio::spawn(admin.run(answer, async move { stopping.cancelled().await }))
     };
-    for address in gateway.addresses() {
+    let reloading = tokio::spawn(reload_on_hang_up(control)?);
+    for address in gateway.listening() {
         tracing::info!(listen.address = %address, public_url = %gateway.public_url(), "listening");
     }
     ready()?;
@@ -85,6 +83,7 @@ pub(super) async fn until(
             stopping.cancel();
         })
         .await;
+    reloading.abort();
     stopping.cancel();
     let _ = administration.await;
     ended.cancel();
@@ -94,19 +93,27 @@ pub(super) async fn until(
     Ok(served?)
 }
 
+/// Reads the configuration again at each SIGHUP. What comes of it is told in the log.
+fn reload_on_hang_up(control: Control) -> Result<impl Future<Output = ()>, CliError> {
+    // Without a hand on it SIGHUP would end the process, and a closed terminal the gateway.
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hang_up.recv().await.is_some() {
+            if let Err(error @ ReloadError::NotNow) = control.reload().await {
+                tracing::warn!(%error, "SIGHUP was not followed");
+            }
+        }
+    })
+}
+
 /// Done at the first SIGTERM or SIGINT; a second one ends the process at once.
 fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // Without a hand on it SIGHUP would end the process, and a closed terminal the gateway.
-    let mut hang_up = signal(SignalKind::hangup())?;
     Ok(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => tracing::warn!("SIGHUP: the configuration is read at the start alone; restart to change it"),
-            }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
         tokio::spawn(async move {
             tokio::select! {

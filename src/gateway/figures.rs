@@ -1,26 +1,25 @@
 //! Which figures there are: the names that the configuration gives them, and those that are read
 //! where they are when somebody asks.
 //!
-//! Callers: `gateway`, whenever it has built its rooms from a configuration.
+//! Callers: `gateway`, for the rooms that it starts with and for those of each reload.
 
 use std::sync::Arc;
 
-use super::AccountRooms;
-use crate::config::Config;
+use super::rooms::Rooms;
 use crate::telemetry::metrics::{Kind, Row};
 
 /// Names the rows of this configuration, and has the rooms' own state read at each scrape.
-pub(super) fn of(accounts: &AccountRooms, config: &Config) {
-    let metrics = &accounts.metrics;
+pub(super) fn name(rooms: &Rooms) {
+    let metrics = &rooms.process.metrics;
     metrics.configure(
-        config.routes.iter().map(|route| &*route.name),
-        config.upstreams.iter().map(|upstream| upstream.name.as_str()),
+        rooms.config.routes.iter().map(|route| &*route.name),
+        rooms.config.upstreams.iter().map(|upstream| upstream.name.as_str()),
     );
-    let store = accounts.store.clone();
+    let store = rooms.process.store.clone();
     metrics.set_collector("store_healthy", "Whether the store can be written", Kind::Gauge, move || {
         Row::alone(f64::from(u8::from(store.health().is_ok())))
     });
-    let load = Arc::clone(accounts.authenticator.login().passwords().load());
+    let load = Arc::clone(rooms.authenticator.login().passwords().load());
     let queued = Arc::clone(&load);
     metrics.set_collector(
         "password_hashes_queued",

@@ -358,3 +358,45 @@ fn a_taken_address_is_told_and_nothing_starts() {
     assert!(said.contains(&expected) && said.contains("`admin.listen`"), "{said}");
     assert!(!folder.path().join("data/admin.sock").exists());
 }
+
+#[test]
+fn a_reload_is_counted_and_brings_and_takes_rows() {
+    let gateway = Gateway::start(&format!(
+        "{ADMIN}upstreams: {{ app: \"http://127.0.0.1:9\" }}\n\
+         routes:\n\
+         \x20 - {{ name: stays, path: /a, access: public, upstream: app }}\n\
+         \x20 - {{ name: goes, path: /b, access: public, upstream: app }}\n"
+    ));
+    let stays = r#"foregate_requests_total{route="stays",status_class="5xx"}"#;
+    let goes = r#"foregate_requests_total{route="goes",status_class="5xx"}"#;
+    let comes = r#"foregate_requests_total{route="comes",status_class="5xx"}"#;
+    assert_eq!((gateway.get("/a", &[]).status, gateway.get("/b", &[]).status), (502, 502));
+    let before = scrape(&gateway);
+    before.expect(&[(stays, 1.0), (goes, 1.0), (r#"foregate_config_reloads_total{outcome="ok"}"#, 0.0)]);
+    let written = std::fs::read_to_string(&gateway.config).expect("it is there");
+    let reload = |text: &str| {
+        std::fs::write(&gateway.config, text).expect("it is written");
+        gateway.command(&["reload"], "")
+    };
+
+    let output = reload(&written.replace("access: public", "access: nobody"));
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let faulty = scrape(&gateway);
+    faulty.expect(&[("foregate_config_last_reload_successful", 0.0), (goes, 1.0)]);
+    assert!(faulty.of(r#"foregate_config_reloads_total{outcome="failed"}"#) >= 1.0);
+
+    let output = reload(&written.replace("name: goes", "name: comes"));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((gateway.get("/a", &[]).status, gateway.get("/b", &[]).status), (502, 502));
+    let after = scrape(&gateway);
+    after.expect(&[("foregate_config_last_reload_successful", 1.0), (stays, 2.0), (comes, 1.0)]);
+    assert!(!after.0.contains_key(goes), "{:#?}", after.0);
+    assert!(after.of(r#"foregate_config_reloads_total{outcome="ok"}"#) >= 1.0);
+    let read_at = "foregate_config_last_reload_success_timestamp_seconds";
+    assert!(after.of(read_at) >= before.of(read_at));
+
+    let output = reload(&written.replace(ADMIN, "admin: { listen: 127.0.0.1:1 }\n"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("`admin.listen` can't change while Foregate runs"), "{said}");
+}
