@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
 use crate::password::PasswordSettings;
-use crate::portal::PortalSettings;
+use crate::portal::{Portal, PortalSettings};
 use crate::proxy::UpstreamSettings;
+use crate::proxy::headers::CookieNames;
 use crate::request::Limits;
 use crate::request::{Origin, TrustedProxies};
 use crate::route::{IdentityHeaders, Route};
@@ -174,7 +175,14 @@ impl Config {
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits) = settings::limits(root);
         let upstreams = upstreams::read(root);
-        let routes = routes::read(root, &portal.prefix, &upstreams, &identity_headers);
+        let cookies = Portal::cookie_names(&session);
+        let around = routes::Around {
+            cookies: CookieNames::new(cookies.iter().map(String::as_str)),
+            everywhere: &identity_headers,
+            prefix: &portal.prefix,
+            upstreams: &upstreams,
+        };
+        let routes = routes::read(root, &around);
         let ((admin_socket, socket_fixed), (admin_listen, listen_fixed)) = root.section("admin", |admin| {
             (settings::admin_socket(admin, &store), settings::admin_listen(admin, &listen))
         });

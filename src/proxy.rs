@@ -41,8 +41,8 @@ use watch::Watch;
 use crate::gate::Permit;
 use crate::request::Context;
 use crate::response::Body;
-use crate::route::Route;
 use crate::route::identity_headers::ReadyValues;
+use crate::route::{PathRewrite, Route};
 
 /// What holds for everything that is forwarded.
 #[derive(Clone, Debug)]
@@ -51,6 +51,8 @@ pub struct ProxySettings {
     pub body_bytes: Option<u64>,
     /// Our own cookies, by the names under which they are sent: they reach no upstream.
     pub cookie_names: Vec<String>,
+    /// Every field that some route sets or removes on the way to its upstream: no trailer can bring it back.
+    pub edited_names: Vec<HeaderName>,
     /// Every name that some route sets. It is taken out of every request, for two routes may lead to one backend.
     pub identity_names: Vec<HeaderName>,
 }
@@ -87,7 +89,7 @@ impl Proxy {
         settings: ProxySettings,
         tunnels: Tunnels,
     ) -> Result<Self, InvalidProxy> {
-        let reserved = ReservedNames::new(&settings.identity_names);
+        let reserved = ReservedNames::new(&settings.identity_names).with_edited(settings.edited_names);
         let watch = Watch::new();
         let upstream = |upstream: &UpstreamSettings| {
             Upstream::new(upstream, &watch).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
@@ -129,6 +131,17 @@ impl Proxy {
             drain_refused(request);
             return Err(ForwardError::BodyTooLarge { limit });
         }
+        let uri = match &route.rewrite {
+            None => judged_target(request.uri(), context),
+            Some(rewrite) => rewritten_target(rewrite, context),
+        };
+        let uri = match uri {
+            Ok(uri) => uri,
+            Err(fault) => {
+                drain_refused(request);
+                return Err(fault);
+            }
+        };
         // A request with a body can't become a tunnel: it goes on as an ordinary one.
         let offered = match request.body().is_end_stream() {
             true => upgrade::offered(request.version(), request.headers()),
@@ -137,15 +150,16 @@ impl Proxy {
         let downstream = offered.is_some().then(|| hyper::upgrade::on(&mut request));
 
         let (parts, body) = request.into_parts();
-        let uri = judged_target(&parts.uri, context)?;
         let mut headers = parts.headers;
         let told_length = headers.contains_key(header::CONTENT_LENGTH);
         let expects = headers.contains_key(header::EXPECT);
         let forwarding = Forwarding {
             authorization: route.forward_authorization,
             context,
+            edits: &route.headers,
             host: upstream.host.as_ref(),
             identity: identity.as_ref(),
+            prefix: route.rewrite.as_ref().and_then(PathRewrite::told),
             upgrade: offered.as_ref(),
         };
         self.rules
@@ -169,7 +183,7 @@ impl Proxy {
                 return Err(ForwardError::BadAnswer("an upgrade that nobody asked for"));
             };
             let upstream = hyper::upgrade::on(&mut answer);
-            self.answer_head(status, answer.headers_mut(), context)?;
+            self.answer_head(status, answer.headers_mut(), context, route)?;
             let (mut parts, _) = answer.into_parts();
             parts.headers.remove(header::CONTENT_LENGTH);
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -177,7 +191,7 @@ impl Proxy {
             self.tunnels.carry(downstream, upstream, lease, ended());
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        self.answer_head(status, answer.headers_mut(), context)?;
+        self.answer_head(status, answer.headers_mut(), context, route)?;
         Ok(self.answer_body(answer, is_head, upstream, lease, progress, ended))
     }
 
@@ -186,9 +200,10 @@ impl Proxy {
         status: StatusCode,
         headers: &mut HeaderMap,
         context: &Context,
+        route: &Route,
     ) -> Result<(), ForwardError> {
         let unframed = |headers::Unframed| ForwardError::BadAnswer("a body framed in two ways");
-        self.rules.answer(status, headers, context).map_err(unframed)
+        self.rules.answer(status, headers, context, &route.response_headers).map_err(unframed)
     }
 
     fn answer_body(
@@ -249,6 +264,12 @@ fn judged_target(uri: &Uri, context: &Context) -> Result<Uri, ForwardError> {
             parsed.map(Uri::from).ok_or(ForwardError::BadRequest("its target"))
         }
     }
+}
+
+/// The target with another beginning. Decided was on the one that came, and so this reaches nothing that one could not.
+fn rewritten_target(rewrite: &PathRewrite, context: &Context) -> Result<Uri, ForwardError> {
+    let rewritten = context.target.rewritten(rewrite.strip(), rewrite.add())?;
+    Ok(rewritten.path_and_query().clone().into())
 }
 
 /// Frames the request by its body alone. hyper tells the length where it is known; where it is not, it

@@ -391,16 +391,21 @@ fn narrow(number: u64) -> u32 {
 }
 
 fn prefix(raw: &str) -> Result<String, Expected> {
-    let expected =
-        Expected("a path such as `/.auth`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end");
+    plain_path(raw).ok_or(Expected(
+        "a path such as `/.auth`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+    ))
+}
+
+/// A path that every reader takes for itself, and that nobody has a reason to write in another way.
+pub(super) fn plain_path(raw: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
-    let pattern: PathPattern = raw.parse().map_err(|_| expected)?;
+    let pattern: PathPattern = raw.parse().ok()?;
     let literal = |segment: &Segment| match segment {
         Segment::Any => false,
         Segment::Literal(text) => text.chars().all(plain),
     };
     let sound = !pattern.any_depth && !pattern.segments.is_empty() && pattern.segments.iter().all(literal);
-    sound.then(|| raw.to_owned()).ok_or(expected)
+    sound.then(|| raw.to_owned())
 }
 
 /// A path that a browser can't take for another origin.

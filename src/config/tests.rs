@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::Policy;
+use crate::route::HeaderEdit;
 
 mod faults;
 
@@ -120,6 +121,50 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(config.admin_listen.map(|address| address.to_string()).as_deref(), Some("localhost:9180"));
     assert_eq!(config.warnings, []);
     assert_eq!(sound(&with("public_url: https://a.test")).session.cookie_name, "__Host-foregate");
+}
+
+#[test]
+fn a_route_s_headers_are_texts_variables_files_and_removals() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("token"), "Bearer s3cret\r\n").expect("written");
+    let text = "upstreams: { app: http://a:1 }
+routes:
+  - path: /**
+    strip_prefix:
+    headers:
+      X-Tenant: blue
+      X-Secret: \"${SECRET}\"
+      X-Empty: \"\"
+      Authorization: { file: token }
+      Cookie:
+      Accept-Language: ~
+    response_headers: { Server: null, Cache-Control: no-store }
+";
+    let config = Config::parse(text, "foregate.yaml", &environment, folder.path());
+    let config = config.unwrap_or_else(|faults| panic!("{faults}"));
+    let [route] = &config.routes[..] else { panic!("one route") };
+    assert_eq!(route.rewrite, None);
+    let shown = |edits: &[HeaderEdit]| {
+        let value =
+            |edit: &HeaderEdit| edit.value.as_ref().map(|value| value.to_str().expect("text").to_owned());
+        edits.iter().map(|edit| (edit.name.to_string(), value(edit))).collect::<Vec<_>>()
+    };
+    let set = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+    let removed = |name: &str| (name.to_owned(), None);
+    assert_eq!(
+        shown(&route.headers),
+        [
+            set("x-tenant", "blue"),
+            set("x-secret", "hunter2/x"),
+            set("x-empty", ""),
+            set("authorization", "Bearer s3cret"),
+            removed("cookie"),
+            removed("accept-language"),
+        ]
+    );
+    assert_eq!(shown(&route.response_headers), [removed("server"), set("cache-control", "no-store")]);
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("s3cret") && !printed.contains("hunter2"), "{printed}");
 }
 
 #[test]

@@ -174,9 +174,11 @@ impl Rooms {
         let config = &self.config;
         let own = config.routes.iter().map(|route| &route.identity_headers);
         let maps = own.chain([&config.identity_headers]);
+        let edits = config.routes.iter().flat_map(|route| &route.headers);
         ProxySettings {
             body_bytes: config.limits.body_bytes,
             cookie_names: Portal::cookie_names(&config.session),
+            edited_names: edits.map(|edit| edit.name.clone()).collect(),
             identity_names: maps.flat_map(|map| map.names().cloned()).collect(),
         }
     }

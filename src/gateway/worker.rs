@@ -452,6 +452,7 @@ fn upstream_outcome<T>(forwarded: &Result<T, ForwardError>) -> Option<UpstreamOu
             | ForwardError::NoUpstream
             | ForwardError::RequestBody(_)
             | ForwardError::RequestStalled
+            | ForwardError::Rewrite(_)
             | ForwardError::UnknownRoute(_),
         ) => None,
     }
@@ -468,6 +469,9 @@ fn forward_problem(error: &ForwardError) -> Problem {
         ForwardError::NoUpstream => Problem::not_found(),
         ForwardError::Identity(_) | ForwardError::UnknownRoute(_) => Problem::internal(),
         ForwardError::RequestStalled => Problem::request_timeout(),
+        ForwardError::Rewrite(fault) => {
+            Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message())
+        }
         ForwardError::BadRequest(_) | ForwardError::RequestBody(_) => {
             Problem::bad_request("The request could not be read.")
         }

@@ -6,6 +6,7 @@ use std::io;
 
 use http::StatusCode;
 
+use crate::request::target::RewriteFault;
 use crate::route::identity_headers::InvalidIdentity;
 
 /// Why a request got no answer from its upstream.
@@ -38,6 +39,9 @@ pub enum ForwardError {
     /// The client's body stood still for too long.
     #[error("the request's body stood still")]
     RequestStalled,
+    /// The target can't be given the beginning that the route says.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteFault),
     /// The head of the answer did not come in time.
     #[error("the upstream did not answer in time")]
     Timeout,
@@ -59,6 +63,7 @@ impl ForwardError {
             Self::Identity(_) | Self::UnknownRoute(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NoUpstream => StatusCode::NOT_FOUND,
             Self::RequestStalled => StatusCode::REQUEST_TIMEOUT,
+            Self::Rewrite(fault) => fault.status(),
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -73,6 +78,7 @@ impl ForwardError {
             Self::Identity(_) | Self::UnknownRoute(_) => "internal",
             Self::NoUpstream => "not_found",
             Self::RequestStalled => "request_timeout",
+            Self::Rewrite(fault) => fault.code(),
             Self::Timeout => "upstream_timeout",
         }
     }
@@ -88,6 +94,7 @@ impl ForwardError {
             Self::Identity(_) | Self::UnknownRoute(_) => "The request could not be handled.",
             Self::NoUpstream => "There is nothing here.",
             Self::RequestStalled => "The request took too long to arrive.",
+            Self::Rewrite(fault) => fault.public_message(),
             Self::Timeout => "The application took too long to answer. Please try again shortly.",
         }
     }

@@ -19,6 +19,7 @@ mod headers;
 mod limits;
 mod login;
 mod metrics;
+mod rewrite;
 mod secrets;
 mod session;
 mod subrequests;

@@ -328,6 +328,126 @@ fn identity_headers_have_names_and_placeholders_that_mean_what_they_say() {
 }
 
 #[test]
+fn a_route_changes_no_header_that_is_not_its_own() {
+    told(
+        "upstreams: { app: http://a:1 }
+routes:
+  - path: /a
+    headers:
+      Host: a.test
+      Content_Length: \"5\"
+      X-Forwarded-For: null
+      X Y: z
+      X-Tenant: blue
+      X_Tenant: null
+      X-Number: 5
+      X-Text: \"a\\nb\"
+      X-File: { file: /nowhere/secret }
+      X-Person: me
+      X-List: [a]
+    response_headers:
+      Transfer-Encoding: null
+      Set-Cookie: __Host-foregate=x; Path=/
+  - { path: /b, identity_headers: { X.Person: \"{name}\" } }
+  - { path: /c, forward_authorization: true, headers: { authorization: Basic eA== } }
+",
+        &[
+            "foregate.yaml:5:7: a route can't change `Host`",
+            "    5 |       Host: a.test",
+            "      |       ^^^^ what the servers see as Host is said at the upstream: `host`",
+            "foregate.yaml:6:7: a route can't change `Content_Length`",
+            "    6 |       Content_Length: \"5\"",
+            "      |       ^^^^^^^^^^^^^^ it belongs to a connection or frames a message: Foregate makes it anew",
+            "foregate.yaml:7:7: a route can't change `X-Forwarded-For`",
+            "    7 |       X-Forwarded-For: null",
+            "      |       ^^^^^^^^^^^^^^^ it says who somebody is or where a request comes from: Foregate alone sets or removes it",
+            "foregate.yaml:8:7: `X Y` is no header name",
+            "    8 |       X Y: z",
+            "      |       ^^^ expected letters, digits and `-`, such as `Remote-User`",
+            "foregate.yaml:10:7: `X-Tenant` and `X_Tenant` are one name to some backends",
+            "   10 |       X_Tenant: null",
+            "      |       ^^^^^^^^ expected one of them alone",
+            "    9 |       X-Tenant: blue",
+            "      |       ^^^^^^^^ foregate.yaml:9:7: the other one",
+            "foregate.yaml:11:17: `X-Number` can't be `5`",
+            "   11 |       X-Number: 5",
+            "      |                 ^ expected a text: put it in quotes",
+            "foregate.yaml:12:15: `X-Text` can't be `a\\nb`",
+            "   12 |       X-Text: \"a\\nb\"",
+            "      |               ^^^^^^ expected one line of ASCII characters without blanks at its ends, 8 KiB at most",
+            "foregate.yaml:13:23: /nowhere/secret can't be read: No such file or directory (os error 2)",
+            "   13 |       X-File: { file: /nowhere/secret }",
+            "      |                       ^^^^^^^^^^^^^^^ expected a text file that this user can read",
+            "foregate.yaml:14:7: a route can't change `X-Person`",
+            "   14 |       X-Person: me",
+            "      |       ^^^^^^^^ some backend takes it for one of the `identity_headers`",
+            "foregate.yaml:15:15: `X-List` can't be a list",
+            "   15 |       X-List: [a]",
+            "      |               ^ expected a text",
+            "foregate.yaml:17:7: a route can't change `Transfer-Encoding`",
+            "   17 |       Transfer-Encoding: null",
+            "      |       ^^^^^^^^^^^^^^^^^ it belongs to a connection or frames a message: Foregate makes it anew",
+            "foregate.yaml:18:19: `Set-Cookie` can't be `__Host-foregate=x; Path=/`",
+            "   18 |       Set-Cookie: __Host-foregate=x; Path=/",
+            "      |                   ^^^^^^^^^^^^^^^^^^^^^^^^^ expected another cookie: this one is Foregate's own",
+            "foregate.yaml:20:57: `forward_authorization: true` passes the client's `Authorization` on, and this replaces it",
+            "   20 |   - { path: /c, forward_authorization: true, headers: { authorization: Basic eA== } }",
+            "      |                                                         ^^^^^^^^^^^^^ expected one of them alone",
+        ],
+    );
+}
+
+#[test]
+fn a_prefix_is_cut_only_off_paths_that_all_begin_with_it() {
+    told(
+        "upstreams: { app: http://a:1 }
+routes:
+  - { path: /api/**, strip_prefix: /api/ }
+  - { path: /b/*/c, strip_prefix: /b/x }
+  - { path: /c, strip_prefix: /c/d, add_prefix: v1 }
+  - { path: /d/**, strip_prefix: /D }
+  - { path: /e/**, strip_prefix: \"/%65\" }
+  - { path: /f/**, add_prefix: / }
+  - { path: /**, strip_prefix: /api }
+",
+        &[
+            "foregate.yaml:3:36: `strip_prefix` can't be `/api/`",
+            "    3 |   - { path: /api/**, strip_prefix: /api/ }",
+            "      |                                    ^^^^^ expected a path such as `/api`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+            "foregate.yaml:4:35: this route also takes paths that do not begin with `/b/x`",
+            "    4 |   - { path: /b/*/c, strip_prefix: /b/x }",
+            "      |                                   ^^^^ expected the first segments of the route's `path`, as they stand there",
+            "    4 |   - { path: /b/*/c, strip_prefix: /b/x }",
+            "      |             ^^^^^^ foregate.yaml:4:13: the paths that it takes",
+            "foregate.yaml:5:31: this route also takes paths that do not begin with `/c/d`",
+            "    5 |   - { path: /c, strip_prefix: /c/d, add_prefix: v1 }",
+            "      |                               ^^^^ expected the first segments of the route's `path`, as they stand there",
+            "    5 |   - { path: /c, strip_prefix: /c/d, add_prefix: v1 }",
+            "      |             ^^ foregate.yaml:5:13: the paths that it takes",
+            "foregate.yaml:5:49: `add_prefix` can't be `v1`",
+            "    5 |   - { path: /c, strip_prefix: /c/d, add_prefix: v1 }",
+            "      |                                                 ^^ expected a path such as `/api`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+            "foregate.yaml:6:34: this route also takes paths that do not begin with `/D`",
+            "    6 |   - { path: /d/**, strip_prefix: /D }",
+            "      |                                  ^^ expected the first segments of the route's `path`, as they stand there",
+            "    6 |   - { path: /d/**, strip_prefix: /D }",
+            "      |             ^^^^^ foregate.yaml:6:13: the paths that it takes",
+            "foregate.yaml:7:34: `strip_prefix` can't be `/%65`",
+            "    7 |   - { path: /e/**, strip_prefix: \"/%65\" }",
+            "      |                                  ^^^^^^^ expected a path such as `/api`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+            "foregate.yaml:8:32: `add_prefix` can't be `/`",
+            "    8 |   - { path: /f/**, add_prefix: / }",
+            "      |                                ^ expected a path such as `/api`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+            "foregate.yaml:9:32: this route also takes paths that do not begin with `/api`",
+            "    9 |   - { path: /**, strip_prefix: /api }",
+            "      |                                ^^^^ expected the first segments of the route's `path`, as they stand there",
+            "    9 |   - { path: /**, strip_prefix: /api }",
+            "      |             ^^^ foregate.yaml:9:13: the paths that it takes",
+        ],
+    );
+}
+
+#[test]
 fn what_is_not_yaml_is_told_where() {
     told(
         &with("session: { lifetime: 1h"),

@@ -77,6 +77,7 @@ impl Gateway {
         let settings = ProxySettings {
             body_bytes: options.body_bytes,
             cookie_names: vec!["foregate".to_owned()],
+            edited_names: Vec::new(),
             identity_names: vec![HeaderName::from_static("remote-user")],
         };
         let tunnels = Tunnels::new();
@@ -142,6 +143,7 @@ fn permit() -> Permit {
         credentials: BTreeSet::new(),
         csrf: true,
         forward_authorization: false,
+        headers: Vec::new(),
         host: None,
         identity_headers: Arc::new(IdentityHeaders::new(vec![IdentityHeader {
             name: HeaderName::from_static("remote-user"),
@@ -151,6 +153,8 @@ fn permit() -> Permit {
         name: "all".into(),
         path: PathPattern { any_depth: true, segments: Vec::new() },
         policy: Policy::Optional,
+        response_headers: Vec::new(),
+        rewrite: None,
         unauthenticated: Unauthenticated::Auto,
         upstream: Some("app".into()),
     };
