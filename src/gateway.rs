@@ -43,10 +43,8 @@ pub use rooms::AccountRooms;
 use control::Order;
 use listener::{Beside, Bound, Door, Inherited};
 use rooms::{Rooms, open_store};
+use slot::ConnectionLimits;
 use worker::{Change, DoorId};
-
-/// How long requests in flight may take to finish after the stop was asked for.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// Why the gateway does not start, or does not take a configuration over. The sentence is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +82,7 @@ impl Gateway {
     /// Opens the store, builds the rooms and binds every address; nothing is answered before `run`.
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        raise_descriptor_limit(config.limits.connections);
+        raise_descriptor_limit(ConnectionLimits::of(&config.limits).most());
         let looks = files::look_at(&config.files);
         // The store before the ports: a second start of the same configuration finds both taken, and
         // it is the store's error that says by whom.
@@ -158,7 +156,7 @@ impl Gateway {
         process.draining.store(true, Ordering::Relaxed);
         stopping.cancel();
         let began = Instant::now();
-        crew.join().await;
+        crew.join(control.state().rooms.load().config.limits.drain_timeout).await;
         drop(doors);
         process.store.clone().close().await;
         tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
@@ -349,8 +347,8 @@ impl Crew {
         }
     }
 
-    /// Waits until every thread has ended.
-    async fn join(self) {
+    /// Waits until every thread has ended, each of which gives its requests so much time.
+    async fn join(self, drain: Duration) {
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
@@ -360,7 +358,7 @@ impl Crew {
             }
         });
         // Each thread ends by itself within the bound; one that doesn't is left behind with the process.
-        if tokio::time::timeout(DRAIN + Duration::from_secs(5), joined).await.is_err() {
+        if tokio::time::timeout(drain + Duration::from_secs(5), joined).await.is_err() {
             tracing::warn!("a thread did not end in time");
         }
     }

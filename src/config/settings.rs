@@ -299,16 +299,20 @@ pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
             timeout.unwrap_or(Duration::from_secs(default))
         };
         let (header_timeout, idle_timeout) = (timeout("header_timeout", 10), timeout("idle_timeout", 75));
+        let drain_timeout = timeout("drain_timeout", 30);
         let mut number = |key, range: RangeInclusive<u64>, default| {
             let number = limits.get(key).and_then(|value| value.number(range));
             number.map_or(default, |number| narrow(number) as usize)
         };
         let connections = number("connections", 1..=1_000_000, 10_000);
         let headers = number("headers", 10..=10_000, 100);
+        let per_ip = limits.get("connections_per_ip").and_then(|value| value.number(1..=1_000_000));
         let header_bytes = limits.get("header_bytes").and_then(|value| value.parse(header_bytes));
         let limits = Limits {
             body_bytes: limits.get("body").and_then(|value| value.parse(size)),
             connections,
+            connections_per_ip: per_ip.map(|number| narrow(number) as usize),
+            drain_timeout,
             header_bytes: header_bytes.map_or(32 << 10, |bytes| narrow(bytes) as usize),
             header_timeout,
             headers,

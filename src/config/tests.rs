@@ -96,7 +96,7 @@ fn what_is_written_is_what_is_meant() {
          session: { remember: 0, cookie: { name: gate, domain: example.com, same_site: none } }\n\
          password: { argon2: { memory: 64MiB }, workers: 3 }\n\
          tokens: { audience: api, algorithm: HS256 }\n\
-         limits: { login: { per_ip: 5/1m }, body: 10MB, headers: '${PORT}' }\n\
+         limits: { login: { per_ip: 5/1m }, body: 10MB, headers: '${PORT}', connections_per_ip: 20, drain_timeout: 5m }\n\
          admin: { socket: run/admin.sock, listen: 'localhost:9180' }\n\
          log: { level: debug, format: json }",
     ));
@@ -117,6 +117,8 @@ fn what_is_written_is_what_is_meant() {
     );
     assert_eq!(config.login_limits.per_ip.period, Duration::from_secs(60));
     assert_eq!((config.limits.body_bytes, config.limits.headers), (Some(10_000_000), 9000));
+    assert_eq!(config.limits.connections_per_ip, Some(20));
+    assert_eq!(config.limits.drain_timeout, Duration::from_secs(300));
     assert_eq!(config.admin_socket, Path::new("/etc/foregate/run/admin.sock"));
     assert_eq!(config.admin_listen.map(|address| address.to_string()).as_deref(), Some("localhost:9180"));
     assert_eq!(config.warnings, []);

@@ -7,7 +7,6 @@
 //! Callers: `gateway` runs it; `cli` orders, from a signal, the admin socket or the watch on the files.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -105,7 +104,7 @@ impl Control {
         let rooms = rooms.load();
         ServerStatus {
             config: rooms.config.file.clone(),
-            connections: rooms.process.connections.load(Ordering::Relaxed),
+            connections: rooms.process.connections.open(),
             last_reload: (**last_reload.load()).clone(),
             listening: listening.load().to_vec(),
             process: std::process::id(),

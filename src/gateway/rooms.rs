@@ -6,10 +6,11 @@
 //! Callers: `gateway` builds; its threads serve with what is built.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use super::StartError;
+use super::slot::Connections;
 use crate::account::Accounts;
 use crate::admin::{LinkBase, NotReady};
 use crate::authn::throttle::Throttle;
@@ -76,7 +77,7 @@ async fn signing_keys(config: &Config, store: &Store) -> Result<Vec<SigningKey>,
 /// What outlasts a configuration.
 pub(super) struct Process {
     pub(super) access: AccessWriter,
-    pub(super) connections: AtomicUsize,
+    pub(super) connections: Arc<Connections>,
     csrf_key: [u8; 32],
     pub(super) draining: AtomicBool,
     pub(super) metrics: Metrics,
@@ -102,7 +103,7 @@ impl Rooms {
             AccountRooms::build(&config, store, metrics).await?;
         let process = Process {
             access: AccessWriter::start(config.log),
-            connections: AtomicUsize::new(0),
+            connections: Arc::new(Connections::new(metrics.clone())),
             csrf_key,
             draining: AtomicBool::new(false),
             metrics,

@@ -20,11 +20,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::DRAIN;
 use super::connection::{serve, turn_away};
 use super::listener::Door;
 use super::rooms::{Process, Rooms};
-use super::slot::Slot;
+use super::slot::{ConnectionLimits, Slot};
 use super::stream::{Acceptor, Stream};
 use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
 use crate::gate::{Decision, Permit, Refusal, Why};
@@ -166,7 +165,7 @@ impl Thread {
             self.connections.close();
             tokio::join!(self.tunnels.end(), self.connections.wait());
         };
-        if tokio::time::timeout(DRAIN, finished).await.is_err() {
+        if tokio::time::timeout(self.worker().rooms.config.limits.drain_timeout, finished).await.is_err() {
             tracing::warn!(
                 connections = self.connections.len(),
                 "requests that did not finish in time are broken off"
@@ -175,11 +174,20 @@ impl Thread {
     }
 
     fn begin(self: &Rc<Self>, stream: Stream, peer: IpAddr) {
-        let limit = self.worker().rooms.config.limits.connections;
-        let Some(slot) = Slot::take(&self.process, limit) else {
-            tracing::warn!(limit, "a connection was turned away: limits.connections is reached");
-            self.connections.spawn_local(turn_away(stream));
-            return;
+        let (worker, open) = (self.worker(), &self.process.connections);
+        let config = &worker.rooms.config;
+        let trusted = config.trusted_proxies.contains(peer);
+        let slot = match Slot::take(open, peer, trusted, ConnectionLimits::of(&config.limits)) {
+            Ok(slot) => slot,
+            Err(full) => {
+                if let Some(count) = open.refused() {
+                    tracing::warn!(count, peer.address = %peer, "connections were turned away: {full}");
+                }
+                if let Some(turned_away) = open.turn_away() {
+                    self.connections.spawn_local(turn_away(stream, turned_away));
+                }
+                return;
+            }
         };
         self.connections.spawn_local(serve(Rc::clone(self), stream, peer, slot, self.stopping.clone()));
     }
