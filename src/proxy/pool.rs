@@ -29,6 +29,9 @@ use super::wire::Wire;
 /// Kept for one server on one thread.
 const IDLE_CONNECTIONS: usize = 128;
 
+/// What one connection reads ahead of a client that takes nothing. Bodies still move in large pieces.
+const BUFFER: usize = 128 * 1024;
+
 /// An idle peer that is gone without a word is noticed after about this long.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -161,8 +164,11 @@ impl Backend {
         };
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-        let (sender, connection) =
-            http1::Builder::new().handshake(Wire::new(stream)).await.map_err(io::Error::other)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(Wire::new(stream))
+            .await
+            .map_err(io::Error::other)?;
         let serve = async move {
             // Whoever waits for the answer, or reads the body, hears of a failure.
             let _ = connection.with_upgrades().await;

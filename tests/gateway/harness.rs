@@ -305,11 +305,23 @@ impl Connection {
 
     /// To a server that may be gone.
     pub(crate) fn try_to(address: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect(address).ok()?;
+        Self::of(TcpStream::connect(address).ok()?)
+    }
+
+    fn of(stream: TcpStream) -> Option<Self> {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
         Some(Self { stream: BufReader::new(stream) })
+    }
+
+    /// From another address of this machine.
+    pub(crate) fn from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("loopback has this address");
+        socket.connect(&address.into()).expect("it takes connections");
+        Self::of(socket.into()).expect("it is set up")
     }
 
     /// Writes; that the other side has closed is seen when reading.
