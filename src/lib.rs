@@ -40,7 +40,7 @@
 //!                      Authenticator: digest -> cache -> store | JWT | password -> Arc<Identity>
 //!                      Policy::evaluate -> Allow(Permit) | Challenge | Forbid; a failure of ours is 503
 //! forward    proxy     hop-by-hop off, our cookies and Authorization off, identity names off, ours on;
-//!                      the target byte for byte; bodies streamed both ways; 101 hands both halves on
+//!                      the route's own between them; the target byte for byte but for a prefix; bodies streamed both ways; 101 hands both halves on
 //! otherwise  response  303 to the login page, or a problem: a page for a person, RFC 9457 for a program
 //! answer     gateway   request id, one access line, counted for its route
 //! ```
@@ -52,7 +52,8 @@
 //!
 //! 1. [`proxy::Proxy::forward`] takes a [`gate::Permit`], and only [`gate::Gate::decide`] makes one.
 //! 2. Identity headers reach an upstream from us or not at all; hop-by-hop removal comes before they are added.
-//! 3. A target is forwarded only if every reading of it leads to the same route, and then unchanged.
+//! 3. A target is forwarded only if every reading of it leads to the same route, and then unchanged, or with
+//!    another beginning under which nobody reads anything that he could not read before.
 //! 4. A credential is never in a log line, an error or a `Debug`, and ours is never forwarded.
 //! 5. A failure of ours is 5xx. It never becomes a challenge, and never a pass.
 //! 6. A cached identity is checked against the clock and the revocation epoch on every hit; the cache's own

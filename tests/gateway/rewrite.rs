@@ -156,6 +156,21 @@ fn a_target_that_means_something_else_without_its_prefix_is_refused() {
     assert!(upstream.seen().iter().all(|request| target(request) == "/next"), "{:?}", upstream.seen());
 }
 
+#[test]
+fn explain_says_what_the_upstream_is_sent() {
+    let upstream = Upstream::start();
+    let gateway = stripped(&upstream, ", add_prefix: /v1");
+    for (target, said) in [
+        ("/api/users?q", "the upstream is sent `/v1/users?q`"),
+        ("/%61pi/users", "not every reading of the target begins with the prefix that is cut off"),
+        ("/%61pi/users", "a proxied request gets 400"),
+    ] {
+        let output = gateway.command(&["explain", "GET", target], "");
+        let output = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.contains(said), "{target}: {output}");
+    }
+}
+
 /// Ways in which servers read a path: each step is done by some, in some order.
 fn readings(path: &str) -> Vec<String> {
     let unescaped = |path: &str| {
