@@ -220,7 +220,8 @@ fn a_client_that_leaves_before_its_upgrade_is_answered_is_noticed() {
             let _in_flight = control.begin();
             assert!(waits(&mut wire).await);
             drop(client);
-            assert_eq!(read(&mut wire).await, b"", "the end, and nothing of what was held");
+            let end = tokio::time::timeout(TIMEOUTS.idle, read(&mut wire)).await;
+            assert_eq!(end.expect("it is noticed at once"), b"", "the end, and nothing of what was held");
         });
     }
 }
