@@ -328,9 +328,14 @@ impl Server {
     }
 }
 
-/// As in the configuration: the name by which its health is known.
+/// As in the configuration, the port included: the name by which its health is known.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.authority())
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "http://[{host}]:{port}")
+        } else {
+            write!(f, "http://{host}:{port}")
+        }
     }
 }

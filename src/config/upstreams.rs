@@ -163,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn checks_ask_for_a_path() {
+        for raw in ["/", "/healthz", "/health?deep=1&x", "/a%20b"] {
+            assert_eq!(health_path(raw).map(|path| path.to_string()), Ok(raw.to_owned()));
+        }
+        for raw in ["", "healthz", "/a b", "/a#b", "http://a/b", "/\u{e9}", "/a\n", "*", "?a"] {
+            assert!(health_path(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
     fn a_host_header_is_a_word_or_a_host() {
         assert_eq!(host_header("preserve"), Ok(HostHeader::Preserve));
         assert_eq!(host_header("upstream"), Ok(HostHeader::Upstream));

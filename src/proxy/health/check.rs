@@ -14,6 +14,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
+use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -104,14 +105,15 @@ async fn check(watched: &Watched) -> Result<(), String> {
     }
 }
 
-async fn connect_for_check(server: &Server) -> io::Result<TcpStream> {
+/// The way that requests go. The time that it may take is the check's.
+async fn connect_for_check(server: &Server) -> io::Result<impl Read + Write + Send + Unpin + use<>> {
     let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(TokioIo::new(stream))
 }
 
 async fn ask(
-    stream: TcpStream,
+    stream: impl Read + Write + Send + Unpin,
     watched: &Watched,
 ) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
     let mut request = Request::new(Empty::<Bytes>::new());
@@ -121,7 +123,7 @@ async fn ask(
     headers.insert(header::USER_AGENT, HeaderValue::from_static("foregate-health"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = http1::handshake(stream).await?;
     let asked = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status();

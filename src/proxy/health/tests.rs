@@ -200,8 +200,8 @@ fn the_board_shows_what_there_is_and_keeps_what_stays() {
     assert_eq!(
         shown,
         [
-            line("a", "http://[::1]", "up", 0, 0),
             line("a", "http://[::1]:2", "down", 1, 1),
+            line("a", "http://[::1]:80", "up", 0, 0),
             line("b", "http://[::1]:1", "up", 0, 0),
         ]
     );

@@ -53,6 +53,7 @@ pub(super) struct Options {
     pub(super) balance: Balance,
     pub(super) board: HealthBoard,
     pub(super) body_bytes: Option<u64>,
+    pub(super) connect_timeout: Duration,
     pub(super) health: Option<HealthSettings>,
     pub(super) host: HostHeader,
     pub(super) response_timeout: Duration,
@@ -66,6 +67,7 @@ impl Default for Options {
             balance: Balance::RoundRobin,
             board: HealthBoard::new(),
             body_bytes: None,
+            connect_timeout: Duration::from_secs(2),
             health: None,
             host: HostHeader::Preserve,
             response_timeout: long,
@@ -78,7 +80,7 @@ impl Gateway {
     pub(super) async fn start(servers: &[SocketAddr], options: Options) -> Self {
         let upstream = UpstreamSettings {
             balance: options.balance,
-            connect_timeout: Duration::from_secs(2),
+            connect_timeout: options.connect_timeout,
             health: options.health,
             host: options.host,
             idle_timeout: options.stall,

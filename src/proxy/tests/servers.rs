@@ -1,12 +1,15 @@
 //! Several servers: which one is asked, when another one is, and what is known of them afterwards.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::harness::{Backend, GET, Gateway, OK, Options, nobody, rest, run};
+use crate::proxy::health::InFlight;
 use crate::proxy::{Balance, HealthBoard, HealthSettings, HostHeader, ServerState, ServerStatus, health};
 
 const POST: &str = "POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody";
@@ -120,6 +123,70 @@ async fn a_request_goes_on_once_and_not_twice() {
         let reply = gateway.send(GET).await;
         assert!(reply.starts_with("HTTP/1.1 502") && reply.ends_with("upstream_failed"), "{reply}");
         assert_eq!(servers.iter().map(|server| server.connections.get()).sum::<usize>(), 2);
+    })
+    .await;
+}
+
+/// A server whose queue of connections is full: connecting takes until somebody gives up.
+struct Full {
+    address: SocketAddr,
+    _queue: Vec<std::net::TcpStream>,
+    _socket: Socket,
+}
+
+impl Full {
+    fn start() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+        socket.listen(0).expect("it listens");
+        let address = socket.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
+        let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
+        let queue: Vec<_> = std::iter::from_fn(connect).take(16).collect();
+        assert!(queue.len() < 16, "the queue takes them all");
+        Self { address, _queue: queue, _socket: socket }
+    }
+}
+
+#[tokio::test]
+async fn connecting_takes_its_time_twice_at_the_most() {
+    run(async {
+        let full = [Full::start(), Full::start(), Full::start()];
+        let within = Duration::from_millis(400);
+        let options = || Options { connect_timeout: within, ..Options::default() };
+        let gateway = Gateway::start(&full.each_ref().map(|full| full.address), options()).await;
+        let began = Instant::now();
+        let reply = gateway.send(GET).await;
+        assert!(reply.starts_with("HTTP/1.1 502") && reply.ends_with("upstream_unreachable"), "{reply}");
+        let took = began.elapsed();
+        assert!(took >= 2 * within && took < 3 * within, "it took {took:?}");
+
+        // Whoever meets it first waits for it once, and nobody after that.
+        let good = Backend::answering(OK).await;
+        let gateway = Gateway::start(&[full[0].address, good.address], options()).await;
+        let began = Instant::now();
+        for _ in 0..6 {
+            let reply = gateway.send(POST).await;
+            assert!(reply.ends_with("ok"), "{reply}");
+        }
+        let took = began.elapsed();
+        assert!(took >= within && took < 2 * within, "it took {took:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_never_goes_on_to_the_server_that_failed() {
+    run(async {
+        let (bad, good) = (breaking().await, Backend::answering(OK).await);
+        let board = HealthBoard::new();
+        // By the fewest in flight it would always be the bad one's turn.
+        let busy = Rc::new(board.server("app", &format!("http://{}", good.address)));
+        let _busy = [(); 3].map(|()| InFlight::begin(&busy, 0).expect("nobody tries it"));
+        let options = Options { balance: Balance::LeastRequests, ..options(&board) };
+        let gateway = Gateway::start(&[bad.address, good.address], options).await;
+        let reply = gateway.send(GET).await;
+        assert!(reply.ends_with("ok"), "{reply}");
+        assert_eq!((bad.connections.get(), good.connections.get()), (1, 1));
     })
     .await;
 }
