@@ -118,10 +118,11 @@ async fn attempt(
             // A new connection counts as not used before, so this happens once.
             Some(unharmed) if lease.reused => (request, reuse) = (*unharmed, false),
             unharmed => {
-                // That a connection was closed which nobody used says nothing of the server, and of a client
-                // that broke off neither.
-                if broken && !lease.reused && progress.is_none_or(|progress| progress.fault.get().is_none()) {
-                    upstream.failed(&chosen, Failure::Broken);
+                let of_the_client = progress.is_some_and(|progress| progress.fault.get().is_some());
+                if !of_the_client {
+                    // That a connection was closed which nobody used says nothing of the server.
+                    let broken = broken && !lease.reused;
+                    upstream.failed(&chosen, if broken { Failure::Broken } else { Failure::Other });
                 }
                 return Err(Failed { chosen, error: failure(error, progress, limit), unharmed });
             }

@@ -52,7 +52,7 @@ type Servers = BTreeMap<(String, String), Arc<ServerHealth>>;
 /// One server, as it stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerStatus {
-    /// Requests that got no answer there: no connection, one that broke, none in time.
+    /// Requests that got no answer there: no connection, one that broke, nothing in time, no HTTP.
     pub failures: u64,
     /// Requests under way, tunnels and streams included.
     pub in_flight: usize,
@@ -167,6 +167,9 @@ pub(crate) enum Failure {
     Broken,
     /// There was no connection. That is nothing a request could cause.
     Connect,
+    /// A kept connection that the server had closed, or an answer that is no HTTP: counted, and no sign
+    /// that it is gone.
+    Other,
     /// The answer's head did not come in time.
     Timeout,
 }
@@ -176,6 +179,7 @@ impl fmt::Display for Failure {
         f.write_str(match self {
             Self::Broken => "connections break before an answer",
             Self::Connect => "no connection can be made",
+            Self::Other => "exchanges fail",
             Self::Timeout => "answers do not come in time",
         })
     }
@@ -249,17 +253,16 @@ impl ServerHealth {
         let generation = self.generation.load(Ordering::Relaxed);
         let until = self.ejected_until.load(Ordering::Relaxed);
         let trial = until != 0 && until <= now;
-        if trial {
-            let next = now + millis(TRIAL);
-            let won = self
-                .ejected_until
-                .compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
-            if !won {
-                return None;
-            }
+        if trial && !self.win_trial(until, now) {
+            return None;
         }
         Some(Attempt { generation, trial })
+    }
+
+    /// Whether this is the one that tries the server, of all that saw the same end of its ejection.
+    fn win_trial(&self, until: u64, now: u64) -> bool {
+        let next = now + millis(TRIAL);
+        self.ejected_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// An answer's head came.
@@ -287,6 +290,7 @@ impl ServerHealth {
         }
         let enough = match failure {
             Failure::Connect => true,
+            Failure::Other => return,
             Failure::Broken | Failure::Timeout => {
                 self.streak.fetch_add(1, Ordering::Relaxed) + 1 >= BROKEN_IN_A_ROW
             }

@@ -45,7 +45,7 @@ fn so_many_checks_in_a_row_change_the_state() {
 
 #[test]
 fn one_missing_connection_ejects_and_broken_exchanges_do_in_a_row() {
-    use Failure::{Broken, Connect, Timeout};
+    use Failure::{Broken, Connect, Other, Timeout};
     // `None` is a success.
     for (outcomes, ejected) in [
         (&[Some(Connect)][..], true),
@@ -54,6 +54,7 @@ fn one_missing_connection_ejects_and_broken_exchanges_do_in_a_row() {
         (&[Some(Broken), Some(Timeout), Some(Broken)], true),
         (&[Some(Broken), Some(Broken), None, Some(Broken), Some(Broken)], false),
         (&[Some(Connect), None], false),
+        (&[Some(Other); 9], false),
     ] {
         let health = health();
         for outcome in outcomes {
@@ -99,20 +100,11 @@ fn after_an_ejection_one_request_tries_the_server() {
 
 #[test]
 fn of_threads_that_see_the_end_of_an_ejection_together_one_makes_the_trial() {
-    for _ in 0..200 {
-        let health = HealthBoard::new().server("app", "http://a:1");
-        health.ejected_until.store(5_000, Ordering::Relaxed);
-        let start = std::sync::Barrier::new(4);
-        let trials = std::thread::scope(|scope| {
-            let begin = || {
-                start.wait();
-                health.begin(5_000).is_some_and(|attempt| attempt.trial)
-            };
-            let threads = [(); 4].map(|()| scope.spawn(begin));
-            threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|&trial| trial).count()
-        });
-        assert_eq!(trials, 1);
-    }
+    let health = health();
+    fail(&health, Failure::Connect, 0);
+    let won = [(); 4].map(|()| health.win_trial(5_000, 5_001));
+    assert_eq!(won, [true, false, false, false]);
+    assert!(health.is_ejected(5_002));
 }
 
 #[test]

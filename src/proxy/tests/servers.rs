@@ -276,6 +276,19 @@ async fn a_connection_that_closed_while_idle_is_no_failure_of_its_server() {
         for status in board.snapshot() {
             assert_eq!((status.requests, status.failures, status.retries), (4, 0, 0), "{status:?}");
         }
+        // Nor where the request could not go out again, however often.
+        for _ in 0..8 {
+            for _ in 0..2 {
+                gateway.send(GET).await;
+            }
+            for _ in 0..2 {
+                let reply = gateway.send(POST).await;
+                assert!(reply.starts_with("HTTP/1.1 502"), "{reply}");
+            }
+        }
+        for status in board.snapshot() {
+            assert_eq!((status.failures, status.state), (8, ServerState::Up), "{status:?}");
+        }
     })
     .await;
 }
