@@ -8,14 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
 use super::balance::{self, Balance, Candidate, Standing};
-use super::health::{Failure, HealthBoard, InFlight, ServerHealth};
+use super::health::{Failure, HealthBoard, Hold, InFlight};
 use super::pool::{Backend, Lease};
 use super::watch::{Watch, ticks};
 use super::{HostHeader, UpstreamSettings};
@@ -45,7 +44,7 @@ pub(crate) struct Upstream {
 #[derive(Debug)]
 struct Member {
     backend: Rc<Backend>,
-    health: Rc<Arc<ServerHealth>>,
+    health: Hold,
     /// Its part in the choice by client.
     seed: u64,
 }
@@ -68,7 +67,7 @@ impl Upstream {
             let name = ToString::to_string(server);
             Ok(Member {
                 backend: Backend::new(server, idle_ticks, watch)?,
-                health: Rc::new(board.server(&settings.name, &name)),
+                health: Hold::new(board.server(&settings.name, &name)),
                 seed: balance::seed(&name),
             })
         };
@@ -105,7 +104,7 @@ impl Upstream {
         if let [only] = self.servers.as_slice() {
             let asked = tried.is_none() && !only.health.is_down();
             // It is never ejected, so no clock is asked: at the beginning of time no trial is due.
-            return asked.then(|| InFlight::begin(&only.health, 0))?.map(|flight| Chosen { at: 0, flight });
+            return asked.then(|| only.health.begin(0))?.map(|flight| Chosen { at: 0, flight });
         }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
@@ -113,11 +112,12 @@ impl Upstream {
         let client = balance::client_key(client);
         let mut candidates = self.candidates.borrow_mut();
         candidates.clear();
-        candidates.extend(self.servers.iter().enumerate().map(|(at, server)| Candidate {
+        candidates.extend(self.servers.iter().map(|server| Candidate {
             in_flight: server.health.in_flight(),
             seed: server.seed,
             standing: match tried {
-                Some(tried) if tried.at == at => Standing::Out,
+                // Also where it is listed twice, which gives it two turns.
+                Some(tried) if self.servers[tried.at].health.is_same(&server.health) => Standing::Out,
                 _ if server.health.is_down() => Standing::Out,
                 _ if server.health.is_ejected(now) => Standing::Ejected,
                 _ => Standing::Ready,
@@ -125,7 +125,7 @@ impl Upstream {
         }));
         loop {
             let at = balance::choose(self.balance, &candidates, turn, client)?;
-            if let Some(flight) = InFlight::begin(&self.servers[at].health, now) {
+            if let Some(flight) = self.servers[at].health.begin(now) {
                 return Some(Chosen { at, flight });
             }
             // Another thread is trying it in this moment. It is as ejected as before then, so this happens

@@ -3,8 +3,8 @@
 use super::*;
 use crate::proxy::{Balance, HostHeader, Server};
 
-fn health() -> Rc<Arc<ServerHealth>> {
-    Rc::new(HealthBoard::new().server("app", "http://a:1"))
+fn health() -> Hold {
+    Hold::new(HealthBoard::new().server("app", "http://a:1"))
 }
 
 fn settings(unhealthy_after: u32, healthy_after: u32) -> HealthSettings {
@@ -12,12 +12,12 @@ fn settings(unhealthy_after: u32, healthy_after: u32) -> HealthSettings {
     HealthSettings { healthy_after, interval: Duration::from_secs(5), path, unhealthy_after }
 }
 
-fn begin(health: &Rc<Arc<ServerHealth>>, now: u64) -> InFlight {
-    InFlight::begin(health, now).expect("nobody else tries it")
+fn begin(health: &Hold, now: u64) -> InFlight {
+    health.begin(now).expect("nobody else tries it")
 }
 
 /// A request at a time that fails.
-fn fail(health: &Rc<Arc<ServerHealth>>, failure: Failure, now: u64) {
+fn fail(health: &Hold, failure: Failure, now: u64) {
     begin(health, now).failed(failure, now, true);
 }
 
@@ -143,7 +143,7 @@ fn an_answer_to_what_was_sent_before_the_ejection_does_not_end_it() {
 #[test]
 fn a_server_without_others_is_counted_and_never_ejected() {
     let board = HealthBoard::new();
-    let health = Rc::new(board.server("app", "http://a:1"));
+    let health = Hold::new(board.server("app", "http://a:1"));
     for _ in 0..9 {
         begin(&health, 5).failed(Failure::Connect, 5, false);
     }
@@ -177,7 +177,7 @@ fn the_board_shows_what_there_is_and_keeps_what_stays() {
     };
     let board = HealthBoard::new();
     board.keep(&[upstream("b", &[1], None), upstream("a", &[2, 80], Some(settings(1, 1)))]);
-    let first = Rc::new(board.server("a", "http://[::1]:2"));
+    let first = Hold::new(board.server("a", "http://[::1]:2"));
     let flight = begin(&first, 0);
     flight.moved_on();
     first.checked(Err("no".to_owned()), &settings(1, 1));

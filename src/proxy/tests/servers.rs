@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::harness::{Backend, GET, Gateway, OK, Options, nobody, rest, run};
-use crate::proxy::health::InFlight;
+use crate::proxy::health::Hold;
 use crate::proxy::{Balance, HealthBoard, HealthSettings, HostHeader, ServerState, ServerStatus, health};
 
 const POST: &str = "POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody";
@@ -180,8 +180,8 @@ async fn a_request_never_goes_on_to_the_server_that_failed() {
         let (bad, good) = (breaking().await, Backend::answering(OK).await);
         let board = HealthBoard::new();
         // By the fewest in flight it would always be the bad one's turn.
-        let busy = Rc::new(board.server("app", &format!("http://{}", good.address)));
-        let _busy = [(); 3].map(|()| InFlight::begin(&busy, 0).expect("nobody tries it"));
+        let busy = Hold::new(board.server("app", &format!("http://{}", good.address)));
+        let _busy = [(); 3].map(|()| busy.begin(0).expect("nobody tries it"));
         let options = Options { balance: Balance::LeastRequests, ..options(&board) };
         let gateway = Gateway::start(&[bad.address, good.address], options).await;
         let reply = gateway.send(GET).await;
@@ -444,7 +444,8 @@ async fn a_check_is_a_small_request_and_its_status_decides() {
             let heads = Rc::new(RefCell::new(Vec::new()));
             let record = heads.clone();
             let backend = Backend::start(async move |_, mut client| {
-                record.borrow_mut().push(client.head().await);
+                let head = client.head().await;
+                record.borrow_mut().push(head);
                 client.send(answer).await;
                 if answer.is_empty() {
                     client.rest().await;
