@@ -14,7 +14,7 @@ mod pool;
 mod strength;
 
 pub use argon::UnusableHash;
-pub use pool::{Busy, Passwords, Verified};
+pub use pool::{Busy, Load, Passwords, Verified};
 pub use strength::Weakness;
 
 /// Code points of the longest password that is taken.

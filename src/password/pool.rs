@@ -3,6 +3,7 @@
 //! Callers: `authn` and `account` through `Passwords`. A caller that goes away takes its place in
 //! the queue along: its hash is never computed.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -38,7 +39,27 @@ pub struct Verified {
 #[derive(Clone)]
 pub struct Passwords {
     jobs: SyncSender<Job>,
+    load: Arc<Load>,
     settings: Arc<PasswordSettings>,
+}
+
+/// How much there is to do at this moment.
+#[derive(Debug, Default)]
+pub struct Load {
+    queued: AtomicUsize,
+    running: AtomicUsize,
+}
+
+impl Load {
+    /// Passwords that wait for a thread.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Passwords that are being hashed.
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
 }
 
 struct Job {
@@ -64,14 +85,15 @@ impl Passwords {
     pub fn start(settings: PasswordSettings) -> Self {
         let (jobs, queue) = sync_channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
+        let load = Arc::new(Load::default());
         for number in 0..settings.workers.max(1) {
-            let queue = Arc::clone(&queue);
+            let (queue, load) = (Arc::clone(&queue), Arc::clone(&load));
             thread::Builder::new()
                 .name(format!("password-{number}"))
-                .spawn(move || work(&queue, &settings))
+                .spawn(move || work(&queue, &load, &settings))
                 .expect("the operating system starts a thread");
         }
-        Self { jobs, settings: Arc::new(settings) }
+        Self { jobs, load, settings: Arc::new(settings) }
     }
 
     /// Compares a password with a hash. Without a hash it does the same work and says no.
@@ -101,13 +123,23 @@ impl Passwords {
         hashed.await.unwrap_or(Err(Busy))
     }
 
+    /// How much there is to do, for the figures.
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
     /// The policy, for the pages that state it.
     pub fn settings(&self) -> &PasswordSettings {
         &self.settings
     }
 
     fn enqueue(&self, task: Task) -> Result<(), Busy> {
-        self.jobs.try_send(Job { task, queued_at: Instant::now() }).map_err(|_| Busy)
+        // Before it can be taken out, so that it is never below zero.
+        self.load.queued.fetch_add(1, Ordering::Relaxed);
+        self.jobs.try_send(Job { task, queued_at: Instant::now() }).map_err(|_| {
+            self.load.queued.fetch_sub(1, Ordering::Relaxed);
+            Busy
+        })
     }
 }
 
@@ -116,7 +148,7 @@ fn is_too_long(password: &SecretString) -> bool {
     password.expose_secret().len() > MAX_LENGTH * 4
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
+fn work(queue: &Mutex<Receiver<Job>>, load: &Load, settings: &PasswordSettings) {
     // On Linux a thread has its own nice value: requests go first, and hashing takes what is left.
     let _ = rustix::process::nice(10);
     let mut hasher = Hasher::new(settings);
@@ -124,6 +156,8 @@ fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
         // The lock is held while waiting: the others wait for it instead of the queue, which is the same.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { task, queued_at }) = job else { return };
+        load.running.fetch_add(1, Ordering::Relaxed);
+        load.queued.fetch_sub(1, Ordering::Relaxed);
         let late = queued_at.elapsed() > PATIENCE;
         match task {
             Task::Verify { answer, .. } if answer.is_closed() => {}
@@ -143,6 +177,7 @@ fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
                 drop(answer.send(Ok(judged.map(|()| hasher.hash(password).into()))));
             }
         }
+        load.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -189,5 +224,12 @@ mod tests {
             busy += usize::from(one.await.expect("no panic"));
         }
         assert!(busy > 0, "four times the queue was taken in whole");
+        // The last answer is out a moment before its thread is done with it.
+        let load = passwords.load();
+        let deadline = Instant::now() + PATIENCE;
+        while (load.queued(), load.running()) != (0, 0) {
+            assert!(Instant::now() < deadline, "{load:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
