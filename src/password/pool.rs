@@ -3,6 +3,7 @@
 //! Callers: `authn` and `account` through `Passwords`. A caller that goes away takes its place in
 //! the queue along: its hash is never computed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -19,6 +20,9 @@ use super::{MAX_LENGTH, PasswordSettings};
 /// longer at a login page has pressed the button again.
 const QUEUE: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// No failure is held back for longer.
+const LONGEST_PACE: Duration = Duration::from_secs(3);
 
 /// More hashes wait than the queue holds, or one waited too long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -38,7 +42,29 @@ pub struct Verified {
 #[derive(Clone)]
 pub struct Passwords {
     jobs: SyncSender<Job>,
+    pace: Arc<Pace>,
     settings: Arc<PasswordSettings>,
+}
+
+/// How long a failure takes at least.
+///
+/// A hash of another application may cost several times what ours do, and a later answer would tell that the account
+/// exists. So every failure waits for as long as the slowest of them takes: without work, and nobody waits who
+/// knows the password.
+#[derive(Default)]
+struct Pace(AtomicU64);
+
+impl Pace {
+    /// Notes how long a dear hash took. A busy moment is forgotten little by little.
+    fn note(&self, took: Duration) {
+        let took = u64::try_from(took.min(LONGEST_PACE).as_micros()).unwrap_or(u64::MAX);
+        let now = self.0.load(Ordering::Relaxed);
+        self.0.store(took.max(now - now / 16), Ordering::Relaxed);
+    }
+
+    fn least(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
 }
 
 struct Job {
@@ -55,7 +81,7 @@ enum Task {
     Verify {
         stored: Option<SecretString>,
         password: SecretString,
-        answer: oneshot::Sender<Result<Verified, Busy>>,
+        answer: oneshot::Sender<Result<(Verified, Duration), Busy>>,
     },
 }
 
@@ -64,14 +90,15 @@ impl Passwords {
     pub fn start(settings: PasswordSettings) -> Self {
         let (jobs, queue) = sync_channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
+        let pace = Arc::new(Pace::default());
         for number in 0..settings.workers.max(1) {
-            let queue = Arc::clone(&queue);
+            let (queue, pace) = (Arc::clone(&queue), Arc::clone(&pace));
             thread::Builder::new()
                 .name(format!("password-{number}"))
-                .spawn(move || work(&queue, &settings))
+                .spawn(move || work(&queue, &pace, &settings))
                 .expect("the operating system starts a thread");
         }
-        Self { jobs, settings: Arc::new(settings) }
+        Self { jobs, pace, settings: Arc::new(settings) }
     }
 
     /// Compares a password with a hash. Without a hash it does the same work and says no.
@@ -84,7 +111,11 @@ impl Passwords {
         let password = if is_too_long(&password) { SecretString::from("") } else { password };
         let (answer, verified) = oneshot::channel();
         self.enqueue(Task::Verify { stored, password, answer })?;
-        verified.await.unwrap_or(Err(Busy))
+        let (verified, took) = verified.await.unwrap_or(Err(Busy))?;
+        if !verified.matches {
+            tokio::time::sleep(self.pace.least().saturating_sub(took)).await;
+        }
+        Ok(verified)
     }
 
     /// Hashes a new password if the policy takes it; `context` has names, address and site.
@@ -116,7 +147,7 @@ fn is_too_long(password: &SecretString) -> bool {
     password.expose_secret().len() > MAX_LENGTH * 4
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
+fn work(queue: &Mutex<Receiver<Job>>, pace: &Pace, settings: &PasswordSettings) {
     // On Linux a thread has its own nice value: requests go first, and hashing takes what is left.
     let _ = rustix::process::nice(10);
     let mut hasher = Hasher::new(settings);
@@ -132,10 +163,15 @@ fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
             Task::Hash { answer, .. } if late => drop(answer.send(Err(Busy))),
             Task::Verify { stored, password, answer } => {
                 let password = password.expose_secret();
-                let (matches, current) =
-                    hasher.verify(stored.as_ref().map(ExposeSecret::expose_secret), password);
-                let upgrade = (matches && !current).then(|| hasher.hash(password).into());
-                drop(answer.send(Ok(Verified { matches, upgrade })));
+                let began = Instant::now();
+                let outcome = hasher.verify(stored.as_ref().map(ExposeSecret::expose_secret), password);
+                let took = began.elapsed();
+                if outcome.dear {
+                    pace.note(took);
+                }
+                let upgrade = (outcome.matches && !outcome.current).then(|| hasher.hash(password).into());
+                let verified = Verified { matches: outcome.matches, upgrade };
+                drop(answer.send(Ok((verified, took))));
             }
             Task::Hash { password, context, answer } => {
                 let password = password.expose_secret();
