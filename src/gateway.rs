@@ -18,10 +18,11 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::AdminSources;
 use crate::config::{Config, Listen};
-use crate::proxy::{InvalidProxy, Tunnels};
+use crate::proxy::{InvalidProxy, Tunnels, health};
 use crate::request::Origin;
 use crate::store::{OpenError, StoreError};
 
@@ -310,13 +311,15 @@ impl Doors {
 
 /// The threads that serve.
 struct Crew {
+    /// Of the servers of the configuration in force.
+    checks: Option<AbortOnDropHandle<()>>,
     changes: Vec<mpsc::UnboundedSender<Change>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Crew {
     fn start(count: usize, stopping: &CancellationToken) -> Result<Self, StartError> {
-        let mut crew = Self { changes: Vec::new(), threads: Vec::new() };
+        let mut crew = Self { checks: None, changes: Vec::new(), threads: Vec::new() };
         for number in 0..count {
             let (sender, changes) = mpsc::unbounded_channel();
             let stopping = stopping.clone();
@@ -330,8 +333,8 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Gives every thread its rooms and sockets, and waits until each has taken them.
-    async fn change(&self, rooms: &Arc<Rooms>, mut open: Vec<(DoorId, Vec<Door>)>, close: &[DoorId]) {
+    /// Gives every thread its rooms and sockets, waits until each has taken them, and has the servers checked.
+    async fn change(&mut self, rooms: &Arc<Rooms>, mut open: Vec<(DoorId, Vec<Door>)>, close: &[DoorId]) {
         let mut taken = Vec::new();
         for thread in &self.changes {
             let (done, when_done) = oneshot::channel();
@@ -345,6 +348,9 @@ impl Crew {
         for one in taken {
             let _ = one.await;
         }
+        // Those of the configuration before are dropped with their handle, so no server is checked twice.
+        let checks = health::run(rooms.process.health.clone(), rooms.config.upstreams.clone());
+        self.checks = Some(AbortOnDropHandle::new(tokio::spawn(checks)));
     }
 
     /// Waits until every thread has ended, each of which gives its requests so much time.

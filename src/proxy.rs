@@ -1,12 +1,15 @@
 //! Forwarding what the gate let through: choose a server, stream both ways, answer for its failures.
 //!
 //! `forward` takes a `Permit`, and only the gate makes one. Headers are put in order in
-//! `proxy/headers.rs`; connections to servers are kept in `proxy/pool.rs`; one request and its
+//! `proxy/headers.rs`; a server is chosen in `proxy/upstream.rs`, by `proxy/balance.rs`'s rule and what
+//! `proxy/health.rs` knows; connections to servers are kept in `proxy/pool.rs`; one request and its
 //! retries are in `proxy/exchange.rs`; bodies in `proxy/body.rs`; an upgraded connection is carried
-//! by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares nothing with those of others.
+//! by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares the health of the servers with
+//! those of others, and nothing else.
 //!
 //! Callers: `gateway`. Nothing here knows who may pass.
 
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,10 +19,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+mod balance;
 mod body;
 mod error;
 mod exchange;
 pub mod headers;
+pub mod health;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -28,8 +33,10 @@ mod upstream;
 mod watch;
 mod wire;
 
+pub use balance::Balance;
 pub use body::drain_refused;
 pub use error::ForwardError;
+pub use health::{HealthBoard, HealthSettings, ServerSnapshot, ServerState};
 pub use upgrade::Tunnels;
 
 use body::{Progress, RequestBody, RequestStream, ResponseBody};
@@ -88,11 +95,12 @@ impl Proxy {
         upstreams: &[UpstreamSettings],
         settings: ProxySettings,
         tunnels: Tunnels,
+        health: &HealthBoard,
     ) -> Result<Self, InvalidProxy> {
         let reserved = ReservedNames::new(&settings.identity_names).with_edited(settings.edited_names);
         let watch = Watch::new();
         let upstream = |upstream: &UpstreamSettings| {
-            Upstream::new(upstream, &watch).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
+            Upstream::new(upstream, &watch, health).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
         };
         let upstreams = upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -174,7 +182,8 @@ impl Proxy {
         *sent.headers_mut() = headers;
 
         let (mut answer, lease) =
-            exchange::exchange(upstream, &self.watch, sent, progress.as_deref(), limit).await?;
+            exchange::exchange(upstream, &self.watch, context.client, sent, progress.as_deref(), limit)
+                .await?;
         *answer.version_mut() = Version::HTTP_11;
         let status = answer.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -291,8 +300,12 @@ fn frame_request(method: &Method, headers: &mut HeaderMap, body: &Incoming, told
 /// Where requests go (`upstreams.NAME` in the configuration).
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
+    /// How requests are spread over the servers.
+    pub balance: Balance,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How the servers are checked; `None`: they are not.
+    pub health: Option<HealthSettings>,
     /// What the server sees as `Host`.
     pub host: HostHeader,
     /// How long an unused connection is kept, and a body may stand still.
@@ -301,7 +314,7 @@ pub struct UpstreamSettings {
     pub name: String,
     /// How long the head of an answer may take.
     pub response_timeout: Duration,
-    /// Its servers, at least one; used in turn.
+    /// Its servers, at least one.
     pub servers: Vec<Server>,
 }
 
@@ -323,4 +336,27 @@ pub struct Server {
     pub host: String,
     /// Its port.
     pub port: u16,
+}
+
+impl Server {
+    /// What a client of it says as `Host`.
+    pub(crate) fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match self.port {
+            80 => host,
+            port => format!("{host}:{port}"),
+        }
+    }
+}
+
+/// As in the configuration, the port included: the name by which its health is known.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "http://[{host}]:{port}")
+        } else {
+            write!(f, "http://{host}:{port}")
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::gate::Gate;
 use crate::password::Passwords;
 use crate::portal::{Portal, PortalDoors};
-use crate::proxy::ProxySettings;
+use crate::proxy::{HealthBoard, ProxySettings};
 use crate::response::{PageSettings, Pages};
 use crate::route::Table;
 use crate::store::{SigningKey, Store, StoreSettings};
@@ -80,6 +80,8 @@ pub(super) struct Process {
     pub(super) connections: Arc<Connections>,
     csrf_key: [u8; 32],
     pub(super) draining: AtomicBool,
+    /// Servers that stay are known to the next configuration.
+    pub(super) health: HealthBoard,
     pub(super) metrics: Metrics,
     pub(super) store: Store,
 }
@@ -106,6 +108,7 @@ impl Rooms {
             connections: Arc::new(Connections::new(metrics.clone())),
             csrf_key,
             draining: AtomicBool::new(false),
+            health: HealthBoard::new(),
             metrics,
             store,
         };

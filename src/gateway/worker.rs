@@ -83,7 +83,7 @@ pub(super) struct Worker {
 
 /// The connections to upstreams of one thread.
 pub(super) fn proxy(rooms: &Rooms, tunnels: Tunnels) -> Result<Proxy, InvalidProxy> {
-    Proxy::new(&rooms.config.upstreams, rooms.proxy_settings(), tunnels)
+    Proxy::new(&rooms.config.upstreams, rooms.proxy_settings(), tunnels, &rooms.process.health)
 }
 
 /// Runs a thread until the stop, and then until what is running has finished or the bound is over.
@@ -451,6 +451,7 @@ fn upstream_outcome<T>(forwarded: &Result<T, ForwardError>) -> Option<UpstreamOu
     match forwarded {
         Ok(_) => Some(UpstreamOutcome::Answered),
         Err(ForwardError::Connect(_)) => Some(UpstreamOutcome::Unreachable),
+        Err(ForwardError::NoHealthyServer { .. }) => Some(UpstreamOutcome::Unhealthy),
         Err(ForwardError::Timeout) => Some(UpstreamOutcome::TimedOut),
         Err(ForwardError::BadAnswer(_) | ForwardError::Upstream(_)) => Some(UpstreamOutcome::Failed),
         Err(
@@ -472,6 +473,7 @@ fn forward_problem(error: &ForwardError) -> Problem {
         ForwardError::BadAnswer(_) | ForwardError::Connect(_) | ForwardError::Upstream(_) => {
             Problem::bad_gateway()
         }
+        ForwardError::NoHealthyServer { retry_after } => Problem::no_server(*retry_after),
         ForwardError::Timeout => Problem::gateway_timeout(),
         ForwardError::BodyTooLarge { .. } => Problem::too_large(),
         ForwardError::NoUpstream => Problem::not_found(),

@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 
 use super::argon::Hasher;
+use super::pace::Pace;
 use super::strength::{self, Weakness};
 use super::{MAX_LENGTH, PasswordSettings};
 
@@ -40,6 +41,7 @@ pub struct Verified {
 pub struct Passwords {
     jobs: SyncSender<Job>,
     load: Arc<Load>,
+    pace: Arc<Pace>,
     settings: Arc<PasswordSettings>,
 }
 
@@ -76,7 +78,7 @@ enum Task {
     Verify {
         stored: Option<SecretString>,
         password: SecretString,
-        answer: oneshot::Sender<Result<Verified, Busy>>,
+        answer: oneshot::Sender<Result<(Verified, Duration), Busy>>,
     },
 }
 
@@ -85,15 +87,15 @@ impl Passwords {
     pub fn start(settings: PasswordSettings) -> Self {
         let (jobs, queue) = sync_channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
-        let load = Arc::new(Load::default());
+        let (load, pace) = (Arc::new(Load::default()), Arc::new(Pace::default()));
         for number in 0..settings.workers.max(1) {
-            let (queue, load) = (Arc::clone(&queue), Arc::clone(&load));
+            let (queue, load, pace) = (Arc::clone(&queue), Arc::clone(&load), Arc::clone(&pace));
             thread::Builder::new()
                 .name(format!("password-{number}"))
-                .spawn(move || work(&queue, &load, &settings))
+                .spawn(move || work(&queue, &load, &pace, &settings))
                 .expect("the operating system starts a thread");
         }
-        Self { jobs, load, settings: Arc::new(settings) }
+        Self { jobs, load, pace, settings: Arc::new(settings) }
     }
 
     /// Compares a password with a hash. Without a hash it does the same work and says no.
@@ -106,7 +108,11 @@ impl Passwords {
         let password = if is_too_long(&password) { SecretString::from("") } else { password };
         let (answer, verified) = oneshot::channel();
         self.enqueue(Task::Verify { stored, password, answer })?;
-        verified.await.unwrap_or(Err(Busy))
+        let (verified, took) = verified.await.unwrap_or(Err(Busy))?;
+        if !verified.matches {
+            tokio::time::sleep(self.pace.rest(took)).await;
+        }
+        Ok(verified)
     }
 
     /// Hashes a new password if the policy takes it; `context` has names, address and site.
@@ -148,7 +154,7 @@ fn is_too_long(password: &SecretString) -> bool {
     password.expose_secret().len() > MAX_LENGTH * 4
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, load: &Load, settings: &PasswordSettings) {
+fn work(queue: &Mutex<Receiver<Job>>, load: &Load, pace: &Pace, settings: &PasswordSettings) {
     // On Linux a thread has its own nice value: requests go first, and hashing takes what is left.
     let _ = rustix::process::nice(10);
     let mut hasher = Hasher::new(settings);
@@ -166,10 +172,15 @@ fn work(queue: &Mutex<Receiver<Job>>, load: &Load, settings: &PasswordSettings) 
             Task::Hash { answer, .. } if late => drop(answer.send(Err(Busy))),
             Task::Verify { stored, password, answer } => {
                 let password = password.expose_secret();
-                let (matches, current) =
-                    hasher.verify(stored.as_ref().map(ExposeSecret::expose_secret), password);
-                let upgrade = (matches && !current).then(|| hasher.hash(password).into());
-                drop(answer.send(Ok(Verified { matches, upgrade })));
+                let began = Instant::now();
+                let outcome = hasher.verify(stored.as_ref().map(ExposeSecret::expose_secret), password);
+                let took = began.elapsed();
+                if outcome.dear {
+                    pace.note(took);
+                }
+                let upgrade = (outcome.matches && !outcome.current).then(|| hasher.hash(password).into());
+                let verified = Verified { matches: outcome.matches, upgrade };
+                drop(answer.send(Ok((verified, took))));
             }
             Task::Hash { password, context, answer } => {
                 let password = password.expose_secret();

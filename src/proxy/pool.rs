@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Server;
 use super::body::{Progress, RequestBody};
+use super::health::InFlight;
 use super::watch::Watch;
 use super::wire::Wire;
 
@@ -74,6 +75,8 @@ impl Drop for Connection {
 pub(crate) struct Lease {
     pub(crate) backend: Rc<Backend>,
     pub(crate) connection: Connection,
+    /// The request that it carries, counted at its server until this is dropped.
+    pub(crate) flight: Option<InFlight>,
     /// It served another exchange before, so it may have been closed meanwhile.
     pub(crate) reused: bool,
 }
@@ -95,18 +98,13 @@ impl Backend {
         watch: &Watch,
     ) -> Result<Rc<Self>, InvalidHeaderValue> {
         let name = server.host.as_str();
-        let (address, host) = match name.parse::<IpAddr>() {
-            Ok(ip @ IpAddr::V6(_)) => (Address::Socket((ip, server.port).into()), format!("[{name}]")),
-            Ok(ip) => (Address::Socket((ip, server.port).into()), name.to_owned()),
-            Err(_) => (Address::Name(name.to_owned(), server.port), name.to_owned()),
-        };
-        let authority = match server.port {
-            80 => host,
-            port => format!("{host}:{port}"),
+        let address = match name.parse::<IpAddr>() {
+            Ok(ip) => Address::Socket((ip, server.port).into()),
+            Err(_) => Address::Name(name.to_owned(), server.port),
         };
         let this = Rc::new(Self {
             address,
-            authority: authority.try_into()?,
+            authority: server.authority().try_into()?,
             idle: RefCell::default(),
             watch: watch.clone(),
         });
@@ -118,10 +116,10 @@ impl Backend {
     /// A connection for one exchange: an idle one if there is one and `reuse` says so.
     pub(crate) async fn lease(self: &Rc<Self>, reuse: bool, within: Duration) -> io::Result<Lease> {
         if reuse && let Some(connection) = self.take_idle() {
-            return Ok(Lease { backend: self.clone(), connection, reused: true });
+            return Ok(Lease { backend: self.clone(), connection, flight: None, reused: true });
         }
         let connection = self.connect(within).await?;
-        Ok(Lease { backend: self.clone(), connection, reused: false })
+        Ok(Lease { backend: self.clone(), connection, flight: None, reused: false })
     }
 
     /// The latest used of the connections that can take a request now.

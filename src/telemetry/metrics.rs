@@ -114,6 +114,8 @@ words! {
     UpstreamOutcome {
         /// The head of an answer came, with whatever status.
         Answered => "answered",
+        /// The checks say that every server is down.
+        Unhealthy => "unhealthy",
         /// No server could be connected to.
         Unreachable => "unreachable",
         /// The head of the answer did not come in time.

@@ -26,3 +26,4 @@ mod subrequests;
 mod targets;
 mod throttle;
 mod tokens;
+mod upstreams_health;
