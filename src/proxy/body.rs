@@ -10,7 +10,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,11 +29,13 @@ const DRAINED_BYTES: usize = 16 << 20;
 const DRAINED_FOR: Duration = Duration::from_secs(5);
 
 /// How far a request's body has come; shared with whoever waits for the answer.
-#[derive(Debug)]
 pub(crate) struct Progress {
     /// The last frame was handed on.
     pub(crate) done: Cell<bool>,
     pub(crate) fault: Cell<Option<BodyFault>>,
+    /// Nobody wants the rest: whoever sends it is told to stop.
+    abandoned: Cell<bool>,
+    sending: Cell<Option<Waker>>,
     /// The tick of the last frame.
     pub(crate) touched: Cell<u64>,
     /// The client has to send before anything goes on.
@@ -45,15 +47,34 @@ impl Progress {
         Rc::new(Self {
             done: Cell::new(false),
             fault: Cell::new(None),
+            abandoned: Cell::new(false),
+            sending: Cell::new(None),
             touched: Cell::new(now),
             waiting: Cell::new(false),
         })
+    }
+
+    /// Breaks the request's body off, where it is still being sent.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.set(true);
+        if let Some(sending) = self.sending.take() {
+            sending.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("done", &self.done).field("fault", &self.fault).finish()
     }
 }
 
 /// Why a body was cut off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum BodyFault {
+    /// The answer ended, or nobody wants it any more, before the request had been sent.
+    #[error("the rest of the request is not wanted")]
+    Abandoned,
     /// The session or token that opened the stream has ended.
     #[error("the stream's credential ended")]
     Ended,
@@ -66,6 +87,15 @@ pub(crate) enum BodyFault {
     /// It is longer than it may be.
     #[error("the body is too large")]
     TooLarge,
+}
+
+/// A fault as hyper passes it on: an HTTP/2 server is told that the stream is cancelled.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault}")]
+struct Broken {
+    fault: BodyFault,
+    #[source]
+    reason: h2::Error,
 }
 
 /// A client's body on its way to a server.
@@ -83,8 +113,8 @@ pub(crate) struct RequestStream {
     left: u64,
     progress: Rc<Progress>,
     reserved: Rc<ReservedNames>,
-    /// How many ticks it may stand still.
-    stall: u64,
+    /// How many ticks it may stand still; `None` for a stream of messages, which may be quiet for long.
+    stall: Option<u64>,
     /// The client sends, whether or not it was asked to.
     under_way: bool,
 }
@@ -97,7 +127,7 @@ impl RequestStream {
         limit: Option<u64>,
         reserved: Rc<ReservedNames>,
         deadline: Deadline,
-        stall: u64,
+        stall: Option<u64>,
     ) -> (Self, Rc<Progress>) {
         let progress = Progress::new(deadline.now());
         let left = limit.unwrap_or(u64::MAX);
@@ -108,10 +138,13 @@ impl RequestStream {
 
     fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.progress.fault.set(Some(fault));
-        Poll::Ready(Some(Err(fault.into())))
+        Poll::Ready(Some(Err(Broken { fault, reason: h2::Reason::CANCEL.into() }.into())))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.progress.abandoned.get() {
+            return self.fail(BodyFault::Abandoned);
+        }
         self.under_way = true;
         let inner = self.inner.as_mut().expect("the body is there until the stream is dropped");
         let polled = Pin::new(inner).poll_frame(cx);
@@ -119,7 +152,9 @@ impl RequestStream {
             if !self.progress.waiting.replace(true) {
                 self.progress.touched.set(self.deadline.now());
             }
-            let until = self.progress.touched.get().saturating_add(self.stall);
+            self.progress.sending.set(Some(cx.waker().clone()));
+            let Some(stall) = self.stall else { return Poll::Pending };
+            let until = self.progress.touched.get().saturating_add(stall);
             return match self.deadline.poll(cx, until) {
                 Poll::Ready(()) => self.fail(BodyFault::Stalled),
                 Poll::Pending => Poll::Pending,
@@ -246,6 +281,8 @@ impl Body for RequestBody {
 pub(crate) struct ResponseBody {
     deadline: Deadline,
     ended: Option<Ended>,
+    /// What `begin` came across.
+    first: Option<Frame<Bytes>>,
     inner: Incoming,
     lease: Option<Lease>,
     progress: Option<Rc<Progress>>,
@@ -264,7 +301,27 @@ impl ResponseBody {
         stall: Option<u64>,
         ended: Option<Ended>,
     ) -> Self {
-        Self { deadline, ended, inner, lease: Some(lease), progress, since: None, stall }
+        Self { deadline, ended, first: None, inner, lease: Some(lease), progress, since: None, stall }
+    }
+
+    /// Looks at what came together with the head, while the client can still be told that it is no
+    /// answer. Waits for nothing.
+    pub(crate) async fn begin(&mut self) -> Result<(), BodyError> {
+        // hyper reads a body once it is asked for, in a task of its own.
+        for last in [false, true] {
+            let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
+            match polled {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.first = Some(frame);
+                    return Ok(());
+                }
+                Poll::Ready(Some(Err(error))) => return Err(error),
+                Poll::Ready(None) => return Ok(()),
+                Poll::Pending if last => return Ok(()),
+                Poll::Pending => tokio::task::yield_now().await,
+            }
+        }
+        Ok(())
     }
 
     fn finish(&mut self) {
@@ -274,8 +331,23 @@ impl ResponseBody {
     }
 
     fn fail(&mut self, error: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.lease = None;
+        self.abandon();
         Poll::Ready(Some(Err(error.into())))
+    }
+
+    /// Takes the connection along, and over HTTP/2 the stream in both directions.
+    fn abandon(&mut self) {
+        if self.lease.take().is_some()
+            && let Some(progress) = self.progress.as_deref().filter(|progress| !progress.done.get())
+        {
+            progress.abandon();
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 
@@ -288,6 +360,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(frame) = this.first.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         if this.ended.as_mut().is_some_and(|ended| ended.as_mut().poll(cx).is_ready()) {
             return this.fail(BodyFault::Ended);
         }
@@ -318,10 +393,11 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.first.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        // `begin` is for bodies of unknown length alone.
         self.inner.size_hint()
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A kept connection may turn out closed at the moment it is used. What hyper hands back was not
 //! sent, so it goes out again on a new connection, once. What was sent into a connection that had been
-//! used before goes out again too, once, if it has no body and repeating it changes nothing.
+//! used before goes out again too, once, if it has no body and repeating it changes nothing. What an
+//! HTTP/2 server says it has not looked at goes out again, once, whatever it would have changed.
 //!
 //! Callers: `proxy`.
 
@@ -17,7 +18,9 @@ use hyper::body::Incoming;
 
 use super::body::{BodyFault, Progress, RequestBody};
 use super::error::ForwardError;
+use super::form;
 use super::pool::Lease;
+use super::streams;
 use super::upstream::Upstream;
 use super::watch::Watch;
 use super::wire;
@@ -30,23 +33,45 @@ pub(crate) async fn exchange(
     progress: Option<&Progress>,
     limit: Option<u64>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
+    let mut resent = false;
+    let to_upgrade = request.headers().contains_key(header::UPGRADE);
     let mut lease = upstream.lease().await.map_err(ForwardError::Connect)?;
     loop {
+        if to_upgrade {
+            lease = lease.able_to_upgrade().await.map_err(ForwardError::Connect)?;
+        }
         if upstream.host_of_server {
             request.headers_mut().insert(header::HOST, lease.backend.authority.clone());
         }
         // Also where it was idle for no time at all: a server that closes after so many requests need not say so.
-        let spare = (lease.reused && is_repeatable(&request)).then(|| copy(&request));
+        let spare = is_spared(&lease, &request).then(|| copy(&request));
+        match lease.is_http2() {
+            true => form::for_http2(&mut request, lease.backend.scheme())
+                .map_err(|_| ForwardError::BadRequest("its host"))?,
+            false => form::for_http1(&mut request),
+        }
         let (error, unsent) = match send(upstream, watch, &mut lease, request, progress).await {
             Ok(response) => return Ok((response, lease)),
-            Err(Lost::Timeout) => return Err(ForwardError::Timeout),
+            Err(Lost::Timeout) => {
+                // The server may be gone without a word: others should not have to wait as long.
+                lease.retire();
+                return Err(ForwardError::Timeout);
+            }
             Err(Lost::Failed(error, unsent)) => (error, unsent),
         };
+        let refused = streams::is_refused(&error);
+        if refused {
+            lease.retire();
+        }
         request = match (unsent, spare) {
             (Some(unsent), _) if lease.reused => *unsent,
-            (None, Some(spare)) if closed_unanswered(&error) => spare,
+            (None, Some(spare)) if refused && !resent => spare,
+            (None, Some(spare)) if lease.reused && is_repeatable(&spare) && closed_unanswered(&error) => {
+                spare
+            }
             _ => return Err(failure(error, progress, limit)),
         };
+        resent = true;
         // A new connection counts as not used before, so this happens once.
         lease = upstream.fresh(lease).await.map_err(ForwardError::Connect)?;
     }
@@ -68,7 +93,7 @@ async fn send(
 ) -> Result<Response<Incoming>, Lost> {
     let started = watch.now();
     let mut deadline = watch.deadline();
-    let mut answer = pin!(lease.connection.sender.try_send_request(request));
+    let mut answer = pin!(lease.send(request));
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(answer.map_err(|mut error| {
@@ -85,6 +110,15 @@ async fn send(
         deadline.poll(cx, since.saturating_add(upstream.response_ticks)).map(|()| Err(Lost::Timeout))
     })
     .await
+}
+
+/// Whether a copy is kept: for what may go out again, or where a server may say that it did nothing
+/// about a request.
+fn is_spared(lease: &Lease, request: &Request<RequestBody>) -> bool {
+    match lease.is_http2() {
+        true => matches!(request.body(), RequestBody::Empty),
+        false => lease.reused && is_repeatable(request),
+    }
 }
 
 fn is_repeatable(request: &Request<RequestBody>) -> bool {
@@ -115,7 +149,7 @@ fn failure(error: hyper::Error, progress: Option<&Progress>, limit: Option<u64>)
     match progress.and_then(|progress| progress.fault.get()) {
         Some(BodyFault::TooLarge) => ForwardError::BodyTooLarge { limit: limit.unwrap_or(u64::MAX) },
         Some(BodyFault::Stalled) => ForwardError::RequestStalled,
-        Some(BodyFault::Client | BodyFault::Ended) => ForwardError::RequestBody(error),
+        Some(BodyFault::Abandoned | BodyFault::Client | BodyFault::Ended) => ForwardError::RequestBody(error),
         None => ForwardError::Upstream(error),
     }
 }

@@ -3,5 +3,6 @@
 mod bodies;
 mod connections;
 mod harness;
+mod http2;
 mod messages;
 mod tunnels;

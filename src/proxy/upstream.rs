@@ -46,7 +46,7 @@ impl Upstream {
     pub(crate) fn new(settings: &UpstreamSettings, watch: &Watch) -> Result<Self, InvalidHeaderValue> {
         let idle_ticks = ticks(settings.idle_timeout);
         let member = |server| {
-            let backend = Backend::new(server, idle_ticks, watch)?;
+            let backend = Backend::new(server, settings, watch)?;
             Ok(Member { backend, shunned_until: Cell::new(0) })
         };
         let servers: Result<Vec<_>, _> = settings.servers.iter().map(member).collect();

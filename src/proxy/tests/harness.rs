@@ -50,6 +50,7 @@ pub(super) struct Gateway {
 pub(super) struct Options {
     pub(super) body_bytes: Option<u64>,
     pub(super) host: HostHeader,
+    pub(super) http2: bool,
     pub(super) response_timeout: Duration,
     pub(super) stall: Duration,
 }
@@ -57,7 +58,8 @@ pub(super) struct Options {
 impl Default for Options {
     fn default() -> Self {
         let long = Duration::from_secs(20);
-        Self { body_bytes: None, host: HostHeader::Preserve, response_timeout: long, stall: long }
+        let (host, http2) = (HostHeader::Preserve, false);
+        Self { body_bytes: None, host, http2, response_timeout: long, stall: long }
     }
 }
 
@@ -66,13 +68,15 @@ impl Gateway {
         let upstream = UpstreamSettings {
             connect_timeout: Duration::from_secs(2),
             host: options.host,
+            http2: options.http2,
             idle_timeout: options.stall,
             name: "app".to_owned(),
             response_timeout: options.response_timeout,
             servers: servers
                 .iter()
-                .map(|server| Server { host: server.ip().to_string(), port: server.port() })
+                .map(|server| Server::Tcp { host: server.ip().to_string(), port: server.port(), tls: false })
                 .collect(),
+            tls: None,
         };
         let settings = ProxySettings {
             body_bytes: options.body_bytes,
