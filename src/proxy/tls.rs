@@ -325,6 +325,9 @@ fn explained(error: io::Error, host: &str) -> io::Error {
                 "its certificate is of an unknown issuer: name the authority in the upstream's `tls.ca`"
                     .to_owned()
             }
+            CertificateError::BadSignature => {
+                "its certificate is signed by another key than the authority's of that name".to_owned()
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 format!("its certificate has expired ({fault})")
             }

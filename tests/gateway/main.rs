@@ -24,3 +24,4 @@ mod subrequests;
 mod targets;
 mod throttle;
 mod tokens;
+mod upstreams_connect;
