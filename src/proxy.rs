@@ -28,6 +28,7 @@ mod exchange;
 mod form;
 pub mod headers;
 mod pool;
+mod spare;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -171,7 +172,7 @@ impl Proxy {
         *sent.headers_mut() = headers;
 
         let (mut answer, lease) =
-            exchange::exchange(upstream, &self.watch, sent, progress.as_deref(), limit).await?;
+            exchange::exchange(upstream, &self.watch, sent, progress.as_ref(), limit).await?;
         *answer.version_mut() = Version::HTTP_11;
         let status = answer.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {

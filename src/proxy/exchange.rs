@@ -11,6 +11,7 @@ use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use http::{Method, Request, Response, header};
@@ -20,6 +21,7 @@ use super::body::{BodyFault, Progress, RequestBody};
 use super::error::ForwardError;
 use super::form;
 use super::pool::Lease;
+use super::spare::Spare;
 use super::streams;
 use super::upstream::Upstream;
 use super::watch::Watch;
@@ -30,7 +32,7 @@ pub(crate) async fn exchange(
     upstream: &Upstream,
     watch: &Watch,
     mut request: Request<RequestBody>,
-    progress: Option<&Progress>,
+    progress: Option<&Rc<Progress>>,
     limit: Option<u64>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
     let mut resent = false;
@@ -44,14 +46,24 @@ pub(crate) async fn exchange(
             request.headers_mut().insert(header::HOST, lease.backend.authority.clone());
         }
         // Also where it was idle for no time at all: a server that closes after so many requests need not say so.
-        let spare = is_spared(&lease, &request).then(|| copy(&request));
+        let spare = is_spared(&lease, &request).then(|| Spare::of(&request, lease.backend.buffers()));
+        if lease.is_http2()
+            && let Some(progress) = progress
+        {
+            progress.keep();
+        }
         match lease.is_http2() {
             true => form::for_http2(&mut request, lease.backend.scheme())
                 .map_err(|_| ForwardError::BadRequest("its host"))?,
             false => form::for_http1(&mut request),
         }
         let (error, unsent) = match send(upstream, watch, &mut lease, request, progress).await {
-            Ok(response) => return Ok((response, lease)),
+            Ok(response) => {
+                if let Some(progress) = progress {
+                    progress.keep_no_longer();
+                }
+                return Ok((response, lease));
+            }
             Err(Lost::Timeout) => {
                 // The server may be gone without a word: others should not have to wait as long.
                 lease.retire();
@@ -63,15 +75,20 @@ pub(crate) async fn exchange(
         if refused {
             lease.retire();
         }
-        request = match (unsent, spare) {
-            (Some(unsent), _) if lease.reused => *unsent,
-            (None, Some(spare)) if refused && !resent => spare,
-            (None, Some(spare)) if lease.reused && is_repeatable(&spare) && closed_unanswered(&error) => {
-                spare
+        let again = match unsent {
+            Some(unsent) if lease.reused => Some(*unsent),
+            None if refused && !resent => spare.and_then(|spare| {
+                let body = progress.map_or(Some(RequestBody::Empty), Progress::again)?;
+                spare.restore(body)
+            }),
+            None if lease.reused && progress.is_none() && closed_unanswered(&error) => {
+                let repeatable = spare.filter(|spare| is_repeatable(spare.method()));
+                repeatable.and_then(|spare| spare.restore(RequestBody::Empty))
             }
-            _ => return Err(failure(error, progress, limit)),
+            Some(_) | None => None,
         };
-        resent = true;
+        let Some(again) = again else { return Err(failure(error, progress, limit)) };
+        (request, resent) = (again, true);
         // A new connection counts as not used before, so this happens once.
         lease = upstream.fresh(lease).await.map_err(ForwardError::Connect)?;
     }
@@ -89,7 +106,7 @@ async fn send(
     watch: &Watch,
     lease: &mut Lease,
     request: Request<RequestBody>,
-    progress: Option<&Progress>,
+    progress: Option<&Rc<Progress>>,
 ) -> Result<Response<Incoming>, Lost> {
     let started = watch.now();
     let mut deadline = watch.deadline();
@@ -112,29 +129,16 @@ async fn send(
     .await
 }
 
-/// Whether a copy is kept: for what may go out again, or where a server may say that it did nothing
+/// Whether the head is kept: for what may go out again, or where a server may say that it did nothing
 /// about a request.
 fn is_spared(lease: &Lease, request: &Request<RequestBody>) -> bool {
-    match lease.is_http2() {
-        true => matches!(request.body(), RequestBody::Empty),
-        false => lease.reused && is_repeatable(request),
-    }
+    let empty = matches!(request.body(), RequestBody::Empty);
+    lease.is_http2() || (lease.reused && empty && is_repeatable(request.method()))
 }
 
-fn is_repeatable(request: &Request<RequestBody>) -> bool {
-    matches!(request.body(), RequestBody::Empty)
-        && matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-        )
-}
-
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+/// Whether sending it twice changes no more than sending it once.
+fn is_repeatable(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
 /// Whether the connection ended without an answer, as it does when the server closed it just then.
@@ -145,7 +149,7 @@ fn closed_unanswered(error: &hyper::Error) -> bool {
 }
 
 /// A fault of the client's body shows up as a failure to send: the fault is what counts.
-fn failure(error: hyper::Error, progress: Option<&Progress>, limit: Option<u64>) -> ForwardError {
+fn failure(error: hyper::Error, progress: Option<&Rc<Progress>>, limit: Option<u64>) -> ForwardError {
     match progress.and_then(|progress| progress.fault.get()) {
         Some(BodyFault::TooLarge) => ForwardError::BodyTooLarge { limit: limit.unwrap_or(u64::MAX) },
         Some(BodyFault::Stalled) => ForwardError::RequestStalled,

@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::{Progress, RequestBody};
 use super::connect::{Address, Connected};
+use super::spare::Buffers;
 use super::streams::{Shared, Stream};
 use super::watch::{Watch, ticks};
 use super::wire::Wire;
@@ -49,6 +50,7 @@ const NEW_FOR_TICKS: u64 = 2;
 pub(crate) struct Backend {
     address: Address,
     pub(crate) authority: HeaderValue,
+    buffers: Rc<Buffers>,
     connect_timeout: Duration,
     /// Whether HTTP/2 is to be spoken: where it is not agreed on over TLS, the server has to know.
     http2: bool,
@@ -163,6 +165,7 @@ impl Backend {
         let this = Rc::new(Self {
             authority: address.authority().try_into()?,
             address,
+            buffers: Rc::default(),
             connect_timeout: settings.connect_timeout,
             http2: settings.http2,
             idle: RefCell::default(),
@@ -175,6 +178,11 @@ impl Backend {
         let idle_ticks = ticks(settings.idle_timeout);
         watch.add_chore(move |now| weak.upgrade().is_some_and(|backend| backend.age(now, idle_ticks)));
         Ok(this)
+    }
+
+    /// For heads that may have to be sent again.
+    pub(crate) fn buffers(&self) -> &Rc<Buffers> {
+        &self.buffers
     }
 
     /// The scheme of its URLs.

@@ -456,6 +456,82 @@ async fn what_a_server_has_not_looked_at_is_sent_once_more() {
 }
 
 #[tokio::test]
+async fn a_body_that_a_server_has_not_looked_at_is_sent_once_more_while_it_is_short() {
+    for refused_at in [1, 3] {
+        run(async move {
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let seen = Rc::new(Cell::new(0));
+            let server = Server::start(100, async move |request, mut answer| {
+                seen.set(seen.get() + 1);
+                let (head_of_it, mut body) = request.into_parts();
+                if seen.get() == 1 {
+                    for _ in 0..refused_at {
+                        body.data().await.expect("a part").expect("a part");
+                    }
+                    return answer.send_reset(Reason::REFUSED_STREAM);
+                }
+                let length = head_of_it.headers.get("content-length").cloned();
+                tell.send((whole(body).await.0, length)).expect("the test waits");
+                answer.send_response(head(), true).expect("it is open");
+            })
+            .await;
+            let gateway = server.gateway().await;
+            // All of it is there, or the rest comes later; of known length, or not.
+            for (head, parts, expected) in [
+                ("content-length: 9", ["abc", "def", "ghi"], Some("9")),
+                (
+                    "transfer-encoding: chunked",
+                    ["3\r\nabc\r\n", "3\r\ndef\r\n", "3\r\nghi\r\n0\r\n\r\n"],
+                    None,
+                ),
+            ] {
+                let mut client = gateway.client().await;
+                client
+                    .send(&format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{head}\r\n\r\n"))
+                    .await;
+                for part in parts {
+                    client.send(part).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                let reply = client.rest().await;
+                assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+                let (body, length) = told.recv().await.expect("a request");
+                assert_eq!(body, "abcdefghi");
+                assert_eq!(length.as_ref().map(|length| length.to_str().expect("ASCII")), expected);
+            }
+        })
+        .await;
+    }
+    run(async {
+        let requests = Rc::new(Cell::new(0));
+        let counter = requests.clone();
+        let server = Server::start(100, async move |request, mut answer| {
+            counter.set(counter.get() + 1);
+            let (head_of_it, mut body) = request.into_parts();
+            let length = head_of_it.headers["content-length"].to_str().expect("ASCII");
+            let mut left = length.parse::<usize>().expect("a number") * 4 / 5;
+            while left > 0 {
+                let data = body.data().await.expect("a part").expect("a part");
+                body.flow_control().release_capacity(data.len()).expect("so much came");
+                left -= data.len().min(left);
+            }
+            answer.send_reset(Reason::REFUSED_STREAM);
+        })
+        .await;
+        let gateway = server.gateway().await;
+        for (size, expected) in [(50_000, 2), (100_000, 3)] {
+            let mut client = gateway.client().await;
+            client.send(&format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n")).await;
+            client.send(&"a".repeat(size)).await;
+            let head = client.head().await;
+            assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+            assert_eq!(requests.get(), expected);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_server_may_have_acted_on_is_not_sent_twice() {
     run(async {
         // GOAWAY names the request as one that was looked at; a stream is broken off; a connection ends.
