@@ -6,11 +6,11 @@
 //!
 //! Callers: `proxy::pool`.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -44,12 +44,19 @@ enum Place {
     Unix(PathBuf),
 }
 
-/// A name and the addresses that it had at last.
-#[derive(Debug)]
+/// A name and the addresses that it had at last. Of one thread, but for checks that go from one to another.
+#[derive(Debug, Default)]
 struct Names {
-    known: RefCell<Vec<SocketAddr>>,
+    known: Mutex<Vec<SocketAddr>>,
     /// From this tick on it is looked up again.
-    stale_from: Cell<u64>,
+    stale_from: AtomicU64,
+}
+
+impl Names {
+    fn known(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
+        // A list of addresses is whole at any time.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A connected socket.
@@ -72,7 +79,7 @@ impl Address {
             Server::Tcp { host, port, tls: over_tls } => {
                 let place = match host.parse::<IpAddr>() {
                     Ok(ip) => Place::Socket((ip, *port).into()),
-                    Err(_) => Place::Named(Names { known: RefCell::default(), stale_from: Cell::new(0) }),
+                    Err(_) => Place::Named(Names::default()),
                 };
                 let tls = tls.filter(|_| *over_tls).cloned();
                 Self { host: host.clone(), port: Some(*port), tls, place }
@@ -99,7 +106,7 @@ impl Address {
     /// Whether a connection that went to `peer` still goes to this server.
     pub(crate) fn is_at(&self, peer: Option<SocketAddr>) -> bool {
         match (&self.place, peer) {
-            (Place::Named(names), Some(peer)) => names.known.borrow().contains(&peer),
+            (Place::Named(names), Some(peer)) => names.known().contains(&peer),
             (Place::Named(_), None) | (Place::Socket(_) | Place::Unix(_), _) => true,
         }
     }
@@ -107,9 +114,9 @@ impl Address {
     /// Whether the name should be looked up again; says so once, and then not until `again`.
     pub(crate) fn is_stale(&self, now: u64, again: u64) -> bool {
         let Place::Named(names) = &self.place else { return false };
-        let stale = now >= names.stale_from.get();
+        let stale = now >= names.stale_from.load(Ordering::Relaxed);
         if stale {
-            names.stale_from.set(again);
+            names.stale_from.store(again, Ordering::Relaxed);
         }
         stale
     }
@@ -119,7 +126,7 @@ impl Address {
         let (Place::Named(names), Some(port)) = (&self.place, self.port) else { return Ok(()) };
         let found: Vec<_> = lookup_host((self.host.as_str(), port)).await?.collect();
         if !found.is_empty() {
-            names.known.replace(found);
+            *names.known() = found;
         }
         Ok(())
     }
@@ -128,7 +135,7 @@ impl Address {
     #[cfg(test)]
     pub(crate) fn set_known(&self, addresses: Vec<SocketAddr>) {
         if let Place::Named(names) = &self.place {
-            names.known.replace(addresses);
+            *names.known() = addresses;
         }
     }
 
@@ -162,7 +169,7 @@ impl Address {
     }
 
     async fn connect_by_name(&self, names: &Names, stale: bool, deadline: Instant) -> io::Result<TcpStream> {
-        let known = || names.known.borrow().clone();
+        let known = || names.known().clone();
         if stale || known().is_empty() {
             let looked_up = self.look_up().await;
             // A name service that is away for a while takes nobody along whose address is known.

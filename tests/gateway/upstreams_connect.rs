@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Version};
@@ -81,7 +82,7 @@ struct Server {
 /// How it is spoken to.
 enum Door {
     Plain { http2: bool },
-    Tls(ServerConfig),
+    Tls(Arc<ServerConfig>),
     Unix(PathBuf),
 }
 
@@ -105,7 +106,7 @@ impl Server {
     }
 
     fn over_tls(pair: &Pair, protocols: &[&str], client_authority: Option<&Authority>) -> Self {
-        Self::start(Door::Tls(tls(pair, protocols, client_authority)))
+        Self::start(Door::Tls(Arc::new(tls(pair, protocols, client_authority))))
     }
 
     fn last(&self) -> Seen {
@@ -143,7 +144,7 @@ async fn accept(
             match &*door {
                 Door::Plain { http2 } => serve(stream, *http2, seen).await,
                 Door::Tls(config) => {
-                    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.clone()));
+                    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(config));
                     if let Ok(stream) = acceptor.accept(stream).await {
                         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                         serve(stream, http2, seen).await;
@@ -322,6 +323,19 @@ fn a_server_that_asks_for_a_certificate_gets_the_one_that_is_configured() {
     assert_eq!(gateway_without.get("/", &[]).status, 502);
     gateway_without.wait_for_log("CertificateRequired");
     assert!(!gateway_with.log().contains("PRIVATE KEY"));
+}
+
+#[test]
+fn a_handshake_has_the_time_that_connecting_has() {
+    let authority = Authority::new();
+    let files = [("ca.pem", &*authority.pem())];
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://{}", silent.local_addr().expect("an address"));
+    let gateway = gateway(&url, "    timeouts: { connect: 300ms }\n    tls: { ca: ca.pem }", &files);
+    let started = Instant::now();
+    assert_eq!(gateway.get("/", &[]).status, 502);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    gateway.wait_for_log("connecting took longer than 300ms");
 }
 
 #[test]
