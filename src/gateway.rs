@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::lookup_host;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::account::Accounts;
 use crate::authn::throttle::Throttle;
@@ -25,7 +26,7 @@ use crate::config::{Config, ListenAddress};
 use crate::gate::Gate;
 use crate::password::Passwords;
 use crate::portal::{Portal, PortalDoors};
-use crate::proxy::{InvalidProxy, ProxySettings};
+use crate::proxy::{HealthBoard, InvalidProxy, ProxySettings, health};
 use crate::request::Origin;
 use crate::response::{PageSettings, Pages};
 use crate::route::Table;
@@ -114,6 +115,7 @@ struct Rooms {
     authenticator: Arc<Authenticator>,
     connections: AtomicUsize,
     gate: Arc<Gate>,
+    health: HealthBoard,
     pages: Arc<Pages>,
     portal: Portal,
     public_url: Origin,
@@ -153,7 +155,7 @@ impl Gateway {
         let draining = Arc::new(AtomicBool::new(false));
         let rooms = Arc::new(build(&config, &accounts, &draining));
         // Built once here, so that a fault is told before anything is answered.
-        worker::proxy(&config, crate::proxy::Tunnels::new())?;
+        worker::proxy(&config, crate::proxy::Tunnels::new(), &rooms.health)?;
         Ok(Self { accounts, addresses, config: Arc::new(config), draining, listeners, rooms })
     }
 
@@ -165,6 +167,11 @@ impl Gateway {
     /// The origin that browsers use.
     pub fn public_url(&self) -> &Origin {
         &self.config.public_url
+    }
+
+    /// How the servers of the upstreams are.
+    pub fn health(&self) -> &HealthBoard {
+        &self.rooms.health
     }
 
     /// The rooms that change accounts, for the admin socket.
@@ -185,6 +192,8 @@ impl Gateway {
                 .map_err(StartError::Thread)?;
             threads.push(thread);
         }
+        let checks = health::run(self.rooms.health.clone(), self.config.upstreams.clone());
+        let checks = AbortOnDropHandle::new(tokio::spawn(checks));
         tokio::select! {
             () = stop => {}
             // A thread that can't serve stops the others too: half a gateway would go unnoticed.
@@ -205,6 +214,8 @@ impl Gateway {
         if tokio::time::timeout(DRAIN + Duration::from_secs(5), joined).await.is_err() {
             tracing::warn!("a thread did not end in time");
         }
+        // Requests that are finished in the drain are still given to servers that are well.
+        drop(checks);
         self.accounts.store.close().await;
         tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
         Ok(())
@@ -285,6 +296,7 @@ fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -
         authenticator: Arc::clone(&accounts.authenticator),
         connections: AtomicUsize::new(0),
         gate,
+        health: HealthBoard::new(),
         pages,
         portal,
         public_url: config.public_url.clone(),

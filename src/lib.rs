@@ -14,7 +14,7 @@
 //! | 4 | [`config`] | the file, read into every room's settings, with all faults and their places |
 //! | 5 | [`portal`] | our own pages and endpoints, under one prefix |
 //! | 5 | [`subrequest`] | nginx, Traefik, Caddy, HAProxy and Envoy ask about a request that they hold |
-//! | 5 | [`proxy`] | forwarding: headers, connections to servers, bodies, tunnels |
+//! | 5 | [`proxy`] | forwarding: headers, choice and health of servers, connections to them, bodies, tunnels |
 //! | 5 | [`admin`] | the admin socket: the same calls on accounts for a running server |
 //! | 6 | [`gate`] | the decision; the only maker of a [`gate::Permit`] |
 //! | 6 | [`account`] | what changes accounts and sessions, and says what it ended |
@@ -40,6 +40,7 @@
 //!                      Authenticator: digest -> cache -> store | JWT | password -> Arc<Identity>
 //!                      Policy::evaluate -> Allow(Permit) | Challenge | Forbid; a failure of ours is 503
 //! forward    proxy     hop-by-hop off, our cookies and Authorization off, identity names off, ours on;
+//!                      one of the servers that are well, and another where the first failed and no harm is done;
 //!                      the target byte for byte; bodies streamed both ways; 101 hands both halves on
 //! otherwise  response  303 to the login page, or a problem: a page for a person, RFC 9457 for a program
 //! answer     gateway   request id, one access line

@@ -1,11 +1,12 @@
 //! Forwarding what the gate let through: choose a server, stream both ways, answer for its failures.
 //!
 //! `forward` takes a `Permit`, and only the gate makes one. Headers are put in order in
-//! `proxy/headers.rs`; connections to servers are made in `proxy/connect.rs`, over TLS by
+//! `proxy/headers.rs`; a server is chosen in `proxy/upstream.rs`, by `proxy/balance.rs`'s rule and what
+//! `proxy/health.rs` knows; connections to servers are made in `proxy/connect.rs`, over TLS by
 //! `proxy/tls.rs`, and kept in `proxy/pool.rs`, those of HTTP/2 shared by `proxy/streams.rs`; one
 //! request and its retries are in `proxy/exchange.rs`; bodies in `proxy/body.rs`; an upgraded
-//! connection is carried by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares nothing
-//! with those of others but TLS sessions.
+//! connection is carried by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares with those
+//! of others the health of the servers and TLS sessions, and nothing else.
 //!
 //! Callers: `gateway`. Nothing here knows who may pass.
 
@@ -21,12 +22,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+mod balance;
 mod body;
 mod connect;
 mod error;
 mod exchange;
 mod form;
 pub mod headers;
+pub mod health;
 mod pool;
 mod spare;
 mod streams;
@@ -38,8 +41,10 @@ mod upstream;
 mod watch;
 mod wire;
 
+pub use balance::Balance;
 pub use body::drain_refused;
 pub use error::ForwardError;
+pub use health::{HealthBoard, HealthSettings, ServerState, ServerStatus};
 pub use upgrade::Tunnels;
 
 use body::{Progress, RequestBody, RequestStream, ResponseBody};
@@ -97,11 +102,12 @@ impl Proxy {
         upstreams: &[UpstreamSettings],
         settings: ProxySettings,
         tunnels: Tunnels,
+        health: &HealthBoard,
     ) -> Result<Self, InvalidProxy> {
         let reserved = ReservedNames::new(&settings.identity_names);
         let watch = Watch::new();
         let upstream = |upstream: &UpstreamSettings| {
-            Upstream::new(upstream, &watch).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
+            Upstream::new(upstream, &watch, health).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
         };
         let upstreams = upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -172,7 +178,7 @@ impl Proxy {
         *sent.headers_mut() = headers;
 
         let (mut answer, lease) =
-            exchange::exchange(upstream, &self.watch, sent, progress.as_ref(), limit).await?;
+            exchange::exchange(upstream, &self.watch, context.client, sent, progress.as_ref(), limit).await?;
         *answer.version_mut() = Version::HTTP_11;
         let status = answer.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -300,8 +306,12 @@ fn frame_request(method: &Method, headers: &mut HeaderMap, body: &Incoming, told
 /// Two are equal if they do the same, the certificates and keys that they were made of included.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamSettings {
+    /// How requests are spread over the servers.
+    pub balance: Balance,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How the servers are checked; `None`: they are not.
+    pub health: Option<HealthSettings>,
     /// What the server sees as `Host`.
     pub host: HostHeader,
     /// Whether HTTP/2 is spoken: if the server agrees over TLS, and without asking where there is none.
@@ -312,7 +322,7 @@ pub struct UpstreamSettings {
     pub name: String,
     /// How long the head of an answer may take.
     pub response_timeout: Duration,
-    /// Its servers, at least one; used in turn.
+    /// Its servers, at least one.
     pub servers: Vec<Server>,
     /// There if one of the servers is spoken to over TLS.
     pub tls: Option<Arc<UpstreamTls>>,
@@ -345,6 +355,23 @@ pub enum Server {
     Unix(PathBuf),
 }
 
+impl Server {
+    /// What a client of it says as `Host`.
+    pub(crate) fn authority(&self) -> String {
+        match self {
+            Self::Unix(_) => "localhost".to_owned(),
+            Self::Tcp { host, port, tls } => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                match (port, tls) {
+                    (80, false) | (443, true) => host,
+                    (port, _) => format!("{host}:{port}"),
+                }
+            }
+        }
+    }
+}
+
+/// As in the configuration, the port included: the name by which its health is known.
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::Policy;
+use crate::proxy::Balance;
 
 mod faults;
 
@@ -82,6 +83,34 @@ fn every_key_of_the_reference_is_read() {
         let faults = parse(&text.join("\n")).map(|_| ()).expect_err(line);
         assert!(faults.iter().any(|fault| fault.message().starts_with("unknown key `zz")), "{faults}");
     }
+}
+
+#[test]
+fn checks_are_off_unless_asked_for_and_say_their_path_alone() {
+    let upstream = |keys: &str| {
+        let text = format!(
+            "upstreams: {{ app: {{ servers: [http://a:1]{keys} }} }}\nroutes: [{{ path: /, upstream: app }}]\n"
+        );
+        sound(&text).upstreams.remove(0)
+    };
+    let app = upstream("");
+    assert_eq!((app.balance, app.health), (Balance::RoundRobin, None));
+    let health = upstream(", health: { path: /up }").health.expect("checks");
+    assert_eq!(
+        (health.interval, health.unhealthy_after, health.healthy_after),
+        (Duration::from_secs(5), 3, 1)
+    );
+    let app = upstream(
+        ", balance: client_ip, health: { path: '/up?x', interval: 1m, unhealthy_after: 2, healthy_after: 4 }",
+    );
+    let health = app.health.expect("checks");
+    assert_eq!(app.balance, Balance::ClientIp);
+    assert_eq!(health.path, "/up?x");
+    assert_eq!(
+        (health.interval, health.unhealthy_after, health.healthy_after),
+        (Duration::from_secs(60), 2, 4)
+    );
+    assert_eq!(upstream(", balance: least_requests").balance, Balance::LeastRequests);
 }
 
 #[test]

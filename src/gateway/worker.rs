@@ -23,7 +23,7 @@ use super::{DRAIN, Rooms};
 use crate::config::Config;
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::portal::Place;
-use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
+use crate::proxy::{Ended, ForwardError, HealthBoard, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme, TrustedProxies};
@@ -50,8 +50,8 @@ pub(super) struct Worker {
 }
 
 /// The connections to upstreams of one thread.
-pub(super) fn proxy(config: &Config, tunnels: Tunnels) -> Result<Proxy, InvalidProxy> {
-    Proxy::new(&config.upstreams, Rooms::proxy_settings(config), tunnels)
+pub(super) fn proxy(config: &Config, tunnels: Tunnels, health: &HealthBoard) -> Result<Proxy, InvalidProxy> {
+    Proxy::new(&config.upstreams, Rooms::proxy_settings(config), tunnels, health)
 }
 
 /// Runs a thread until the stop, and then until what is running has finished or the bound is over.
@@ -86,7 +86,8 @@ async fn serve_all(
             headers: limits.headers,
             target_bytes: TARGET_BYTES,
         },
-        proxy: proxy(config, tunnels.clone()).expect("the same was built when the gateway was opened"),
+        proxy: proxy(config, tunnels.clone(), &rooms.health)
+            .expect("the same was built when the gateway was opened"),
         subrequests: Subrequests::new(
             Arc::clone(&rooms.gate),
             Arc::clone(&rooms.pages),
@@ -342,6 +343,7 @@ fn forward_problem(error: &ForwardError) -> Problem {
         ForwardError::BadAnswer(_) | ForwardError::Connect(_) | ForwardError::Upstream(_) => {
             Problem::bad_gateway()
         }
+        ForwardError::NoHealthyServer { retry_after } => Problem::no_server(*retry_after),
         ForwardError::Timeout => Problem::gateway_timeout(),
         ForwardError::BodyTooLarge { .. } => Problem::too_large(),
         ForwardError::NoUpstream => Problem::not_found(),

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::uri::Scheme;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout};
@@ -30,9 +31,9 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// How to reach one server.
 #[derive(Debug)]
 pub(crate) struct Address {
-    /// Name or address, or `localhost` for a Unix socket; for `Host` and for messages.
-    pub(crate) host: String,
-    pub(crate) port: Option<u16>,
+    /// Name or address; nothing for a Unix socket.
+    host: String,
+    port: Option<u16>,
     tls: Option<Arc<UpstreamTls>>,
     place: Place,
 }
@@ -74,7 +75,7 @@ impl Address {
         match server {
             Server::Unix(path) => {
                 let place = Place::Unix(path.clone());
-                Self { host: "localhost".to_owned(), port: None, tls: None, place }
+                Self { host: String::new(), port: None, tls: None, place }
             }
             Server::Tcp { host, port, tls: over_tls } => {
                 let place = match host.parse::<IpAddr>() {
@@ -91,16 +92,9 @@ impl Address {
         self.tls.is_some()
     }
 
-    /// The server's own `Host`.
-    pub(crate) fn authority(&self) -> String {
-        let host = match self.host.contains(':') {
-            true => format!("[{}]", self.host),
-            false => self.host.clone(),
-        };
-        match (self.port, self.is_tls()) {
-            (None, _) | (Some(80), false) | (Some(443), true) => host,
-            (Some(port), _) => format!("{host}:{port}"),
-        }
+    /// The scheme of its URLs.
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.is_tls() { Scheme::HTTPS } else { Scheme::HTTP }
     }
 
     /// Whether a connection that went to `peer` still goes to this server.
@@ -228,16 +222,17 @@ mod tests {
 
     #[test]
     fn a_servers_own_host_is_as_a_browser_would_say_it() {
-        for (host, port, expected) in [
-            ("app", 80, "app"),
-            ("app", 443, "app:443"),
-            ("app", 8080, "app:8080"),
-            ("127.0.0.1", 9000, "127.0.0.1:9000"),
-            ("::1", 80, "[::1]"),
-            ("::1", 9000, "[::1]:9000"),
+        for (host, port, tls, expected) in [
+            ("app", 80, false, "app"),
+            ("app", 443, false, "app:443"),
+            ("app", 443, true, "app"),
+            ("app", 80, true, "app:80"),
+            ("127.0.0.1", 9000, false, "127.0.0.1:9000"),
+            ("::1", 80, false, "[::1]"),
+            ("::1", 9000, true, "[::1]:9000"),
         ] {
-            assert_eq!(address(host, port, false).authority(), expected);
+            assert_eq!(Server::Tcp { host: host.to_owned(), port, tls }.authority(), expected);
         }
-        assert_eq!(Address::new(&Server::Unix("/a".into()), None).authority(), "localhost");
+        assert_eq!(Server::Unix("/a".into()).authority(), "localhost");
     }
 }

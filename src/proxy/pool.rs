@@ -26,6 +26,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::body::{Progress, RequestBody};
 use super::connect::{Address, Connected};
+use super::health::InFlight;
 use super::spare::Buffers;
 use super::streams::{Shared, Stream};
 use super::watch::{Watch, ticks};
@@ -95,6 +96,8 @@ enum Line {
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) backend: Rc<Backend>,
+    /// The request that it carries, counted at its server until this is dropped.
+    pub(crate) flight: Option<InFlight>,
     line: Line,
     /// It served another exchange before, so it may have been closed meanwhile.
     pub(crate) reused: bool,
@@ -129,7 +132,7 @@ impl Lease {
             speak_http1(connected).await
         };
         let line = Line::Own(timeout_at(deadline, connecting).await??);
-        Ok(Self { backend, line, reused: false })
+        Ok(Self { backend, flight: self.flight, line, reused: false })
     }
 
     /// The connection is not to be trusted with further requests; those on it go on.
@@ -163,7 +166,7 @@ impl Backend {
     ) -> Result<Rc<Self>, InvalidHeaderValue> {
         let address = Address::new(server, settings.tls.as_ref());
         let this = Rc::new(Self {
-            authority: address.authority().try_into()?,
+            authority: server.authority().try_into()?,
             address,
             buffers: Rc::default(),
             connect_timeout: settings.connect_timeout,
@@ -187,14 +190,14 @@ impl Backend {
 
     /// The scheme of its URLs.
     pub(crate) fn scheme(&self) -> http::uri::Scheme {
-        if self.address.is_tls() { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP }
+        self.address.scheme()
     }
 
     /// A connection for one exchange: one that is there if `reuse` says so, else a new one.
     pub(crate) async fn lease(self: &Rc<Self>, reuse: bool, within: Duration) -> io::Result<Lease> {
         if reuse && let Some(line) = self.take_idle().map(Line::Own).or_else(|| self.take_shared(0)) {
             self.look_up_beside();
-            return Ok(Lease { backend: self.clone(), line, reused: true });
+            return Ok(Lease { backend: self.clone(), flight: None, line, reused: true });
         }
         let deadline = Instant::now() + within;
         let late = |_| {
@@ -202,7 +205,7 @@ impl Backend {
             io::Error::new(io::ErrorKind::TimedOut, message)
         };
         let (line, reused) = timeout_at(deadline, self.open(reuse, deadline)).await.map_err(late)??;
-        Ok(Lease { backend: self.clone(), line, reused })
+        Ok(Lease { backend: self.clone(), flight: None, line, reused })
     }
 
     /// A new connection, or one that somebody else opened meanwhile; and whether it was used.

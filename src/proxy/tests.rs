@@ -5,4 +5,5 @@ mod connections;
 mod harness;
 mod http2;
 mod messages;
+mod servers;
 mod tunnels;

@@ -54,9 +54,11 @@ impl Tunnels {
     }
 
     /// Carries bytes both ways until a side closes, `ended` is done, or all tunnels are ended.
-    pub(crate) fn carry(&self, downstream: OnUpgrade, upstream: OnUpgrade, lease: Lease, ended: Ended) {
+    pub(crate) fn carry(&self, downstream: OnUpgrade, upstream: OnUpgrade, mut lease: Lease, ended: Ended) {
         let all_ended = self.ended.clone();
         self.tracker.spawn_local(async move {
+            // The server has this to do until the tunnel ends, whatever becomes of the lease.
+            let _flight = lease.flight.take();
             let carried = async {
                 let (Ok(downstream), Ok(upstream)) = tokio::join!(downstream, upstream) else { return };
                 // hyper has given the socket out; what is left of the connection has no more to do.

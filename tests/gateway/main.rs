@@ -25,3 +25,4 @@ mod targets;
 mod throttle;
 mod tokens;
 mod upstreams_connect;
+mod upstreams_health;

@@ -431,3 +431,34 @@ fn many_clients_share_few_http2_connections_and_each_gets_its_own_answer() {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     assert!(server.connections() <= threads, "{} connections", server.connections());
 }
+
+#[test]
+fn checks_go_the_way_that_requests_go() {
+    let authority = Authority::new();
+    let pair = authority.sign(&["127.0.0.1"], |_| {});
+    let sockets = tempfile::tempdir().expect("a folder");
+    let path = sockets.path().join("app.sock");
+    let files = [("ca.pem", &*authority.pem())];
+    let plain = Server::start(Door::Plain { http2: true });
+    let tls = Server::over_tls(&pair, &["h2"], None);
+    let unix = Server::start(Door::Unix(path.clone()));
+    for (server, url, http2) in [
+        (&plain, format!("http://{}", plain.address), true),
+        (&tls, format!("https://{}", tls.address), true),
+        (&unix, format!("unix:{}", path.display()), false),
+    ] {
+        let settings = format!(
+            "    health: {{ path: /healthz, interval: 100ms, unhealthy_after: 1 }}\n    http2: {http2}\n    tls: {{ ca: ca.pem }}"
+        );
+        let gateway = gateway(&url, &settings, &files);
+        wait_until(|| server.count() >= 3, || format!("no checks: {}", gateway.log()));
+        assert!(server.last().target.ends_with("/healthz"), "{:?}", server.last());
+        assert_eq!(gateway.get("/a", &[]).status, 200, "{}", gateway.log());
+    }
+    let other = Authority::new();
+    let files = [("ca.pem", &*other.pem())];
+    let settings =
+        "    health: { path: /healthz, interval: 100ms, unhealthy_after: 1 }\n    tls: { ca: ca.pem }";
+    let untrusting = gateway(&format!("https://{}", tls.address), settings, &files);
+    wait_until(|| untrusting.get("/a", &[]).status == 503, || untrusting.log());
+}

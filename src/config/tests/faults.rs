@@ -238,6 +238,64 @@ fn what_is_required_and_missing_is_told() {
 }
 
 #[test]
+fn a_balance_and_checks_that_can_not_be_are_told() {
+    let upstream = |keys: &str| {
+        format!(
+            "upstreams:\n  app:\n    servers: [http://a:1, http://b:1]\n    {keys}\nroutes: [{{ path: /, upstream: app }}]\n"
+        )
+    };
+    told(
+        &upstream("balance: round_robbin"),
+        &[
+            "foregate.yaml:4:14: `balance` can't be `round_robbin`",
+            "    4 |     balance: round_robbin",
+            "      |              ^^^^^^^^^^^^ did you mean `round_robin`?",
+        ],
+    );
+    told(
+        &upstream("balance: weighted"),
+        &[
+            "foregate.yaml:4:14: `balance` can't be `weighted`",
+            "    4 |     balance: weighted",
+            "      |              ^^^^^^^^ expected `round_robin`, `least_requests` or `client_ip`",
+        ],
+    );
+    told(
+        &upstream("health: { interval: 5s }"),
+        &[
+            "foregate.yaml:4:15: `path` is missing",
+            "    4 |     health: { interval: 5s }",
+            "      |               ^^^^^^^^ expected what to ask the servers for, such as `path: /healthz`",
+        ],
+    );
+    told(
+        &upstream("health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }"),
+        &[
+            "foregate.yaml:4:21: `path` can't be `healthz`",
+            "    4 |     health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }",
+            "      |                     ^^^^^^^ expected a path such as `/healthz`, with a query or without",
+            "foregate.yaml:4:40: `interval` can't be `50ms`",
+            "    4 |     health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }",
+            "      |                                        ^^^^ expected an interval of `100ms` or longer",
+            "foregate.yaml:4:63: `unhealthy_after` can't be `0`",
+            "    4 |     health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }",
+            "      |                                                               ^ expected a whole number from 1 to 1000",
+            "foregate.yaml:4:66: unknown key `healthy_afer`",
+            "    4 |     health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }",
+            "      |                                                                  ^^^^^^^^^^^^ did you mean `healthy_after`?",
+        ],
+    );
+    told(
+        &upstream("health: /healthz"),
+        &[
+            "foregate.yaml:4:13: `health` can't be `/healthz`",
+            "    4 |     health: /healthz",
+            "      |             ^^^^^^^^ expected keys and values",
+        ],
+    );
+}
+
+#[test]
 fn an_upstream_that_is_not_there_is_told() {
     told(
         "upstreams: { app: http://a:1 }\nroutes:\n  - path: /**\n    upstream: ap\n",

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::harness::{Backend, GET, Gateway, OK, Options, rest, run};
+use super::harness::{Backend, GET, Gateway, OK, Options, nobody, rest, run};
 use crate::proxy::watch::Watch;
-use crate::proxy::{HostHeader, Server, UpstreamSettings, pool};
+use crate::proxy::{Balance, HostHeader, Server, UpstreamSettings, pool};
 
 #[tokio::test]
 async fn a_connection_is_used_again_after_a_clean_end() {
@@ -209,10 +209,7 @@ async fn a_head_that_does_not_come_is_a_504_and_the_connection_goes() {
 async fn servers_are_used_in_turn_and_a_dead_one_is_passed_over() {
     run(async {
         let (one, two) = (Backend::answering(OK).await, Backend::answering(OK).await);
-        let dead = {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            listener.local_addr().expect("an address")
-        };
+        let dead = nobody().await;
         let gateway = Gateway::start(&[one.address, dead, two.address], Options::default()).await;
         for _ in 0..6 {
             let reply = gateway.send(GET).await;
@@ -296,7 +293,9 @@ async fn garbage_in_place_of_a_body_is_a_502_while_the_client_has_seen_nothing()
 /// One server by its name, without a proxy around it.
 fn by_name(port: u16, watch: &Watch) -> Rc<pool::Backend> {
     let settings = UpstreamSettings {
+        balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(2),
+        health: None,
         host: HostHeader::Preserve,
         http2: false,
         idle_timeout: Duration::from_secs(20),

@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::Permit;
 use crate::identity::{Credential, Identity, UserId};
 use crate::policy::Policy;
-use crate::proxy::{HostHeader, Proxy, ProxySettings, Server, Tunnels, UpstreamSettings};
+use crate::proxy::{
+    Balance, HealthBoard, HealthSettings, HostHeader, Proxy, ProxySettings, Server, Tunnels, UpstreamSettings,
+};
 use crate::request::{Context, Host, RequestId, Scheme, Target};
 use crate::response::Body;
 use crate::route::identity_headers::{IdentityHeader, Template, TemplatePart};
@@ -48,7 +50,11 @@ pub(super) struct Gateway {
 
 /// What a test may want otherwise.
 pub(super) struct Options {
+    pub(super) balance: Balance,
+    pub(super) board: HealthBoard,
     pub(super) body_bytes: Option<u64>,
+    pub(super) connect_timeout: Duration,
+    pub(super) health: Option<HealthSettings>,
     pub(super) host: HostHeader,
     pub(super) http2: bool,
     pub(super) response_timeout: Duration,
@@ -58,15 +64,26 @@ pub(super) struct Options {
 impl Default for Options {
     fn default() -> Self {
         let long = Duration::from_secs(20);
-        let (host, http2) = (HostHeader::Preserve, false);
-        Self { body_bytes: None, host, http2, response_timeout: long, stall: long }
+        Self {
+            balance: Balance::RoundRobin,
+            board: HealthBoard::new(),
+            body_bytes: None,
+            connect_timeout: Duration::from_secs(2),
+            health: None,
+            host: HostHeader::Preserve,
+            http2: false,
+            response_timeout: long,
+            stall: long,
+        }
     }
 }
 
 impl Gateway {
     pub(super) async fn start(servers: &[SocketAddr], options: Options) -> Self {
         let upstream = UpstreamSettings {
-            connect_timeout: Duration::from_secs(2),
+            balance: options.balance,
+            connect_timeout: options.connect_timeout,
+            health: options.health,
             host: options.host,
             http2: options.http2,
             idle_timeout: options.stall,
@@ -84,7 +101,8 @@ impl Gateway {
             identity_names: vec![HeaderName::from_static("remote-user")],
         };
         let tunnels = Tunnels::new();
-        let proxy = Rc::new(Proxy::new(&[upstream], settings, tunnels.clone()).expect("sound settings"));
+        let proxy = Proxy::new(&[upstream], settings, tunnels.clone(), &options.board);
+        let proxy = Rc::new(proxy.expect("sound settings"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let ended = CancellationToken::new();
@@ -255,6 +273,12 @@ impl Backend {
         })
         .await
     }
+}
+
+/// An address that refuses connections.
+pub(super) async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("an address")
 }
 
 /// Long enough for a connection to count as rested, and for the sockets to settle.
