@@ -29,8 +29,10 @@ use crate::response::BodyError;
 const DRAINED_BYTES: usize = 16 << 20;
 const DRAINED_FOR: Duration = Duration::from_secs(5);
 
-/// Of a body that may have to go out again, this much is kept; of a longer one nothing.
+/// Of a body that may have to go out again, this much is kept; of a longer one nothing. Each part holds
+/// on to the buffer that it was read into.
 const KEPT_BYTES: usize = 64 << 10;
+const KEPT_PARTS: usize = 64;
 
 /// How far a request's body has come; shared with whoever waits for the answer.
 pub(crate) struct Progress {
@@ -284,7 +286,10 @@ impl Source {
     fn keep(&mut self, data: Option<&Bytes>) {
         let Some(kept) = &mut self.kept else { return };
         match data {
-            Some(data) if kept.iter().map(Bytes::len).sum::<usize>() + data.len() <= KEPT_BYTES => {
+            Some(data)
+                if kept.len() < KEPT_PARTS
+                    && kept.iter().map(Bytes::len).sum::<usize>() + data.len() <= KEPT_BYTES =>
+            {
                 kept.push(data.clone());
             }
             Some(_) | None => self.kept = None,

@@ -35,6 +35,10 @@ use super::upstream::{Chosen, Upstream};
 use super::watch::Watch;
 use super::wire;
 
+/// So often a server may say that it has not looked at a request. One that ends each connection after
+/// a number of requests does so to all that come too late, and again on a connection that many share.
+const REFUSALS: u32 = 4;
+
 /// Sends `request` and waits for the head of the answer.
 pub(crate) async fn exchange(
     upstream: &Upstream,
@@ -87,7 +91,7 @@ async fn attempt(
     waited: &mut u64,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let to_upgrade = request.headers().contains_key(header::UPGRADE);
-    let mut reuse = true;
+    let (mut reuse, mut refusals) = (true, 0);
     loop {
         let leased = match upstream.lease(&chosen, reuse).await {
             Ok(lease) if to_upgrade => lease.able_to_upgrade().await,
@@ -159,8 +163,11 @@ async fn attempt(
             None => None,
         };
         match unharmed {
-            // A new connection counts as not used before, so this happens once.
-            Some(unharmed) if lease.reused || (refused && reuse) => (request, reuse) = (*unharmed, false),
+            // A new connection counts as not used before, so this happens once, and else by the server's word.
+            Some(unharmed) if lease.reused || (refused && refusals < REFUSALS) => {
+                refusals += u32::from(refused);
+                (request, reuse) = (*unharmed, false);
+            }
             unharmed => {
                 let of_the_client = progress.is_some_and(|progress| progress.fault.get().is_some());
                 if !of_the_client {

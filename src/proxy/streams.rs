@@ -26,11 +26,11 @@ use super::body::RequestBody;
 use super::wire::{FirstWords, Socket, Wire};
 
 /// Streams on one connection at most, also where the server would take more.
-const STREAMS: usize = 100;
+const STREAMS: u32 = 100;
 
 /// What of one answer may be under way to us.
 const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 
 /// What of one request may wait to be sent.
 const SEND_BUFFER: usize = 256 << 10;
@@ -75,7 +75,7 @@ impl Shared {
         let (wire, first) = Wire::telling_first(socket);
         let handshake = http2::Builder::new(LocalExecutor)
             .timer(TokioTimer::new())
-            .initial_max_send_streams(STREAMS)
+            .initial_max_send_streams(STREAMS as usize)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADER_LIST)
@@ -115,7 +115,7 @@ impl Shared {
 
     /// Whether it can take a further stream at once.
     pub(crate) fn has_room(&self) -> bool {
-        self.streams.get() < self.most.get().min(STREAMS)
+        self.streams.get() < self.most.get().min(STREAMS as usize)
     }
 
     /// Whether it will take further streams at all.

@@ -6,7 +6,6 @@
 //!
 //! Callers: `config` builds; `proxy::connect` shakes hands. No file is read here.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -334,20 +333,15 @@ fn explained(error: io::Error, host: &str) -> io::Error {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("its certificate is for another name ({fault})")
             }
-            other => format!("its certificate can't be trusted: {}", with_sources(other)),
+            // The verifier's own words for it come without a type.
+            other if other.to_string().contains("CaUsedAsEndEntity") => {
+                "its certificate is its own authority: name it in the upstream's `tls.ca`".to_owned()
+            }
+            other => format!("its certificate can't be trusted: {other}"),
         },
         Some(other) => other.to_string(),
         None if error.kind() == io::ErrorKind::UnexpectedEof => "it closed in the middle".to_owned(),
         None => error.to_string(),
     };
     io::Error::new(error.kind(), format!("the TLS handshake with {host} failed: {told}"))
-}
-
-fn with_sources(fault: &CertificateError) -> String {
-    match fault {
-        CertificateError::Other(other) => {
-            other.source().map_or_else(|| other.to_string(), |source| format!("{other}: {source}"))
-        }
-        plain => plain.to_string(),
-    }
 }

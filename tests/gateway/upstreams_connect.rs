@@ -278,12 +278,20 @@ fn a_certificate_that_is_its_own_authority_is_trusted_where_it_is_named_and_for_
 #[test]
 fn a_server_that_can_not_be_trusted_is_a_502_and_the_log_says_why() {
     let (authority, other, same_name) = (Authority::new(), Authority::named("other"), Authority::new());
+    let own_authority = || {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("names");
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        Pair { certificate, key: key.serialize_pem() }
+    };
     let expired = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     for (pair, told) in [
         (other.sign(&["127.0.0.1"], |_| {}), "its certificate is of an unknown issuer"),
         (same_name.sign(&["127.0.0.1"], |_| {}), "its certificate is signed by another key"),
         (authority.sign(&["app.test"], |_| {}), "its certificate is for another name"),
         (authority.sign(&["127.0.0.1"], expired), "its certificate has expired"),
+        (own_authority(), "its certificate is its own authority"),
     ] {
         let server = Server::over_tls(&pair, &[], None);
         let files = [("ca.pem", &*authority.pem())];
