@@ -4,7 +4,7 @@
 //! to go by, else beside it. What a connection costs in time (the look-up, each address tried, the TLS
 //! handshake) counts against one deadline, which the caller holds.
 //!
-//! Callers: `proxy::pool`.
+//! Callers: `proxy::pool`, and `proxy::health` for its checks.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

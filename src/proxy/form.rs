@@ -3,7 +3,7 @@
 //! A request is made in the form of HTTP/1.1. Which one a server speaks is known when there is a
 //! connection, and a second attempt may meet another.
 //!
-//! Callers: `proxy::exchange`.
+//! Callers: `proxy::exchange`, and `proxy::health` for its checks.
 
 use http::uri::{Authority, InvalidUri, Scheme};
 use http::{HeaderValue, Request, Uri, Version, header};
@@ -12,13 +12,13 @@ use http_body::Body;
 /// Puts the host into the URI, of which hyper makes `:authority`, and takes out what belongs to
 /// HTTP/1.1 connections alone.
 pub(crate) fn for_http2<B>(request: &mut Request<B>, scheme: Scheme) -> Result<(), InvalidUri> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
     if let Some(host) = request.headers_mut().remove(header::HOST) {
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
         parts.authority = Some(Authority::try_from(host.as_bytes())?);
-        parts.scheme = Some(scheme);
-        if let Ok(uri) = Uri::from_parts(parts) {
-            *request.uri_mut() = uri;
-        }
+    }
+    parts.scheme = Some(scheme);
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
     }
     let headers = request.headers_mut();
     // `TE` stays: hyper would remove what `Connection` names.
@@ -41,7 +41,8 @@ pub(crate) fn for_http1<B: Body>(request: &mut Request<B>) {
     let chunked = !request.body().is_end_stream() && request.body().size_hint().exact().is_none();
     let headers = request.headers_mut();
     if let Some(authority) = authority {
-        headers.insert(header::HOST, authority);
+        // One that is there already is the next server's own.
+        headers.entry(header::HOST).or_insert(authority);
     }
     if headers.contains_key(header::TE) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
@@ -87,6 +88,17 @@ mod tests {
         for_http1(&mut request);
         assert_eq!(parts(&request), before);
         assert_eq!(request.version(), Version::HTTP_11);
+
+        // The next server may have another host, and another scheme.
+        for_http2(&mut request, Scheme::HTTPS).expect("a host");
+        for_http2(&mut request, Scheme::HTTP).expect("a host");
+        assert_eq!(request.uri(), "http://app.test:81/a?b");
+        request.headers_mut().insert("host", HeaderValue::from_static("other"));
+        for_http1(&mut request);
+        assert_eq!(
+            (&request.headers()["host"], request.uri().path()),
+            (&HeaderValue::from_static("other"), "/a")
+        );
     }
 
     #[test]

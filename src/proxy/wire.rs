@@ -4,7 +4,8 @@
 //! Sending the rest then fails while the answer is there to be read. A failed write alone is
 //! therefore not the end: what is written goes nowhere from then on, and reading tells what is.
 //!
-//! Callers: `proxy::connect` makes them; the rest is hyper's.
+//! Callers: `proxy::connect` makes sockets; `proxy::pool`, `proxy::streams` and `proxy::health` put
+//! hyper on them, and the rest is hyper's.
 
 use std::io;
 use std::pin::Pin;
