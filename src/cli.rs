@@ -26,6 +26,7 @@ pub mod demo;
 mod explain;
 mod password_input;
 mod serve;
+mod server;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -58,12 +59,20 @@ struct Cli {
 enum Command {
     /// Start the gateway in front of a sample application, with a throw-away store and two accounts
     Demo(DemoArguments),
-    /// Run the gateway; SIGTERM finishes what is running, and stops
+    /// Run the gateway; SIGHUP reads the configuration again, SIGTERM finishes what is running, and stops
     Serve,
     /// Validate the configuration; every fault is shown with its line
     Check,
     /// Say which route decides about a request, and why
     Explain(ExplainArguments),
+    /// Have the running server read its configuration again; a faulty one changes nothing, and its faults are shown
+    Reload,
+    /// Show which server runs, and how it does
+    Status {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
@@ -196,6 +205,8 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Serve => serve::run(&configuration(config)?),
         Command::Check => check::run(&configuration(config)?),
         Command::Explain(arguments) => explain::run(&configuration(config)?, &arguments),
+        Command::Reload => server::reload(&configuration(config)?),
+        Command::Status { json } => server::status(&configuration(config)?, json),
         Command::User(command) => user::run(&load(config)?, command),
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! Callers: `gateway` and `cli`. The rooms are given their own settings and never see this.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,21 +32,45 @@ mod units;
 mod upstreams;
 
 pub use fault::{Fault, Faults};
-pub use units::{InvalidListenAddress, ListenAddress};
+pub use units::{InvalidListenAddress, Listen, ListenAddress};
+
+/// The keys that a running process keeps, each with the fault of changing it.
+#[derive(Clone)]
+struct FixedKeys {
+    admin_listen: Fault,
+    admin_socket: Fault,
+    log_format: Fault,
+    store: Fault,
+}
+
+/// They say where something stands, not what is configured.
+impl fmt::Debug for FixedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FixedKeys")
+    }
+}
 
 /// A sound configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where metrics and health are told, if anywhere.
+    pub admin_listen: Option<ListenAddress>,
     /// Where a running server takes orders.
     pub admin_socket: PathBuf,
     /// The cache of validated credentials.
     pub cache: CacheSettings,
+    /// Where it stands.
+    pub file: PathBuf,
+    /// The files that it was read from, itself included: when one changes it is read again.
+    pub files: BTreeSet<PathBuf>,
+    /// What is said where a reload would change what can't change.
+    fixed: FixedKeys,
     /// The headers that say who it is, where a route has none of its own.
     pub identity_headers: Arc<IdentityHeaders>,
     /// What a client can make us hold.
     pub limits: Limits,
     /// Where we listen: at least one address.
-    pub listen: Vec<ListenAddress>,
+    pub listen: Vec<Listen>,
     /// The log.
     pub log: LogSettings,
     /// How many failed logins are let through.
@@ -76,7 +102,44 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Faults> {
         let text = file::read(path)?;
         let base = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok(), base)
+        let mut config =
+            Self::parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok(), base)?;
+        config.files.insert(path.to_owned());
+        config.file = path.to_owned();
+        Ok(config)
+    }
+
+    /// Where the server of this file takes orders. Of the file only that has to be sound.
+    pub fn admin_socket_of(path: &Path) -> Result<PathBuf, Faults> {
+        let text = file::read(path)?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        let source = file::Source::new(&path.display().to_string(), &text);
+        let (tree, _) = source.tree()?;
+        let environment = |name: &str| std::env::var(name).ok();
+        let reader = reader::Reader::new(&source, base, &environment, Vec::new());
+        let socket = reader.root(&tree).read_in_part(|root| {
+            let (store, _) = settings::store(root);
+            let socket = |admin: &mut _| settings::admin_socket(admin, &store).0;
+            match root.get("admin") {
+                Some(admin) => admin.read_in_part(socket),
+                None => root.section("admin", socket),
+            }
+        });
+        reader.finish()?;
+        Ok(socket)
+    }
+
+    /// What of `next` can't take this one's place without a restart.
+    pub fn refuse_change(&self, next: &Self) -> Result<(), Faults> {
+        let FixedKeys { admin_listen, admin_socket, log_format, store } = &next.fixed;
+        let changes = [
+            (self.admin_listen != next.admin_listen, admin_listen),
+            (self.admin_socket != next.admin_socket, admin_socket),
+            (self.log.format != next.log.format, log_format),
+            (self.store != next.store, store),
+        ];
+        let changed = changes.into_iter().filter(|(changed, _)| *changed);
+        Faults::check(changed.map(|(_, fault)| fault.clone()).collect())
     }
 
     /// Reads a text. `name` is what faults call it; relative paths in it are relative to `base`.
@@ -90,16 +153,18 @@ impl Config {
         let (tree, duplicates) = source.tree()?;
         let reader = reader::Reader::new(&source, base, environment, duplicates);
         let config = reader.root(&tree).section(|root| Self::read(root));
-        let warnings = reader.finish()?;
+        let (warnings, files) = reader.finish()?;
         // Only a faulty `listen` or `public_url` leaves nothing, and then there was a fault.
-        config.map(|config| Self { warnings, ..config }).ok_or_else(|| source.of_file("can't be used").into())
+        config
+            .map(|config| Self { files, warnings, ..config })
+            .ok_or_else(|| source.of_file("can't be used").into())
     }
 
     fn read(root: &mut reader::Section<'_>) -> Option<Self> {
         let (listen, listen_value) = settings::listen(root);
         let public_url = settings::public_url(root, &listen, listen_value);
         let trusted_proxies = settings::trusted_proxies(root);
-        let store = settings::store(root);
+        let (store, store_fixed) = settings::store(root);
         let portal = settings::portal(root);
         let session = settings::session(root, public_url.as_ref());
         let cache = settings::cache(root);
@@ -110,11 +175,22 @@ impl Config {
         let (limits, login_limits) = settings::limits(root);
         let upstreams = upstreams::read(root);
         let routes = routes::read(root, &portal.prefix, &upstreams, &identity_headers);
-        let admin_socket = settings::admin_socket(root, &store);
-        let log = settings::log(root);
+        let ((admin_socket, socket_fixed), (admin_listen, listen_fixed)) = root.section("admin", |admin| {
+            (settings::admin_socket(admin, &store), settings::admin_listen(admin, &listen))
+        });
+        let (log, format_fixed) = settings::log(root);
         Some(Self {
+            admin_listen,
             admin_socket,
             cache,
+            file: PathBuf::new(),
+            files: BTreeSet::new(),
+            fixed: FixedKeys {
+                admin_listen: listen_fixed,
+                admin_socket: socket_fixed,
+                log_format: format_fixed,
+                store: store_fixed,
+            },
             identity_headers,
             limits,
             listen,

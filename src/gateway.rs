@@ -1,4 +1,4 @@
-//! The composition: builds the rooms from the configuration, accepts connections, serves requests, stops.
+//! The composition: builds the rooms from the configuration, accepts connections, serves requests, reloads, stops.
 //!
 //! Each thread has its own runtime, its own listening sockets and its own connections to the
 //! upstreams; what they share is read and not locked. A request's way through the rooms is in
@@ -8,51 +8,53 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::lookup_host;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::account::Accounts;
-use crate::authn::throttle::Throttle;
-use crate::authn::{Authenticator, PasswordLogin, Tokens, bearer};
-use crate::config::{Config, ListenAddress};
-use crate::gate::Gate;
-use crate::password::Passwords;
-use crate::portal::{Portal, PortalDoors};
-use crate::proxy::{HealthBoard, InvalidProxy, ProxySettings, health};
+use crate::admin::AdminSources;
+use crate::config::{Config, Listen};
+use crate::proxy::{InvalidProxy, Tunnels, health};
 use crate::request::Origin;
-use crate::response::{PageSettings, Pages};
-use crate::route::Table;
-use crate::store::{OpenError, Store, StoreError, StoreSettings};
-use crate::telemetry::AccessWriter;
+use crate::store::{OpenError, StoreError};
 
 mod connection;
+mod control;
+mod figures;
+mod files;
 mod listener;
+mod rooms;
 mod slot;
+mod stream;
 mod wire;
 mod worker;
 
+pub use control::{Control, ReloadError};
 pub use listener::ListenError;
+pub use rooms::AccountRooms;
+
+use control::Order;
+use listener::{Beside, Bound, Door, Inherited};
+use rooms::{Rooms, open_store};
+use worker::{Change, DoorId};
 
 /// How long requests in flight may take to finish after the stop was asked for.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Why the gateway does not start. The sentence is for the operator.
+/// Why the gateway does not start, or does not take a configuration over. The sentence is for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// A name to listen on has no address.
-    #[error("can't listen on {0}: the name has no address here")]
-    ListenName(ListenAddress, #[source] Option<io::Error>),
     /// The store can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -61,7 +63,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// A stored key can't be used.
     #[error(transparent)]
-    Key(#[from] bearer::UnusableKey),
+    Key(#[from] crate::authn::bearer::UnusableKey),
     /// The upstreams: a configuration that was checked holds none of these.
     #[error(transparent)]
     Proxy(#[from] InvalidProxy),
@@ -70,67 +72,13 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
-/// The store, and the rooms that change what is in it: all that administration needs.
-pub struct AccountRooms {
-    /// Changes accounts.
-    pub accounts: Accounts,
-    /// Verifies credentials.
-    pub authenticator: Arc<Authenticator>,
-    /// What tokens in forms are made with.
-    csrf_key: [u8; 32],
-    /// To be closed at the end.
-    pub store: Store,
-}
-
-impl AccountRooms {
-    /// Opens the store, and builds on it.
-    pub async fn open(config: &Config) -> Result<Self, StartError> {
-        Self::build(config, open_store(config).await?).await
-    }
-
-    /// On an open store: makes the keys that are not there yet.
-    pub async fn build(config: &Config, store: Store) -> Result<Self, StartError> {
-        let algorithm = config.tokens.algorithm;
-        let mut keys = store.signing_keys()?;
-        if !keys.iter().any(|key| key.algorithm == algorithm.as_str()) {
-            keys = store.ensure_signing_key(bearer::generate_key(algorithm, SystemTime::now())).await?;
-        }
-        let mut random = [0; 32];
-        getrandom::fill(&mut random).expect("the operating system gives random bytes");
-        let csrf_key = store.ensure_secret("csrf", random).await?;
-        let passwords = Passwords::start(config.password);
-        let login = PasswordLogin::new(store.clone(), passwords, Throttle::new(config.login_limits));
-        let tokens = Tokens::new(config.tokens.clone(), &keys)?;
-        let authenticator =
-            Authenticator::new(store.clone(), login, tokens, config.session.clone(), config.cache);
-        let authenticator = Arc::new(authenticator);
-        let accounts = Accounts::new(store.clone(), Arc::clone(&authenticator), config.public_url.host());
-        Ok(Self { accounts, authenticator, csrf_key, store })
-    }
-}
-
-/// What the threads share.
-struct Rooms {
-    access: AccessWriter,
-    authenticator: Arc<Authenticator>,
-    connections: AtomicUsize,
-    gate: Arc<Gate>,
-    health: HealthBoard,
-    pages: Arc<Pages>,
-    portal: Portal,
-    public_url: Origin,
-}
-
 /// A gateway that listens and doesn't answer yet.
 pub struct Gateway {
-    addresses: Vec<SocketAddr>,
-    config: Arc<Config>,
-    draining: Arc<AtomicBool>,
-    /// For each thread, one socket of every address.
-    listeners: Vec<Vec<TcpListener>>,
+    control: Control,
+    doors: Doors,
+    orders: mpsc::Receiver<Order>,
     rooms: Arc<Rooms>,
-    /// Administration.
-    accounts: AccountRooms,
+    threads: usize,
 }
 
 impl Gateway {
@@ -138,71 +86,278 @@ impl Gateway {
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         raise_descriptor_limit(config.limits.connections);
+        let looks = files::look_at(&config.files);
         // The store before the ports: a second start of the same configuration finds both taken, and
         // it is the store's error that says by whom.
         let store = open_store(&config).await?;
-        let (addresses, listeners) = match bind(&config.listen, threads).await {
-            Ok(bound) => bound,
-            Err(error) => {
-                store.close().await;
-                return Err(error);
-            }
-        };
-        let mut config = config;
-        let chosen = addresses.first().map_or(0, SocketAddr::port);
-        config.public_url = config.public_url.with_chosen_port(chosen);
-        let accounts = AccountRooms::build(&config, store).await?;
-        let draining = Arc::new(AtomicBool::new(false));
-        let rooms = Arc::new(build(&config, &accounts, &draining));
+        let mut doors = Doors::new(threads);
+        if let Err(error) = doors.change(&config.listen).await {
+            store.close().await;
+            return Err(error.into());
+        }
+        let config = doors.with_chosen_port(config);
+        let rooms = Arc::new(Rooms::first(config, store).await?);
         // Built once here, so that a fault is told before anything is answered.
-        worker::proxy(&config, crate::proxy::Tunnels::new(), &rooms.health)?;
-        Ok(Self { accounts, addresses, config: Arc::new(config), draining, listeners, rooms })
+        worker::proxy(&rooms, Tunnels::new())?;
+        figures::name(&rooms);
+        let (control, orders) = Control::new(Arc::clone(&rooms), looks);
+        control.state().listening.store(Arc::new(doors.shown()));
+        Ok(Self { control, doors, orders, rooms, threads })
     }
 
     /// What is listened on, with the ports that the kernel chose.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn listening(&self) -> Vec<String> {
+        self.doors.shown()
+    }
+
+    /// The first address with a port that is listened on.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.doors.addresses().next()
     }
 
     /// The origin that browsers use.
     pub fn public_url(&self) -> &Origin {
-        &self.config.public_url
+        &self.rooms.config.public_url
     }
 
-    /// How the servers of the upstreams are.
-    pub fn health(&self) -> &HealthBoard {
-        &self.rooms.health
+    /// What is told to those who watch.
+    pub fn watched(&self) -> AdminSources {
+        let process = Arc::clone(&self.rooms.process);
+        let metrics = process.metrics.clone();
+        AdminSources { metrics, ready: Arc::new(move || process.readiness()) }
     }
 
-    /// The rooms that change accounts, for the admin socket.
-    pub fn accounts(&self) -> &AccountRooms {
-        &self.accounts
+    /// What is in force, and the way to change it.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 
     /// Answers until `stop` is done; then finishes what is running, within a bound, and closes the store.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let Self { control, mut doors, mut orders, rooms, threads } = self;
+        let process = Arc::clone(&rooms.process);
         let stopping = CancellationToken::new();
-        let mut threads = Vec::new();
-        for (number, listeners) in self.listeners.into_iter().enumerate() {
-            let (rooms, config) = (Arc::clone(&self.rooms), Arc::clone(&self.config));
+        let mut crew = Crew::start(threads, &stopping)?;
+        crew.change(&rooms, doors.fresh(), &[]).await;
+        let watching = tokio::spawn(files::watch(control.clone()));
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                // A thread that can't serve stops the others too: half a gateway would go unnoticed.
+                () = stopping.cancelled() => break,
+                Some(order) = orders.recv() => {
+                    let outcome = reload(&control, &mut doors, &mut crew).await;
+                    let _ = order.send(outcome);
+                }
+            }
+        }
+        watching.abort();
+        // Who orders a reload from now on is told that it is too late.
+        drop(orders);
+        // Readiness turns first, for whoever still asks on an open connection.
+        process.draining.store(true, Ordering::Relaxed);
+        stopping.cancel();
+        let began = Instant::now();
+        crew.join().await;
+        drop(doors);
+        process.store.clone().close().await;
+        tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
+        Ok(())
+    }
+
+    /// Lets go of everything without having answered.
+    pub async fn close(self) {
+        self.rooms.process.store.clone().close().await;
+    }
+}
+
+/// Reads the configuration again and puts it into force, or changes nothing.
+async fn reload(control: &Control, doors: &mut Doors, crew: &mut Crew) -> Result<Vec<String>, ReloadError> {
+    let outcome = try_reload(control, doors, crew).await;
+    match &outcome {
+        Ok(warnings) => {
+            tracing::info!(listening = doors.shown().join(" "), "the configuration was reloaded");
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not reloaded: the one before stays in force")
+        }
+    }
+    control.note(outcome.as_ref().map(drop));
+    outcome
+}
+
+async fn try_reload(
+    control: &Control,
+    doors: &mut Doors,
+    crew: &mut Crew,
+) -> Result<Vec<String>, ReloadError> {
+    let old = control.state().rooms.load_full();
+    let file = old.config.file.clone();
+    // Before they are read: a change in between is seen by the watch.
+    let mut looks = files::look_at(&old.config.files);
+    control.state().looks.store(Arc::new(looks.clone()));
+    // Certificates and secrets may lie on a slow disk; nobody else waits for that.
+    let loaded = tokio::task::spawn_blocking(move || Config::load(&file)).await;
+    let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    let config = loaded.map_err(ReloadError::Faulty)?;
+    old.config.refuse_change(&config).map_err(ReloadError::Faulty)?;
+    let refused = |error: StartError| ReloadError::Refused(Arc::new(error));
+    // New sockets before the old ones close: there is no moment in which nobody listens.
+    let closing = doors.change(&config.listen).await.map_err(|error| refused(error.into()))?;
+    let warnings = config.warnings.iter().map(ToString::to_string).collect();
+    let config = doors.with_chosen_port(config);
+    let level = config.log.level;
+    let named = files::look_at(config.files.iter().filter(|file| !looks.contains_key(*file)));
+    looks.retain(|file, _| config.files.contains(file));
+    looks.extend(named);
+    let rooms = match build(&old, config).await {
+        Ok(rooms) => Arc::new(rooms),
+        Err(error) => {
+            doors.undo(closing);
+            return Err(refused(error));
+        }
+    };
+    let closed: Vec<DoorId> = closing.iter().map(|entry| entry.id).collect();
+    // Before any thread counts under a new name.
+    figures::name(&rooms);
+    crew.change(&rooms, doors.fresh(), &closed).await;
+    crate::telemetry::set_level(level);
+    rooms.process.access.set_level(level);
+    control.state().rooms.store(rooms);
+    control.state().listening.store(Arc::new(doors.shown()));
+    control.state().looks.store(Arc::new(looks));
+    Ok(warnings)
+}
+
+async fn build(old: &Rooms, config: Config) -> Result<Rooms, StartError> {
+    let rooms = old.renewed(config).await?;
+    worker::proxy(&rooms, Tunnels::new())?;
+    Ok(rooms)
+}
+
+/// What is listened on.
+struct Doors {
+    entries: Vec<Entry>,
+    inherited: Inherited,
+    next: DoorId,
+    threads: usize,
+}
+
+/// One address of the configuration.
+struct Entry {
+    bound: Bound,
+    id: DoorId,
+    listen: Listen,
+}
+
+impl Doors {
+    fn new(threads: usize) -> Self {
+        Self { entries: Vec::new(), inherited: Inherited::take(), next: 0, threads }
+    }
+
+    /// Opens what is listed and isn't open yet. Gives what is open and isn't listed any more, to be closed. Where
+    /// something can't be opened nothing changes.
+    async fn change(&mut self, listed: &[Listen]) -> Result<Vec<Entry>, ListenError> {
+        let own_ports: Vec<u16> = self.addresses().map(|address| address.port()).collect();
+        let beside = Beside { listed, own_ports: &own_ports };
+        let mut opened = Vec::new();
+        for listen in listed {
+            if self.entries.iter().any(|entry| entry.listen == *listen) {
+                continue;
+            }
+            for bound in listener::open(listen, self.threads, &self.inherited, &beside).await? {
+                opened.push(Entry { bound, id: self.next, listen: listen.clone() });
+                self.next += 1;
+            }
+        }
+        let (kept, gone) = std::mem::take(&mut self.entries)
+            .into_iter()
+            .partition::<Vec<_>, _>(|entry| listed.contains(&entry.listen));
+        self.entries = kept;
+        self.entries.append(&mut opened);
+        Ok(gone)
+    }
+
+    /// Goes back to what was open before a change that came to nothing.
+    fn undo(&mut self, gone: Vec<Entry>) {
+        // What was opened for it still has its sockets, which no thread was given.
+        self.entries.retain(|entry| entry.bound.doors.is_empty());
+        self.entries.extend(gone);
+    }
+
+    /// The sockets that no thread has yet, one for each thread in a row.
+    fn fresh(&mut self) -> Vec<(DoorId, Vec<Door>)> {
+        let fresh = self.entries.iter_mut().filter(|entry| !entry.bound.doors.is_empty());
+        fresh.map(|entry| (entry.id, std::mem::take(&mut entry.bound.doors))).collect()
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.entries.iter().filter_map(|entry| entry.bound.address)
+    }
+
+    fn shown(&self) -> Vec<String> {
+        self.entries.iter().map(|entry| entry.bound.shown.clone()).collect()
+    }
+
+    /// The public URL with the port that the kernel chose, where it has port 0.
+    fn with_chosen_port(&self, mut config: Config) -> Config {
+        let chosen = self.addresses().next().map_or(0, |address| address.port());
+        config.public_url = config.public_url.with_chosen_port(chosen);
+        config
+    }
+}
+
+/// The threads that serve.
+struct Crew {
+    /// Of the servers of the configuration in force.
+    checks: Option<AbortOnDropHandle<()>>,
+    changes: Vec<mpsc::UnboundedSender<Change>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crew {
+    fn start(count: usize, stopping: &CancellationToken) -> Result<Self, StartError> {
+        let mut crew = Self { checks: None, changes: Vec::new(), threads: Vec::new() };
+        for number in 0..count {
+            let (sender, changes) = mpsc::unbounded_channel();
             let stopping = stopping.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("gateway-{number}"))
-                .spawn(move || worker::run(rooms, &config, listeners, stopping))
+                .spawn(move || worker::run(changes, stopping))
                 .map_err(StartError::Thread)?;
-            threads.push(thread);
+            crew.changes.push(sender);
+            crew.threads.push(thread);
         }
-        let checks = health::run(self.rooms.health.clone(), self.config.upstreams.clone());
-        let checks = AbortOnDropHandle::new(tokio::spawn(checks));
-        tokio::select! {
-            () = stop => {}
-            // A thread that can't serve stops the others too: half a gateway would go unnoticed.
-            () = stopping.cancelled() => {}
+        Ok(crew)
+    }
+
+    /// Gives every thread its rooms and sockets, waits until each has taken them, and has the servers checked.
+    async fn change(&mut self, rooms: &Arc<Rooms>, mut open: Vec<(DoorId, Vec<Door>)>, close: &[DoorId]) {
+        let mut taken = Vec::new();
+        for thread in &self.changes {
+            let (done, when_done) = oneshot::channel();
+            let open = open.iter_mut().filter_map(|(id, doors)| Some((*id, doors.pop()?))).collect();
+            let change = Change { close: close.to_vec(), done, open, rooms: Arc::clone(rooms) };
+            // A thread that is gone has stopped the others.
+            if thread.send(change).is_ok() {
+                taken.push(when_done);
+            }
         }
-        // Readiness turns first, for whoever still asks on an open connection.
-        self.draining.store(true, Ordering::Relaxed);
-        stopping.cancel();
-        let began = Instant::now();
+        for one in taken {
+            let _ = one.await;
+        }
+        // Those of the configuration before are dropped with their handle, so no server is checked twice.
+        let checks = health::run(rooms.process.health.clone(), rooms.config.upstreams.clone());
+        self.checks = Some(AbortOnDropHandle::new(tokio::spawn(checks)));
+    }
+
+    /// Waits until every thread has ended.
+    async fn join(self) {
+        let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
                 if thread.join().is_err() {
@@ -214,11 +369,6 @@ impl Gateway {
         if tokio::time::timeout(DRAIN + Duration::from_secs(5), joined).await.is_err() {
             tracing::warn!("a thread did not end in time");
         }
-        // Requests that are finished in the drain are still given to servers that are well.
-        drop(checks);
-        self.accounts.store.close().await;
-        tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
-        Ok(())
     }
 }
 
@@ -238,79 +388,5 @@ fn raise_descriptor_limit(connections: usize) {
             wanted,
             "limits.connections needs more file descriptors than this process may open; raise its limit (LimitNOFILE in systemd)"
         );
-    }
-}
-
-async fn open_store(config: &Config) -> Result<Store, StartError> {
-    let settings = StoreSettings::at(&config.store);
-    let opened = tokio::task::spawn_blocking(|| Store::open(settings)).await;
-    Ok(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
-}
-
-async fn bind(
-    listen: &[ListenAddress],
-    threads: usize,
-) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
-    let mut addresses = Vec::new();
-    let mut by_thread: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
-    for wanted in listen {
-        let found = lookup_host((wanted.host.as_str(), wanted.port)).await;
-        let found: Vec<SocketAddr> =
-            found.map_err(|error| StartError::ListenName(wanted.clone(), Some(error)))?.collect();
-        if found.is_empty() {
-            return Err(StartError::ListenName(wanted.clone(), None));
-        }
-        for address in found {
-            let sockets = listener::listen(address, threads)?;
-            addresses.push(sockets[0].local_addr().map_err(|error| ListenError::Other(address, error))?);
-            for (thread, socket) in by_thread.iter_mut().zip(sockets) {
-                thread.push(socket);
-            }
-        }
-    }
-    Ok((addresses, by_thread))
-}
-
-fn build(config: &Config, accounts: &AccountRooms, draining: &Arc<AtomicBool>) -> Rooms {
-    let pages = Arc::new(Pages::new(PageSettings {
-        prefix: config.portal.prefix.clone(),
-        title: config.portal.title.clone(),
-    }));
-    let table = Table::new(config.routes.clone());
-    let gate = Arc::new(Gate::new(table, Arc::clone(&accounts.authenticator), config.public_url.clone()));
-    let ready = {
-        let (draining, store) = (Arc::clone(draining), accounts.store.clone());
-        move || !draining.load(Ordering::Relaxed) && store.health().is_ok()
-    };
-    let doors = PortalDoors {
-        accounts: accounts.accounts.clone(),
-        authenticator: Arc::clone(&accounts.authenticator),
-        csrf_key: accounts.csrf_key,
-        pages: Arc::clone(&pages),
-        ready: Arc::new(ready),
-    };
-    let hosts = config.routes.iter().filter_map(|route| route.host.clone()).collect();
-    let portal = Portal::new(config.portal.clone(), &config.session, config.public_url.clone(), hosts, doors);
-    Rooms {
-        access: AccessWriter::start(config.log),
-        authenticator: Arc::clone(&accounts.authenticator),
-        connections: AtomicUsize::new(0),
-        gate,
-        health: HealthBoard::new(),
-        pages,
-        portal,
-        public_url: config.public_url.clone(),
-    }
-}
-
-impl Rooms {
-    fn proxy_settings(config: &Config) -> ProxySettings {
-        let own = config.routes.iter().map(|route| &route.identity_headers);
-        let maps = own.chain([&config.identity_headers]);
-        ProxySettings {
-            body_bytes: config.limits.body_bytes,
-            cookie_names: Portal::cookie_names(&config.session),
-            identity_names: maps.flat_map(|map| map.names().cloned()).collect(),
-        }
     }
 }

@@ -15,7 +15,7 @@
 //! | 5 | [`portal`] | our own pages and endpoints, under one prefix |
 //! | 5 | [`subrequest`] | nginx, Traefik, Caddy, HAProxy and Envoy ask about a request that they hold |
 //! | 5 | [`proxy`] | forwarding: headers, choice and health of servers, connections to them, bodies, tunnels |
-//! | 5 | [`admin`] | the admin socket: the same calls on accounts for a running server |
+//! | 5 | [`admin`] | the admin socket: the same calls on accounts for a running server; the listener for metrics and health |
 //! | 6 | [`gate`] | the decision; the only maker of a [`gate::Permit`] |
 //! | 6 | [`account`] | what changes accounts and sessions, and says what it ended |
 //! | 7 | [`authn`] | whose credential is this and does it hold: sessions, tokens, Basic, throttle, cache |
@@ -26,7 +26,7 @@
 //! | 8 | [`store`] | accounts, sessions, tokens and keys on disk; hides the engine |
 //! | 9 | [`identity`] | names, roles and the authenticated principal |
 //! | – | [`response`] | body type, problem details and their page twin; a leaf from line 7 upwards |
-//! | – | [`telemetry`] | the log; a leaf from line 7 upwards |
+//! | – | [`telemetry`] | the log and the figures; a leaf from line 7 upwards |
 //!
 //! # One request, end to end
 //!
@@ -43,7 +43,7 @@
 //!                      one of the servers that are well, and another where the first failed and no harm is done;
 //!                      the target byte for byte; bodies streamed both ways; 101 hands both halves on
 //! otherwise  response  303 to the login page, or a problem: a page for a person, RFC 9457 for a program
-//! answer     gateway   request id, one access line
+//! answer     gateway   request id, one access line, counted for its route
 //! ```
 //!
 //! A sub-request enters at *describe* with a description of another request, `foregate explain` at

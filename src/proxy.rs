@@ -44,7 +44,7 @@ mod wire;
 pub use balance::Balance;
 pub use body::drain_refused;
 pub use error::ForwardError;
-pub use health::{HealthBoard, HealthSettings, ServerState, ServerStatus};
+pub use health::{HealthBoard, HealthSettings, ServerSnapshot, ServerState};
 pub use upgrade::Tunnels;
 
 use body::{Progress, RequestBody, RequestStream, ResponseBody};

@@ -1,4 +1,4 @@
-//! The log: its subscriber, and one line for each request.
+//! The log: its subscriber, and one line for each request; and, in `telemetry/metrics.rs`, the figures.
 //!
 //! Lines of requests are collected by each thread and handed over in batches to a thread that
 //! writes them, so that a request pays a fraction of a microsecond for its own and never waits for a
@@ -9,13 +9,19 @@
 use std::cell::RefCell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Registry, reload};
+
+pub mod metrics;
 
 /// A batch is handed over when it has this size, and otherwise by `flush`.
 const BATCH_BYTES: usize = 16 * 1024;
@@ -54,15 +60,28 @@ impl LogFormat {
 
 /// Starts the log of this process, on standard error. A second start changes nothing.
 pub fn start(settings: LogSettings) {
-    let level = LevelFilter::from_level(settings.level);
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_target(false);
+    let (level, handle) = reload::Layer::new(LevelFilter::from_level(settings.level));
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     // Colour is for people, and only where they have not asked for none.
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let _ = if settings.format.is_json() {
-        builder.json().flatten_event(true).try_init().map_err(drop)
+    let registry = tracing_subscriber::registry().with(level);
+    let started = if settings.format.is_json() {
+        registry.with(layer.json().flatten_event(true)).try_init()
     } else {
-        builder.with_ansi(colour).try_init().map_err(drop)
+        registry.with(layer.with_ansi(colour)).try_init()
     };
+    if started.is_ok() {
+        let _ = LEVEL.set(handle);
+    }
+}
+
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
+
+/// From which level on the log is written from now on; lines of requests have `AccessWriter::set_level`.
+pub fn set_level(level: Level) {
+    if let Some(handle) = LEVEL.get() {
+        let _ = handle.reload(LevelFilter::from_level(level));
+    }
 }
 
 /// What is said of one request.
@@ -91,23 +110,29 @@ pub struct AccessLine<'a> {
 /// The thread that writes the lines of all others. Cheap to clone.
 #[derive(Clone)]
 pub struct AccessWriter {
-    batches: Option<SyncSender<Vec<u8>>>,
+    batches: SyncSender<Vec<u8>>,
     dropped: Arc<AtomicU64>,
     is_json: bool,
+    is_on: Arc<AtomicBool>,
 }
 
 impl AccessWriter {
-    /// Starts the thread, unless the level says that requests are not written.
+    /// Starts the thread.
     pub fn start(settings: LogSettings) -> Self {
-        let batches = (settings.level >= Level::INFO).then(|| {
-            let (sender, receiver) = sync_channel(BATCHES);
-            std::thread::Builder::new()
-                .name("log".to_owned())
-                .spawn(move || write_batches(&receiver))
-                .expect("the operating system starts a thread");
-            sender
-        });
-        Self { batches, dropped: Arc::default(), is_json: settings.format.is_json() }
+        let (batches, receiver) = sync_channel(BATCHES);
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_batches(&receiver))
+            .expect("the operating system starts a thread");
+        let is_on = Arc::new(AtomicBool::new(false));
+        let writer = Self { batches, dropped: Arc::default(), is_json: settings.format.is_json(), is_on };
+        writer.set_level(settings.level);
+        writer
+    }
+
+    /// Requests are written from `info` on.
+    pub fn set_level(&self, level: Level) {
+        self.is_on.store(level >= Level::INFO, Ordering::Relaxed);
     }
 }
 
@@ -118,8 +143,11 @@ fn write_batches(batches: &Receiver<Vec<u8>>) {
     }
 }
 
-/// The lines of one thread.
-pub struct AccessLog {
+/// The lines of one thread. Clones write into the same.
+#[derive(Clone)]
+pub struct AccessLog(Rc<Lines>);
+
+struct Lines {
     buffer: RefCell<Vec<u8>>,
     clock: RefCell<Clock>,
     writer: AccessWriter,
@@ -128,22 +156,22 @@ pub struct AccessLog {
 impl AccessLog {
     /// Empty.
     pub fn new(writer: AccessWriter) -> Self {
-        Self { buffer: RefCell::default(), clock: RefCell::default(), writer }
+        Self(Rc::new(Lines { buffer: RefCell::default(), clock: RefCell::default(), writer }))
     }
 
     /// Adds a line.
     pub fn write(&self, now: SystemTime, line: &AccessLine<'_>) {
-        if self.writer.batches.is_none() {
+        if !self.0.writer.is_on.load(Ordering::Relaxed) {
             return;
         }
-        let mut buffer = self.buffer.borrow_mut();
+        let mut buffer = self.0.buffer.borrow_mut();
         if buffer.capacity() == 0 {
             // With room for the line that fills it, so that it never grows.
             buffer.reserve(BATCH_BYTES + BATCH_BYTES / 4);
         }
-        let mut clock = self.clock.borrow_mut();
+        let mut clock = self.0.clock.borrow_mut();
         let time = clock.at(now);
-        if self.writer.is_json {
+        if self.0.writer.is_json {
             write_json(&mut buffer, time, line);
         } else {
             let AccessLine { client, duration, host, method, path, route, status, user, id } = line;
@@ -163,7 +191,7 @@ impl AccessLog {
 
     /// Hands over what there is. Called a few times a second, and at the end.
     pub fn flush(&self) {
-        let mut buffer = self.buffer.borrow_mut();
+        let mut buffer = self.0.buffer.borrow_mut();
         if !buffer.is_empty() {
             self.hand_over(&mut buffer);
         }
@@ -171,10 +199,9 @@ impl AccessLog {
 
     fn hand_over(&self, buffer: &mut Vec<u8>) {
         let lines = std::mem::take(buffer);
-        let Some(batches) = &self.writer.batches else { return };
-        if let Err(TrySendError::Full(lines)) = batches.try_send(lines) {
+        if let Err(TrySendError::Full(lines)) = self.0.writer.batches.try_send(lines) {
             let count = memchr::memchr_iter(b'\n', &lines).count() as u64;
-            let dropped = self.writer.dropped.fetch_add(count, Ordering::Relaxed) + count;
+            let dropped = self.0.writer.dropped.fetch_add(count, Ordering::Relaxed) + count;
             tracing::warn!(dropped, "standard error does not keep up: lines of requests are dropped");
         }
     }
@@ -280,7 +307,12 @@ mod tests {
 
     fn lines(lines: &[(SystemTime, AccessLine<'_>)]) -> String {
         let (sender, receiver) = sync_channel(1);
-        let writer = AccessWriter { batches: Some(sender), dropped: Arc::default(), is_json: true };
+        let writer = AccessWriter {
+            batches: sender,
+            dropped: Arc::default(),
+            is_json: true,
+            is_on: Arc::new(AtomicBool::new(true)),
+        };
         let log = AccessLog::new(writer);
         for (now, line) in lines {
             log.write(*now, line);

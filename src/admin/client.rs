@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::failure::Failure;
 use super::line::{self, LineError};
 use super::message::{Command, Reply};
-use super::server::reachable;
+use super::socket::reachable;
 
 /// How long connecting may take, and how long a reply: a password may have to wait for its turn to
 /// be hashed, and a write for the disk.

@@ -13,6 +13,12 @@ pub enum Failure {
     /// More hashes wait than the queue holds.
     #[error("too many passwords are being hashed at the moment; try again in a few seconds")]
     Busy,
+    /// The configuration was not taken over; each fault is shown with its place.
+    #[error("the configuration was not reloaded, and the one before stays in force\n{faults}")]
+    Configuration {
+        /// As `foregate check` prints them.
+        faults: String,
+    },
     /// Another account has this address.
     #[error(
         "the e-mail address {email} belongs to another account; `foregate user show {email}` shows which, \
@@ -35,6 +41,15 @@ pub enum Failure {
         login: String,
         /// The account whose name is closest, if one is close.
         nearest: Option<Username>,
+    },
+    /// Only a running server can do this.
+    #[error("no server is running")]
+    NotRunning,
+    /// The configuration is sound and could not be put into force, or not now.
+    #[error("the configuration was not reloaded: {reason}")]
+    NotReloaded {
+        /// Why.
+        reason: String,
     },
     /// The request could not be read.
     #[error(

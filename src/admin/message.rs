@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -20,7 +21,9 @@ use crate::store::User;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Command {
-    /// Tells which server this is.
+    /// Reads the configuration again and puts it into force.
+    Reload,
+    /// Tells which server this is, and how it does.
     Status,
     /// Makes an account.
     UserAdd(AddUser),
@@ -57,6 +60,7 @@ impl Command {
     /// As on the command line: for the log.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Reload => "reload",
             Self::Status => "status",
             Self::UserAdd(_) => "user add",
             Self::UserDelete { .. } => "user delete",
@@ -135,17 +139,43 @@ pub enum Reply {
     },
     /// Nothing was done.
     Failed(Failure),
+    /// The configuration is in force.
+    Reloaded {
+        /// What is sound in it and yet unwise.
+        warnings: Vec<String>,
+    },
     /// Which server this is.
     Status(ServerStatus),
 }
 
-/// Which server answers.
+/// Which server answers, and how it does.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ServerStatus {
-    /// Its process id.
-    pub process: u32,
     /// Its version.
     pub version: String,
+    /// Its process id.
+    pub process: u32,
+    /// When it began to serve.
+    pub started_at: Moment,
+    /// Whether new requests are welcome: not stopping, and the store works.
+    pub ready: bool,
+    /// The file of its configuration.
+    pub config: PathBuf,
+    /// What it listens on.
+    pub listening: Vec<String>,
+    /// Connections that are open.
+    pub connections: usize,
+    /// The last reload, if there was one.
+    pub last_reload: Option<ReloadStatus>,
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ReloadStatus {
+    /// When.
+    pub at: Moment,
+    /// Why nothing changed; `None` where the configuration was put into force.
+    pub error: Option<String>,
 }
 
 /// An account as administrators see it. There is no hash in it.

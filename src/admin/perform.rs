@@ -5,9 +5,7 @@
 use std::time::SystemTime;
 
 use super::failure::Failure;
-use super::message::{
-    AccountView, AddUser, Command, LinkBase, Password, Reply, Secret, ServerStatus, SetUser,
-};
+use super::message::{AccountView, AddUser, Command, LinkBase, Password, Reply, Secret, SetUser};
 use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassword};
 use crate::identity::{Username, fold};
 use crate::store::{StoreError, UserError};
@@ -23,10 +21,8 @@ const ALIKE: f64 = 0.79;
 /// Does what the command says. What went wrong is in the reply: nothing was done then.
 pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, now: SystemTime) -> Reply {
     let done = match command {
-        Command::Status => Ok(Reply::Status(ServerStatus {
-            process: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        })),
+        // The server answers these itself.
+        Command::Reload | Command::Status => Err(Failure::NotRunning),
         Command::UserAdd(user) => add(accounts, links, user, now).await,
         Command::UserDelete { login } => named(accounts, &login, accounts.delete(&login).await).await,
         Command::UserDisable { login } => {

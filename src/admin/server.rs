@@ -6,29 +6,22 @@
 //! Callers: `gateway`, which has opened the store before it binds: its lock makes sure that a socket
 //! nobody answers on is one that a crash left behind.
 
-use std::fs;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
 use tokio::io::BufReader;
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::client::is_nobody;
 use super::failure::Failure;
 use super::line::{self, LineError};
-use super::message::{Command, LinkBase, Reply};
-use super::perform::perform;
-use crate::account::Accounts;
+use super::message::{Command, Reply};
+use super::socket::{self, SocketFile};
 
 /// How long a connection may take to send its command.
 const READ_WAIT: Duration = Duration::from_secs(10);
@@ -36,8 +29,6 @@ const READ_WAIT: Duration = Duration::from_secs(10);
 const STOP_WAIT: Duration = Duration::from_secs(10);
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS: usize = 16;
-/// The longest path that a Unix socket's address holds on every system we know (107 bytes on Linux, 103 on the BSDs).
-const ADDRESS: usize = 103;
 
 /// The bound socket. Its file goes when this goes.
 #[derive(Debug)]
@@ -50,29 +41,12 @@ impl AdminServer {
     /// Binds the socket. One that nobody answers on is taken away first; one that somebody answers
     /// on, or a file that is no socket, is an error.
     pub async fn bind(path: &Path) -> io::Result<Self> {
-        clear(path).await?;
-        let (_directory, address) = reachable(path)?;
-        let socket = UnixSocket::new_stream()?;
-        // Linux gives the file the mode that the socket has by now, so nobody else can ever connect.
-        // Where that isn't so, the mode comes a moment late and the check of the peer holds alone.
-        rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-        socket.bind(&address)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        let file = SocketFile::at(path)?;
-        Ok(Self { _file: file, listener: socket.listen(CONNECTIONS as u32)? })
+        let (listener, file) = socket::listen(path, 0o600, CONNECTIONS as u32).await?;
+        Ok(Self { _file: file, listener })
     }
 
     /// Answers until `stop`; what has begun by then is finished.
-    pub async fn run(self, accounts: Accounts, links: LinkBase, stop: impl Future<Output = ()>) {
-        let accounts = Arc::new((accounts, links));
-        let answer = move |command: Command| {
-            let accounts = Arc::clone(&accounts);
-            async move { perform(&accounts.0, &accounts.1, command, SystemTime::now()).await }
-        };
-        self.answer_with(answer, stop).await;
-    }
-
-    async fn answer_with<A, R>(self, answer: A, stop: impl Future<Output = ()>)
+    pub async fn run<A, R>(self, answer: A, stop: impl Future<Output = ()>)
     where
         A: Fn(Command) -> R + Clone + Send + 'static,
         R: Future<Output = Reply> + Send,
@@ -153,64 +127,6 @@ where
 fn is_allowed(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
-}
-
-/// Takes away a socket that nobody answers on.
-async fn clear(path: &Path) -> io::Result<()> {
-    let kind = match fs::symlink_metadata(path) {
-        Ok(found) => found.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if !kind.is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
-    }
-    let (_directory, address) = reachable(path)?;
-    match UnixStream::connect(address).await {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another server answers on it")),
-        Err(error) if is_nobody(&error) => fs::remove_file(path),
-        Err(error) => Err(error),
-    }
-}
-
-/// The same file under a path that fits into a Unix socket's address; good as long as the directory is held.
-pub(super) fn reachable(path: &Path) -> io::Result<(Option<OwnedFd>, PathBuf)> {
-    if path.as_os_str().len() <= ADDRESS {
-        return Ok((None, path.to_owned()));
-    }
-    let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "the path is too long for a Unix socket");
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(too_long()) };
-    let directory =
-        rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let number = std::os::fd::AsRawFd::as_raw_fd(&directory);
-    let short = PathBuf::from(format!("/proc/self/fd/{number}")).join(name);
-    if short.as_os_str().as_bytes().len() > ADDRESS {
-        return Err(too_long());
-    }
-    Ok((Some(directory), short))
-}
-
-/// The file of a bound socket; it goes with the value, unless another has taken its place.
-#[derive(Debug)]
-struct SocketFile {
-    id: (u64, u64),
-    path: PathBuf,
-}
-
-impl SocketFile {
-    fn at(path: &Path) -> io::Result<Self> {
-        let found = fs::symlink_metadata(path)?;
-        Ok(Self { id: (found.dev(), found.ino()), path: path.to_owned() })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.id);
-        if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(%error, "the admin socket's file was not removed");
-        }
-    }
 }
 
 #[cfg(test)]

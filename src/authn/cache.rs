@@ -148,14 +148,19 @@ impl Entry {
     }
 }
 
-/// The cache. One for the process.
+/// What has ended lately. One for the process: a cache under new settings goes on with it.
+struct Ends {
+    epoch: AtomicU64,
+    recent: RwLock<VecDeque<(u64, Ended)>>,
+    /// For those who wait for an end.
+    waiting: broadcast::Sender<Ended>,
+}
+
+/// The cache. One for the process, until its settings change.
 pub struct Cache {
     /// Anybody can choose what is in here, so it keeps the library's own keyed hash.
     bad: moka::sync::Cache<Digest, ()>,
-    /// For those who wait for an end.
-    ending: broadcast::Sender<Ended>,
-    ends: RwLock<VecDeque<(u64, Ended)>>,
-    epoch: AtomicU64,
+    ends: Arc<Ends>,
     good: moka::sync::Cache<Digest, Arc<Entry>, DigestHash>,
     /// Sets this cache's entries apart in the threads' fronts.
     number: u64,
@@ -169,12 +174,25 @@ thread_local! {
 impl Cache {
     /// An empty cache.
     pub fn new(settings: CacheSettings) -> Self {
+        let ends = Ends {
+            epoch: AtomicU64::new(1),
+            recent: RwLock::default(),
+            waiting: broadcast::Sender::new(UNHEARD_ENDS),
+        };
+        Self::with(settings, Arc::new(ends))
+    }
+
+    /// An empty cache in place of this one. What is ended through either is ended in both, and told to
+    /// who waits at either.
+    pub fn renewed(&self, settings: CacheSettings) -> Self {
+        Self::with(settings, Arc::clone(&self.ends))
+    }
+
+    fn with(settings: CacheSettings, ends: Arc<Ends>) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         Self {
             bad: moka::sync::Cache::builder().max_capacity(KNOWN_BAD).time_to_live(KNOWN_BAD_FOR).build(),
-            ending: broadcast::Sender::new(UNHEARD_ENDS),
-            ends: RwLock::default(),
-            epoch: AtomicU64::new(1),
+            ends,
             good: moka::sync::Cache::builder()
                 .max_capacity(settings.capacity)
                 .time_to_live(settings.ttl)
@@ -186,7 +204,7 @@ impl Cache {
 
     /// The present epoch. Read it before the facts of an entry, and hand it to the entry.
     pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        self.ends.epoch.load(Ordering::Acquire)
     }
 
     /// How long an entry is kept at most.
@@ -234,22 +252,23 @@ impl Cache {
 
     /// From here on no entry of this session or account is found, on any thread.
     pub fn ended(&self, what: Ended) {
-        let mut ends = self.ends.write().unwrap_or_else(PoisonError::into_inner);
-        let next = self.epoch.load(Ordering::Relaxed) + 1;
-        if ends.len() == REMEMBERED_ENDS {
-            ends.pop_front();
+        let Ends { epoch, recent, waiting } = &*self.ends;
+        let mut recent = recent.write().unwrap_or_else(PoisonError::into_inner);
+        let next = epoch.load(Ordering::Relaxed) + 1;
+        if recent.len() == REMEMBERED_ENDS {
+            recent.pop_front();
         }
-        ends.push_back((next, what));
+        recent.push_back((next, what));
         // After the list, so that whoever sees the epoch finds the end in the list.
-        self.epoch.store(next, Ordering::Release);
-        drop(ends);
+        epoch.store(next, Ordering::Release);
+        drop(recent);
         // Nobody may be waiting.
-        let _ = self.ending.send(what);
+        let _ = waiting.send(what);
     }
 
     /// Every end from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Ended> {
-        self.ending.subscribe()
+        self.ends.waiting.subscribe()
     }
 
     fn holds(&self, entry: &Entry, kind: Credential, now: SystemTime) -> bool {
@@ -263,10 +282,10 @@ impl Cache {
         if seen == present {
             return false;
         }
-        let ends = self.ends.read().unwrap_or_else(PoisonError::into_inner);
-        let complete = ends.front().is_some_and(|(oldest, _)| *oldest <= seen + 1);
-        let ended =
-            !complete || ends.iter().rev().take_while(|(at, _)| *at > seen).any(|(_, end)| entry.is_of(*end));
+        let recent = self.ends.recent.read().unwrap_or_else(PoisonError::into_inner);
+        let complete = recent.front().is_some_and(|(oldest, _)| *oldest <= seen + 1);
+        let ended = !complete
+            || recent.iter().rev().take_while(|(at, _)| *at > seen).any(|(_, end)| entry.is_of(*end));
         if !ended {
             // Never back: another thread may have looked at a newer list meanwhile.
             entry.epoch.fetch_max(present, Ordering::Relaxed);

@@ -123,6 +123,11 @@ impl Throttle {
         Self { counters: Arc::default(), limits, queue: Arc::default() }
     }
 
+    /// The same counters under other limits.
+    pub fn with_limits(&self, limits: LoginLimits) -> Self {
+        Self { limits, ..self.clone() }
+    }
+
     /// Begins a try, when it is its turn, or says how long to wait.
     pub async fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, Duration> {
         match self.begin_at(source, account, Instant::now()) {

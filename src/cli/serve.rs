@@ -1,4 +1,4 @@
-//! `foregate serve`: the gateway and its admin socket, until a signal ends them.
+//! `foregate serve`: the gateway, its admin socket and its admin listener, until a signal ends them.
 //!
 //! Callers: `cli`, and `cli::demo` with a stop of its own.
 
@@ -9,9 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, note};
-use crate::admin::{AdminServer, LinkBase};
+use crate::admin::{AdminHttp, AdminServer};
 use crate::config::Config;
-use crate::gateway::Gateway;
+use crate::gateway::{Control, Gateway, ReloadError};
 use crate::telemetry;
 
 /// Serves the configuration in a file until SIGTERM or SIGINT.
@@ -34,26 +34,45 @@ pub(super) async fn until(
     ready: impl FnOnce() -> Result<(), CliError>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
-    let (socket, prefix) = (config.admin_socket.clone(), config.portal.prefix.clone());
+    let (socket, watched) = (config.admin_socket.clone(), config.admin_listen.clone());
     let gateway = Gateway::open(config).await?;
-    // Not the file's public URL: its port may have been the kernel's to choose.
-    let links = LinkBase::new(&gateway.public_url().to_string(), &prefix);
-    let admin = AdminServer::bind(&socket).await.with_context(|| {
-        format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
-    });
-    let admin = match admin {
-        Ok(admin) => admin,
+    let bound = async {
+        let admin = AdminServer::bind(&socket).await.with_context(|| {
+            format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
+        })?;
+        let watching = match &watched {
+            Some(address) => Some(AdminHttp::bind(&address.host, address.port).await?),
+            None => None,
+        };
+        anyhow::Ok((admin, watching))
+    };
+    let (admin, watching) = match bound.await {
+        Ok(bound) => bound,
         Err(error) => {
-            gateway.accounts().store.clone().close().await;
+            gateway.close().await;
             return Err(error.into());
         }
     };
+    // Ends after the gateway has: until then it says that the gateway is draining.
+    let ended = CancellationToken::new();
+    let watching = watching.map(|watching| {
+        for address in watching.addresses() {
+            tracing::info!(admin.address = %address, "listening for metrics and health");
+        }
+        tokio::spawn(watching.run(gateway.watched(), ended.clone().cancelled_owned()))
+    });
+    let control = gateway.control();
     let stopping = CancellationToken::new();
     let administration = {
-        let (accounts, stopping) = (gateway.accounts().accounts.clone(), stopping.clone());
-        tokio::spawn(admin.run(accounts, links, async move { stopping.cancelled().await }))
+        let (control, stopping) = (control.clone(), stopping.clone());
+        let answer = move |command| {
+            let control = control.clone();
+            async move { control.perform(command).await }
+        };
+        tokio::spawn(admin.run(answer, async move { stopping.cancelled().await }))
     };
-    for address in gateway.addresses() {
+    let reloading = tokio::spawn(reload_on_hang_up(control)?);
+    for address in gateway.listening() {
         tracing::info!(listen.address = %address, public_url = %gateway.public_url(), "listening");
     }
     ready()?;
@@ -64,24 +83,37 @@ pub(super) async fn until(
             stopping.cancel();
         })
         .await;
+    reloading.abort();
     stopping.cancel();
     let _ = administration.await;
+    ended.cancel();
+    if let Some(watching) = watching {
+        let _ = watching.await;
+    }
     Ok(served?)
+}
+
+/// Reads the configuration again at each SIGHUP. What comes of it is told in the log.
+fn reload_on_hang_up(control: Control) -> Result<impl Future<Output = ()>, CliError> {
+    // Without a hand on it SIGHUP would end the process, and a closed terminal the gateway.
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hang_up.recv().await.is_some() {
+            if let Err(error @ ReloadError::NotNow) = control.reload().await {
+                tracing::warn!(%error, "SIGHUP was not followed");
+            }
+        }
+    })
 }
 
 /// Done at the first SIGTERM or SIGINT; a second one ends the process at once.
 fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // Without a hand on it SIGHUP would end the process, and a closed terminal the gateway.
-    let mut hang_up = signal(SignalKind::hangup())?;
     Ok(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hang_up.recv() => tracing::warn!("SIGHUP: the configuration is read at the start alone; restart to change it"),
-            }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
         tokio::spawn(async move {
             tokio::select! {

@@ -81,6 +81,16 @@ pub(super) fn read(path: &Path) -> Result<String, Fault> {
     })
 }
 
+/// Reads a file that the configuration names: a certificate, a key, a secret.
+pub(super) fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
+    }
+    Ok(bytes)
+}
+
 /// What serde_yaml makes of one scalar; `None` where that is no `T`.
 pub(super) fn typed<T: DeserializeOwned>(text: &str, plain: bool) -> Option<T> {
     let value = if plain && text.is_empty() {

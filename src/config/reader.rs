@@ -6,13 +6,15 @@
 //! Callers: the sections of the file beside this. Which keys there are is known there.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::expand::{ExpandError, expand};
 use super::fault::{Fault, Faults, MAX_FAULTS, quote, suggest};
-use super::file::{Entry, Kind, Node, Source, Span, typed};
+use super::file::{self, Entry, Kind, Node, Source, Span, typed};
 
 /// In place of a key, for the root.
 const WHOLE: &str = "the configuration";
@@ -22,6 +24,7 @@ pub(super) struct Reader<'a> {
     base: &'a Path,
     environment: &'a dyn Fn(&str) -> Option<String>,
     faults: RefCell<Vec<Fault>>,
+    files: RefCell<BTreeSet<PathBuf>>,
     source: &'a Source,
     warnings: RefCell<Vec<Fault>>,
 }
@@ -34,7 +37,14 @@ impl<'a> Reader<'a> {
         environment: &'a dyn Fn(&str) -> Option<String>,
         faults: Vec<Fault>,
     ) -> Self {
-        Self { base, environment, faults: RefCell::new(faults), source, warnings: RefCell::default() }
+        Self {
+            base,
+            environment,
+            faults: RefCell::new(faults),
+            files: RefCell::default(),
+            source,
+            warnings: RefCell::default(),
+        }
     }
 
     /// The whole file.
@@ -42,10 +52,16 @@ impl<'a> Reader<'a> {
         Value { element: false, key: WHOLE, key_span: node.span, node, reader: self, span: node.span }
     }
 
-    /// The warnings, where there was no fault.
-    pub(super) fn finish(self) -> Result<Vec<Fault>, Faults> {
+    /// The warnings and the files that were read, where there was no fault.
+    pub(super) fn finish(self) -> Result<(Vec<Fault>, BTreeSet<PathBuf>), Faults> {
         Faults::check(self.faults.into_inner())?;
-        Ok(self.warnings.into_inner())
+        Ok((self.warnings.into_inner(), self.files.into_inner()))
+    }
+
+    /// The bytes of a file that the configuration names; a reload looks whether they have changed.
+    pub(super) fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.files.borrow_mut().insert(path.to_owned());
+        file::read_bytes(path)
     }
 
     /// A path of the file: a relative one is relative to the file's folder.
@@ -132,7 +148,10 @@ impl<'a> Section<'a> {
 
     /// Makes the fault, to be added to or reported.
     pub(super) fn fault(&self, message: impl Into<String>) -> Fault {
-        self.reader.fault(self.span.unwrap_or_default(), message)
+        match self.span {
+            Some(span) => self.reader.fault(span, message),
+            None => Fault::of_file(self.reader.source.name.clone(), message.into()),
+        }
     }
 
     pub(super) fn reader(&self) -> &'a Reader<'a> {
@@ -350,6 +369,18 @@ impl<'a> Value<'a> {
 
     /// Reads a mapping with known keys; the others are reported.
     pub(super) fn section<T>(&self, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+        let mut section = self.as_section();
+        let value = read(&mut section);
+        section.report_unknown();
+        value
+    }
+
+    /// Reads some keys of a mapping; nothing is said of the others.
+    pub(super) fn read_in_part<T>(&self, read: impl FnOnce(&mut Section<'a>) -> T) -> T {
+        read(&mut self.as_section())
+    }
+
+    fn as_section(&self) -> Section<'a> {
         let (entries, refused): (&[Entry], bool) = match &self.node.kind {
             Kind::Map(entries) => (entries, false),
             Kind::List(_) | Kind::Scalar { .. } => {
@@ -358,11 +389,7 @@ impl<'a> Value<'a> {
             }
         };
         let span = entries.first().map_or(self.span, |entry| entry.key_span);
-        let mut section =
-            Section { entries, known: Vec::new(), reader: self.reader, refused, span: Some(span) };
-        let value = read(&mut section);
-        section.report_unknown();
-        value
+        Section { entries, known: Vec::new(), reader: self.reader, refused, span: Some(span) }
     }
 
     pub(super) fn reader(&self) -> &'a Reader<'a> {

@@ -2,15 +2,17 @@
 //!
 //! Callers: `config`. Upstreams, routes and identity headers have files of their own.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::reader::{Section, Value};
+use super::fault::Fault;
+use super::reader::{Reader, Section, Value};
 use super::units::{
-    Expected, InvalidListenAddress, ListenAddress, duration, duration_or_zero, network, rate, size,
+    Expected, InvalidListenAddress, Listen, ListenAddress, duration, duration_or_zero, network, rate, size,
 };
 use crate::authn::{Algorithm, CacheSettings, LoginLimits, Rate, SameSite, SessionSettings, TokenSettings};
 use crate::password::PasswordSettings;
@@ -20,36 +22,101 @@ use crate::request::{Origin, TrustedProxies};
 use crate::route::{HostPattern, PathPattern, Segment};
 use crate::telemetry::{LogFormat, LogSettings};
 
+/// Of a Unix socket, unless another is set: whoever shares our group may connect.
+const SOCKET_MODE: u32 = 0o660;
+
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The addresses, and where they stand.
-pub(super) fn listen<'a>(root: &mut Section<'a>) -> (Vec<ListenAddress>, Option<Value<'a>>) {
+pub(super) fn listen<'a>(root: &mut Section<'a>) -> (Vec<Listen>, Option<Value<'a>>) {
     let Some(value) = root.get("listen") else {
-        return (vec![ListenAddress { host: "127.0.0.1".to_owned(), port: 8080 }], None);
+        return (vec![Listen::Tcp(ListenAddress { host: "127.0.0.1".to_owned(), port: 8080 })], None);
     };
-    let values = value.one_or_more("expected at least one address, such as `127.0.0.1:8080`");
-    let address = |raw: &str| match raw.parse() {
-        Err(_) if raw == "systemd" || raw.starts_with("unix:") => {
-            Err("expected `host:port`: Unix sockets and systemd are not supported yet".to_owned())
+    let mut found: Vec<Listen> = Vec::new();
+    let mut faulty = false;
+    for value in value.one_or_more("expected at least one address, such as `127.0.0.1:8080`") {
+        let listen = match value.is_mapping() {
+            true => value.section(unix_socket),
+            false => value.parse(|raw| address_to_listen_on(raw, value.reader())),
+        };
+        let Some(listen) = listen else {
+            faulty = true;
+            continue;
+        };
+        let several = |address: &ListenAddress| address.port == 0;
+        if found.contains(&listen) && !matches!(&listen, Listen::Tcp(address) if several(address)) {
+            value.refuse("it is there already");
         }
-        result => result.map_err(|error: InvalidListenAddress| error.to_string()),
-    };
-    (values.iter().filter_map(|value| value.parse(address)).collect(), Some(value))
+        found.push(listen);
+    }
+    // What can't be read might have been the address that others are made of.
+    (if faulty { Vec::new() } else { found }, Some(value))
+}
+
+/// `{ unix: PATH, mode: "0660" }`
+fn unix_socket(section: &mut Section<'_>) -> Option<Listen> {
+    let path = section.require("unix", "expected the path of a socket, such as `/run/foregate/http.sock`");
+    let path = path.and_then(|value| socket_path(&value));
+    let mode = section.get("mode").and_then(|value| value.parse(file_mode));
+    Some(Listen::Unix { mode: mode.unwrap_or(SOCKET_MODE), path: path? })
+}
+
+fn address_to_listen_on(raw: &str, reader: &Reader<'_>) -> Result<Listen, InvalidListenAddress> {
+    match raw.strip_prefix("unix:") {
+        Some(path) if is_socket_path(path) => {
+            Ok(Listen::Unix { mode: SOCKET_MODE, path: reader.resolve(path) })
+        }
+        Some(_) => Err(InvalidListenAddress),
+        None if raw == "systemd" => Ok(Listen::Systemd),
+        None => raw.parse().map(Listen::Tcp),
+    }
+}
+
+/// What the system takes as a socket's address ends at 107 bytes.
+fn is_socket_path(path: &str) -> bool {
+    (1..=107).contains(&path.len()) && !path.contains(char::is_control)
+}
+
+fn socket_path(value: &Value<'_>) -> Option<PathBuf> {
+    let path = value.path()?;
+    if path.as_os_str().len() > 107 {
+        value.refuse("expected a path of 107 bytes at most");
+    }
+    Some(path)
+}
+
+/// `0660`, as `chmod` takes it.
+fn file_mode(raw: &str) -> Result<u32, Expected> {
+    let digits = (3..=4).contains(&raw.len()) && raw.bytes().all(|byte| byte.is_ascii_digit());
+    let mode = u32::from_str_radix(raw, 8).ok().filter(|mode| digits && *mode <= 0o777);
+    mode.ok_or(Expected("a file mode in quotes, such as `\"0660\"`"))
 }
 
 pub(super) fn public_url(
     root: &mut Section<'_>,
-    listen: &[ListenAddress],
+    listen: &[Listen],
     listen_value: Option<Value<'_>>,
 ) -> Option<Origin> {
     let value = root.get("public_url");
     let url = match &value {
         Some(value) => value.parse(Origin::from_str)?,
-        None => Origin::http(&listen.first()?.host, listen.first()?.port),
+        None => match listen.iter().find_map(|listen| match listen {
+            Listen::Tcp(address) => Some(address),
+            Listen::Systemd | Listen::Unix { .. } => None,
+        }) {
+            Some(address) => Origin::http(&address.host, address.port),
+            None => {
+                // Only a faulty `listen` leaves nothing, and then there was a fault.
+                let place = listen_value.filter(|_| !listen.is_empty())?;
+                let fault = place.fault("`public_url` is missing: no address of `listen` tells it");
+                place.reader().add(fault.help("set it to the origin that browsers use"));
+                return None;
+            }
+        },
     };
-    let open = listen.iter().any(|address| !address.is_loopback());
+    let open = listen.iter().any(|listen| !listen.is_local());
     if let Some(place) = value.or(listen_value).filter(|_| open && !url.is_https()) {
         let message = "passwords and sessions travel unencrypted: `public_url` is plain http, and `listen` is open to other machines";
         let warning = place.fault(message);
@@ -70,9 +137,12 @@ pub(super) fn trusted_proxies(root: &mut Section<'_>) -> TrustedProxies {
     TrustedProxies(networks)
 }
 
-pub(super) fn store(root: &mut Section<'_>) -> PathBuf {
+/// The folder, and the fault of changing it while it is in use.
+pub(super) fn store(root: &mut Section<'_>) -> (PathBuf, Fault) {
     let default = root.reader().resolve("data");
-    let Some(value) = root.get("store") else { return default };
+    let value = root.get("store");
+    let fixed = fixed(root, value, "store");
+    let Some(value) = value else { return (default, fixed) };
     let directory = value.parse(|raw| match raw.split_once(':') {
         Some(("sled", directory)) if !directory.is_empty() && !directory.contains(char::is_control) => {
             Ok(directory.to_owned())
@@ -82,7 +152,7 @@ pub(super) fn store(root: &mut Section<'_>) -> PathBuf {
         }
         Some(_) | None => Err(Expected("`sled:DIRECTORY`, such as `sled:./data`")),
     });
-    directory.map_or(default, |directory| value.reader().resolve(&directory))
+    (directory.map_or(default, |directory| value.reader().resolve(&directory)), fixed)
 }
 
 pub(super) fn portal(root: &mut Section<'_>) -> PortalSettings {
@@ -248,20 +318,50 @@ pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
     })
 }
 
-pub(super) fn admin_socket(root: &mut Section<'_>, store: &std::path::Path) -> PathBuf {
-    let socket = root.section("admin", |admin| {
-        let value = admin.get("socket")?;
-        let path = value.path()?;
-        // What the system takes as a socket's address ends there.
-        if path.as_os_str().len() > 107 {
-            value.refuse("expected a path of 107 bytes at most");
-        }
-        Some(path)
-    });
-    socket.unwrap_or_else(|| store.join("admin.sock"))
+/// Where orders are taken, and the fault of changing that while they are.
+pub(super) fn admin_socket(admin: &mut Section<'_>, store: &std::path::Path) -> (PathBuf, Fault) {
+    let value = admin.get("socket");
+    let socket = value.and_then(|value| socket_path(&value));
+    (socket.unwrap_or_else(|| store.join("admin.sock")), fixed(admin, value, "admin.socket"))
 }
 
-pub(super) fn log(root: &mut Section<'_>) -> LogSettings {
+/// Where metrics and health are told, and the fault of changing that. `listen` is where clients come in.
+pub(super) fn admin_listen(admin: &mut Section<'_>, listen: &[Listen]) -> (Option<ListenAddress>, Fault) {
+    let value = admin.get("listen");
+    let address = value.and_then(|value| watched_address(&value, listen));
+    (address, fixed(admin, value, "admin.listen"))
+}
+
+fn watched_address(value: &Value<'_>, listen: &[Listen]) -> Option<ListenAddress> {
+    let expected = Expected("an address with a port, such as `127.0.0.1:9180`");
+    let address = value.parse(|raw| ListenAddress::from_str(raw).map_err(|_| expected))?;
+    if address.port != 0 && listen.contains(&Listen::Tcp(address.clone())) {
+        value.refuse("expected another address than those of `listen`, such as `127.0.0.1:9180`");
+    }
+    // An address of one's own choice is meant; all of them are where the clients come in, too.
+    if address.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        let warning = value.fault(
+            "metrics are told to whoever reaches this machine: the names of routes and upstreams, and how they are used",
+        );
+        value.reader().warn(
+            warning.help("listen on one address that Prometheus alone reaches, such as `127.0.0.1:9180`"),
+        );
+    }
+    Some(address)
+}
+
+/// For a key that a running process can't change.
+fn fixed(section: &Section<'_>, value: Option<Value<'_>>, key: &str) -> Fault {
+    let message = format!("`{key}` can't change while Foregate runs");
+    let fault = match value {
+        Some(value) => value.fault(message),
+        None => section.fault(message),
+    };
+    fault.help("restart it, or leave this as it was")
+}
+
+/// The log, and the fault of changing its form while it is written.
+pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Fault) {
     use tracing::Level;
     let levels = [
         ("error", Level::ERROR),
@@ -271,9 +371,13 @@ pub(super) fn log(root: &mut Section<'_>) -> LogSettings {
         ("trace", Level::TRACE),
     ];
     let formats = [("auto", LogFormat::Auto), ("pretty", LogFormat::Pretty), ("json", LogFormat::Json)];
-    root.section("log", |log| LogSettings {
-        format: log.get("format").and_then(|value| value.word(&formats)).unwrap_or(LogFormat::Auto),
-        level: log.get("level").and_then(|value: Value<'_>| value.word(&levels)).unwrap_or(Level::INFO),
+    root.section("log", |log| {
+        let format = log.get("format");
+        let settings = LogSettings {
+            format: format.and_then(|value| value.word(&formats)).unwrap_or(LogFormat::Auto),
+            level: log.get("level").and_then(|value: Value<'_>| value.word(&levels)).unwrap_or(Level::INFO),
+        };
+        (settings, fixed(log, format, "log.format"))
     })
 }
 

@@ -125,7 +125,7 @@ fn what_is_written_is_what_is_meant() {
          password: { argon2: { memory: 64MiB }, workers: 3 }\n\
          tokens: { audience: api, algorithm: HS256 }\n\
          limits: { login: { per_ip: 5/1m }, body: 10MB, headers: '${PORT}' }\n\
-         admin: { socket: run/admin.sock }\n\
+         admin: { socket: run/admin.sock, listen: 'localhost:9180' }\n\
          log: { level: debug, format: json }",
     ));
     assert_eq!(
@@ -146,6 +146,7 @@ fn what_is_written_is_what_is_meant() {
     assert_eq!(config.login_limits.per_ip.period, Duration::from_secs(60));
     assert_eq!((config.limits.body_bytes, config.limits.headers), (Some(10_000_000), 9000));
     assert_eq!(config.admin_socket, Path::new("/etc/foregate/run/admin.sock"));
+    assert_eq!(config.admin_listen.map(|address| address.to_string()).as_deref(), Some("localhost:9180"));
     assert_eq!(config.warnings, []);
     assert_eq!(sound(&with("public_url: https://a.test")).session.cookie_name, "__Host-foregate");
 }
@@ -190,6 +191,10 @@ fn what_is_unwise_is_a_warning() {
         (
             "listen: 0.0.0.0:80",
             "passwords and sessions travel unencrypted: `public_url` is plain http, and `listen` is open to other machines",
+        ),
+        (
+            "admin: { listen: '[::]:9180' }",
+            "metrics are told to whoever reaches this machine: the names of routes and upstreams, and how they are used",
         ),
         ("password: { argon2: { iterations: 1 } }", "these Argon2id costs are below what OWASP advises"),
     ] {

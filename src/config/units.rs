@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -23,7 +24,9 @@ pub(super) struct Expected(pub(super) &'static str);
 const DURATION: Expected = Expected("a duration such as `500ms`, `30s`, `15m`, `1h30m` or `7d`");
 const SIZE: Expected = Expected("a size such as `512`, `32KiB`, `19MiB` or `10MB`");
 const RATE: Expected = Expected("so many in so long, such as `10/15m`");
-const LISTEN: Expected = Expected("an address with a port, such as `127.0.0.1:8080` or `[::]:8080`");
+const LISTEN: Expected = Expected(
+    "an address with a port such as `127.0.0.1:8080` or `[::]:8080`, `unix:/run/foregate/http.sock`, or `systemd`",
+);
 const NETWORK: Expected = Expected("a network such as `10.0.0.0/8` or an address such as `192.0.2.1`");
 
 /// What is longer than this was not meant: sums with it could leave the calendar.
@@ -102,8 +105,44 @@ pub(super) fn network(raw: &str) -> Result<IpNet, Expected> {
     }
 }
 
+/// Where connections come in.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Listen {
+    /// The sockets that systemd has opened (`LISTEN_FDS`).
+    Systemd,
+    /// An address of this machine.
+    Tcp(ListenAddress),
+    /// A file that only local programs can connect to.
+    Unix {
+        /// Who may connect: the file's mode.
+        mode: u32,
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+impl Listen {
+    /// Whether only this machine can reach it, as far as that is known.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Systemd | Self::Unix { .. } => true,
+            Self::Tcp(address) => address.is_loopback(),
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Systemd => f.write_str("systemd"),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// Where to listen: a name or an address, and a port; port 0 lets the system choose one.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct ListenAddress {
     /// Name or address; an IPv6 address without brackets.
     pub host: String,

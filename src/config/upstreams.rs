@@ -2,8 +2,7 @@
 //!
 //! Callers: `config`. Which route uses one is checked in `routes`.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +25,6 @@ const BALANCES: [(&str, Balance); 3] = [
 ];
 const HEALTH_PATH: &str = "expected what to ask the servers for, such as `path: /healthz`";
 const SERVER: &str = "expected a server such as `http://127.0.0.1:3000`";
-
-/// A certificate's file with all that may come with it is far smaller.
-const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// Every upstream that is named, in the order of the file; also faulty ones, so that what names them isn't faulty, too.
 pub(super) fn read(root: &mut Section<'_>) -> Vec<UpstreamSettings> {
@@ -214,14 +210,8 @@ impl Tls {
 
 /// What a file holds.
 fn read_pem(value: &Value<'_>, path: &Path) -> Option<Vec<u8>> {
-    let read = || {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes)?;
-        io::Result::Ok(bytes)
-    };
-    let why = match read() {
-        Ok(bytes) if bytes.len() as u64 <= MAX_PEM_BYTES => return Some(bytes),
-        Ok(_) => "it is larger than 1 MiB".to_owned(),
+    let why = match value.reader().read_file(path) {
+        Ok(bytes) => return Some(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such file".to_owned(),
         Err(error) => error.to_string(),
     };

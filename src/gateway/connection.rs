@@ -4,7 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::slot::Slot;
+use super::stream::Stream;
 use super::wire::{InFlight, Wire, WireControl};
-use super::worker::Worker;
+use super::worker::Thread;
 use crate::request::RequestId;
 use crate::response::{Body, BodyError};
 
@@ -34,7 +34,7 @@ const BUFFER: usize = 64 * 1024;
 const TURNING_AWAY: Duration = Duration::from_millis(500);
 
 /// Tells a connection that there are too many.
-pub(super) async fn turn_away(mut stream: TcpStream) {
+pub(super) async fn turn_away(mut stream: Stream) {
     let id = RequestId::generate();
     let full = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
@@ -54,16 +54,19 @@ pub(super) async fn turn_away(mut stream: TcpStream) {
 
 /// Serves a connection to its end, or until the stop: then the request that is running is finished.
 pub(super) async fn serve(
-    worker: Rc<Worker>,
-    stream: TcpStream,
-    peer: SocketAddr,
+    thread: Rc<Thread>,
+    stream: Stream,
+    peer: IpAddr,
     slot: Slot,
     stopping: CancellationToken,
 ) {
     let control = Arc::new(WireControl::new(Some(slot)));
+    // The limits of a connection are those under which it began.
+    let worker = thread.worker();
     let wire = Wire::new(stream, worker.head_limits, worker.timeouts, Arc::clone(&control));
     let service = service_fn(|request| {
-        let (worker, control) = (Rc::clone(&worker), Arc::clone(&control));
+        // A request keeps the rooms that it begins with.
+        let (worker, control) = (thread.worker(), Arc::clone(&control));
         async move {
             let in_flight = control.begin();
             let response = worker.answer(request, peer, &control).await;

@@ -2,7 +2,9 @@
 //!
 //! Callers: `gateway`, once for each core.
 
-use std::net::{SocketAddr, TcpListener};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,24 +13,29 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::ALLOW;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::DRAIN;
 use super::connection::{serve, turn_away};
+use super::listener::Door;
+use super::rooms::{Process, Rooms};
 use super::slot::Slot;
+use super::stream::{Acceptor, Stream};
 use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
-use super::{DRAIN, Rooms};
-use crate::config::Config;
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::portal::Place;
-use crate::proxy::{Ended, ForwardError, HealthBoard, InvalidProxy, Proxy, Tunnels, drain_refused};
+use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
-use crate::request::{Arrival, Context, RequestId, Scheme, TrustedProxies};
+use crate::request::{Arrival, Context, RequestId, Scheme};
 use crate::response::{Asker, Body, Problem, Prompt, REQUEST_ID};
 use crate::subrequest::{Answered, Dialect, Subrequests};
+use crate::telemetry::metrics::{Decided, NO_ROUTE, PORTAL, ThreadMetrics, UpstreamOutcome};
 use crate::telemetry::{AccessLine, AccessLog};
 
 /// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
@@ -38,29 +45,50 @@ const LOG_EVERY: Duration = Duration::from_millis(200);
 /// After an accept that failed for want of something: descriptors, memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What one thread has for itself.
+/// Marks what a door is called between the threads and who opens and closes them.
+pub(super) type DoorId = u64;
+
+/// Other rooms, and other sockets to listen on.
+pub(super) struct Change {
+    pub(super) close: Vec<DoorId>,
+    /// Told once this thread has taken it.
+    pub(super) done: oneshot::Sender<()>,
+    pub(super) open: Vec<(DoorId, Door)>,
+    pub(super) rooms: Arc<Rooms>,
+}
+
+/// As many as may wait in the kernel's queue when a door closes.
+const LAST_ACCEPTED: usize = 1024;
+
+/// What one thread has for itself, under whatever configuration.
+pub(super) struct Thread {
+    access: AccessLog,
+    connections: TaskTracker,
+    doors: RefCell<HashMap<DoorId, CancellationToken>>,
+    process: Arc<Process>,
+    stopping: CancellationToken,
+    tunnels: Tunnels,
+    worker: RefCell<Rc<Worker>>,
+}
+
+/// What one thread answers with under one configuration.
 pub(super) struct Worker {
     access: AccessLog,
     pub(super) head_limits: HeadLimits,
+    metrics: ThreadMetrics,
     proxy: Proxy,
     rooms: Arc<Rooms>,
     subrequests: Subrequests,
     pub(super) timeouts: WireTimeouts,
-    trusted: TrustedProxies,
 }
 
 /// The connections to upstreams of one thread.
-pub(super) fn proxy(config: &Config, tunnels: Tunnels, health: &HealthBoard) -> Result<Proxy, InvalidProxy> {
-    Proxy::new(&config.upstreams, Rooms::proxy_settings(config), tunnels, health)
+pub(super) fn proxy(rooms: &Rooms, tunnels: Tunnels) -> Result<Proxy, InvalidProxy> {
+    Proxy::new(&rooms.config.upstreams, rooms.proxy_settings(), tunnels, &rooms.process.health)
 }
 
 /// Runs a thread until the stop, and then until what is running has finished or the bound is over.
-pub(super) fn run(
-    rooms: Arc<Rooms>,
-    config: &Config,
-    listeners: Vec<TcpListener>,
-    stopping: CancellationToken,
-) {
+pub(super) fn run(changes: UnboundedReceiver<Change>, stopping: CancellationToken) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -68,94 +96,120 @@ pub(super) fn run(
             return stopping.cancel();
         }
     };
-    LocalSet::new().block_on(&runtime, serve_all(rooms, config, listeners, stopping));
+    LocalSet::new().block_on(&runtime, serve_all(changes, stopping));
 }
 
-async fn serve_all(
-    rooms: Arc<Rooms>,
-    config: &Config,
-    listeners: Vec<TcpListener>,
-    stopping: CancellationToken,
-) {
-    let tunnels = Tunnels::new();
-    let limits = &config.limits;
-    let worker = Rc::new(Worker {
-        access: AccessLog::new(rooms.access.clone()),
-        head_limits: HeadLimits {
-            head_bytes: limits.header_bytes,
-            headers: limits.headers,
-            target_bytes: TARGET_BYTES,
-        },
-        proxy: proxy(config, tunnels.clone(), &rooms.health)
-            .expect("the same was built when the gateway was opened"),
-        subrequests: Subrequests::new(
-            Arc::clone(&rooms.gate),
-            Arc::clone(&rooms.pages),
-            rooms.public_url.clone(),
-        ),
-        rooms,
-        timeouts: WireTimeouts { head: limits.header_timeout, idle: limits.idle_timeout },
-        trusted: config.trusted_proxies.clone(),
-    });
-    let connections = TaskTracker::new();
-    for listener in listeners {
-        let accepting =
-            accept(Rc::clone(&worker), listener, limits.connections, connections.clone(), stopping.clone());
-        tokio::task::spawn_local(accepting);
+async fn serve_all(mut changes: UnboundedReceiver<Change>, stopping: CancellationToken) {
+    let Some(first) = changes.recv().await else { return };
+    let thread = Thread::new(&first.rooms, stopping.clone());
+    thread.take(first);
+    let logging = tokio::task::spawn_local(hand_over_log(Rc::clone(&thread)));
+    loop {
+        tokio::select! {
+            Some(change) = changes.recv() => thread.take(change),
+            () = stopping.cancelled() => break,
+        }
     }
-    let logging = tokio::task::spawn_local(hand_over_log(Rc::clone(&worker)));
-    stopping.cancelled().await;
-    connections.close();
-    // Tunnels are told to go at once: they would never finish by themselves.
-    let finished = async {
-        tokio::join!(tunnels.end(), connections.wait());
-    };
-    if tokio::time::timeout(DRAIN, finished).await.is_err() {
-        tracing::warn!(
-            connections = connections.len(),
-            "requests that did not finish in time are broken off"
-        );
-    }
+    thread.drain().await;
     logging.abort();
-    worker.access.flush();
+    thread.access.flush();
 }
 
-async fn hand_over_log(worker: Rc<Worker>) {
+async fn hand_over_log(thread: Rc<Thread>) {
     loop {
         sleep(LOG_EVERY).await;
-        worker.access.flush();
+        thread.access.flush();
     }
 }
 
-async fn accept(
-    worker: Rc<Worker>,
-    listener: TcpListener,
-    limit: usize,
-    connections: TaskTracker,
-    stopping: CancellationToken,
-) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
+impl Thread {
+    fn new(rooms: &Arc<Rooms>, stopping: CancellationToken) -> Rc<Self> {
+        let tunnels = Tunnels::counted(rooms.process.metrics.clone());
+        let access = AccessLog::new(rooms.process.access.clone());
+        Rc::new(Self {
+            connections: TaskTracker::new(),
+            doors: RefCell::default(),
+            process: Arc::clone(&rooms.process),
+            stopping,
+            worker: RefCell::new(Rc::new(Worker::new(rooms, tunnels.clone(), access.clone()))),
+            access,
+            tunnels,
+        })
+    }
+
+    /// What answers from now on.
+    pub(super) fn worker(&self) -> Rc<Worker> {
+        Rc::clone(&self.worker.borrow())
+    }
+
+    fn take(self: &Rc<Self>, change: Change) {
+        let worker = Worker::new(&change.rooms, self.tunnels.clone(), self.access.clone());
+        *self.worker.borrow_mut() = Rc::new(worker);
+        for (id, door) in change.open {
+            let closing = self.stopping.child_token();
+            self.doors.borrow_mut().insert(id, closing.clone());
+            self.connections.spawn_local(accept(Rc::clone(self), door, closing));
+        }
+        for id in change.close {
+            if let Some(closing) = self.doors.borrow_mut().remove(&id) {
+                closing.cancel();
+            }
+        }
+        // Who waits for it may have gone.
+        let _ = change.done.send(());
+    }
+
+    /// After the stop: what is running finishes, within the bound.
+    async fn drain(&self) {
+        // Tunnels are told to go at once: they would never finish by themselves.
+        let finished = async {
+            self.connections.close();
+            tokio::join!(self.tunnels.end(), self.connections.wait());
+        };
+        if tokio::time::timeout(DRAIN, finished).await.is_err() {
+            tracing::warn!(
+                connections = self.connections.len(),
+                "requests that did not finish in time are broken off"
+            );
+        }
+    }
+
+    fn begin(self: &Rc<Self>, stream: Stream, peer: IpAddr) {
+        let limit = self.worker().rooms.config.limits.connections;
+        let Some(slot) = Slot::take(&self.process, limit) else {
+            tracing::warn!(limit, "a connection was turned away: limits.connections is reached");
+            self.connections.spawn_local(turn_away(stream));
+            return;
+        };
+        self.connections.spawn_local(serve(Rc::clone(self), stream, peer, slot, self.stopping.clone()));
+    }
+}
+
+/// Accepts until the door closes, and then what the kernel had taken for it by that time.
+async fn accept(thread: Rc<Thread>, door: Door, closing: CancellationToken) {
+    let acceptor = match Acceptor::new(door) {
+        Ok(acceptor) => acceptor,
         Err(error) => {
             tracing::error!(%error, "a listening socket can't be used");
-            return stopping.cancel();
+            return thread.stopping.cancel();
         }
     };
+    let mut left = LAST_ACCEPTED;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stopping.cancelled() => return,
+            // In this order: what waits in the kernel's queue would be reset with the socket.
+            biased;
+            accepted = acceptor.accept() => accepted,
+            () = closing.cancelled() => return,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let _ = stream.set_nodelay(true);
-                let Some(slot) = Slot::take(&worker.rooms, limit) else {
-                    tracing::warn!(limit, "a connection was turned away: limits.connections is reached");
-                    connections.spawn_local(turn_away(stream));
-                    continue;
-                };
-                connections.spawn_local(serve(Rc::clone(&worker), stream, peer, slot, stopping.clone()));
+        if closing.is_cancelled() {
+            left -= 1;
+            if left == 0 {
+                return;
             }
+        }
+        match accepted {
+            Ok((stream, peer)) => thread.begin(stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -165,37 +219,69 @@ async fn accept(
 }
 
 impl Worker {
+    fn new(rooms: &Arc<Rooms>, tunnels: Tunnels, access: AccessLog) -> Self {
+        let limits = &rooms.config.limits;
+        Self {
+            access,
+            head_limits: HeadLimits {
+                head_bytes: limits.header_bytes,
+                headers: limits.headers,
+                target_bytes: TARGET_BYTES,
+            },
+            metrics: rooms.process.metrics.thread(),
+            proxy: proxy(rooms, tunnels).expect("the same was built when the configuration was taken"),
+            subrequests: Subrequests::new(
+                Arc::clone(&rooms.gate),
+                Arc::clone(&rooms.pages),
+                rooms.config.public_url.clone(),
+            ),
+            timeouts: WireTimeouts { head: limits.header_timeout, idle: limits.idle_timeout },
+            rooms: Arc::clone(rooms),
+        }
+    }
+
     /// Takes one request through the rooms.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: SocketAddr,
+        peer: IpAddr,
         control: &WireControl,
     ) -> Response<Body> {
         let (started, now) = (Instant::now(), SystemTime::now());
         let (parts, body) = request.into_parts();
         if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
             let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-            return self.refuse_unsound(&parts, problem, peer, &fault);
+            return self.refuse_unsound(&parts, problem, peer, &fault, started);
         }
-        let arrival = Arrival { now, peer: peer.ip(), scheme: Scheme::Http, trusted: &self.trusted };
+        let arrival =
+            Arrival { now, peer, scheme: Scheme::Http, trusted: &self.rooms.config.trusted_proxies };
         let context = match Context::new(&parts, &arrival) {
             Ok(context) => context,
             Err(fault) => {
                 let problem =
                     Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-                return self.refuse_unsound(&parts, problem, peer, &fault);
+                return self.refuse_unsound(&parts, problem, peer, &fault, started);
             }
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
         let request = Request::from_parts(parts, body);
-        let Answered { identity, mut response, route } = self.decide(&context, request).await;
+        let Answered { decided, identity, mut response, route } = self.decide(&context, request).await;
+        let duration = started.elapsed();
+        let counted_as = match (&route, decided) {
+            (Some(route), _) => &*route.name,
+            (None, Some(_)) => NO_ROUTE,
+            (None, None) => PORTAL,
+        };
+        self.metrics.answered(counted_as, response.status().as_u16(), duration);
+        if let Some(decided) = decided {
+            self.rooms.process.metrics.decided(decided);
+        }
         response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
         self.access.write(
             now,
             &AccessLine {
                 client: context.client,
-                duration: started.elapsed(),
+                duration,
                 host: &context.host.name,
                 id: context.id.as_str(),
                 method: context.method.as_str(),
@@ -219,7 +305,9 @@ impl Worker {
                 };
             }
             Place::Ambiguous => {
-                return Answered::from(self.refuse(&Refusal::Ambiguous, context, &request, &asker()));
+                let refusal = Refusal::Ambiguous;
+                let response = self.refuse(&refusal, context, &request, &asker());
+                return Answered { decided: Some(refusal.decided()), ..Answered::from(response) };
             }
         }
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
@@ -228,11 +316,17 @@ impl Worker {
                 let response = self.refuse(&refusal, context, &request, &asker());
                 // A client that sends all of its body before it reads would not see the answer otherwise.
                 drain_refused(request);
-                Answered { identity: refusal.identity().cloned(), response, route: refusal.route().cloned() }
+                Answered {
+                    decided: Some(refusal.decided()),
+                    identity: refusal.identity().cloned(),
+                    response,
+                    route: refusal.route().cloned(),
+                }
             }
             Err(error) => {
                 tracing::error!(%error, request.id = context.id.as_str(), "a request could not be decided");
-                Answered::from(Problem::from(&error).respond(&asker(), &self.rooms.pages))
+                let response = Problem::from(&error).respond(&asker(), &self.rooms.pages);
+                Answered { decided: Some(Decided::Error), ..Answered::from(response) }
             }
         }
     }
@@ -247,14 +341,23 @@ impl Worker {
                 None => Box::pin(std::future::pending()),
             }
         };
-        let response = match self.proxy.forward(request, context, permit, ended).await {
+        let forwarded = self.proxy.forward(request, context, permit, ended).await;
+        if let (Some(upstream), Some(outcome)) = (&permit.route().upstream, upstream_outcome(&forwarded)) {
+            self.metrics.upstream(upstream, outcome);
+        }
+        let response = match forwarded {
             Ok(response) => response,
             Err(error) => {
                 self.log_failure(&error, context, permit);
                 forward_problem(&error).respond(&asker, &self.rooms.pages)
             }
         };
-        Answered { identity: permit.identity().cloned(), response, route: Some(Arc::clone(permit.route())) }
+        Answered {
+            decided: Some(Decided::Allow),
+            identity: permit.identity().cloned(),
+            response,
+            route: Some(Arc::clone(permit.route())),
+        }
     }
 
     fn refuse(
@@ -290,9 +393,12 @@ impl Worker {
         &self,
         parts: &http::request::Parts,
         problem: Problem,
-        peer: SocketAddr,
+        peer: IpAddr,
         fault: &dyn std::fmt::Display,
+        started: Instant,
     ) -> Response<Body> {
+        self.metrics.unsound(problem.code);
+        self.metrics.answered(NO_ROUTE, problem.status.as_u16(), started.elapsed());
         let id = RequestId::generate();
         tracing::info!(%fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
         let asker = Asker::new(&parts.method, &parts.headers, id.header_value().clone());
@@ -334,6 +440,26 @@ fn warn_of_untrusted_proxy(context: &Context, headers: &HeaderMap) {
             peer.address = %context.peer,
             "X-Forwarded-For from a peer that is not among trusted_proxies is ignored; if it is your proxy, list it there"
         );
+    }
+}
+
+/// What is counted of an upstream; nothing where the fault is not its own.
+fn upstream_outcome<T>(forwarded: &Result<T, ForwardError>) -> Option<UpstreamOutcome> {
+    match forwarded {
+        Ok(_) => Some(UpstreamOutcome::Answered),
+        Err(ForwardError::Connect(_)) => Some(UpstreamOutcome::Unreachable),
+        Err(ForwardError::NoHealthyServer { .. }) => Some(UpstreamOutcome::Unhealthy),
+        Err(ForwardError::Timeout) => Some(UpstreamOutcome::TimedOut),
+        Err(ForwardError::BadAnswer(_) | ForwardError::Upstream(_)) => Some(UpstreamOutcome::Failed),
+        Err(
+            ForwardError::BadRequest(_)
+            | ForwardError::BodyTooLarge { .. }
+            | ForwardError::Identity(_)
+            | ForwardError::NoUpstream
+            | ForwardError::RequestBody(_)
+            | ForwardError::RequestStalled
+            | ForwardError::UnknownRoute(_),
+        ) => None,
     }
 }
 

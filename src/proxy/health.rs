@@ -38,7 +38,7 @@ type Servers = BTreeMap<(String, String), Arc<ServerHealth>>;
 
 /// One server, as it stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ServerStatus {
+pub struct ServerSnapshot {
     /// Requests that got no answer there: no connection, one that broke, nothing in time, no HTTP.
     pub failures: u64,
     /// Requests under way, tunnels and streams included.
@@ -91,7 +91,7 @@ impl HealthBoard {
     }
 
     /// How each server stands, in the order of the names.
-    pub fn snapshot(&self) -> Vec<ServerStatus> {
+    pub fn snapshot(&self) -> Vec<ServerSnapshot> {
         let now = self.now();
         self.servers().values().map(|health| health.status(now)).collect()
     }

@@ -82,6 +82,14 @@ impl Gateway {
         Self { address, child, config, directory, log }
     }
 
+    /// Where metrics and health are told, where the configuration asks for it.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        let log = self.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let address = lines.find_map(|line| line.get("admin.address")?.as_str()?.parse().ok());
+        address.unwrap_or_else(|| panic!("no admin listener in\n{log}"))
+    }
+
     /// What it wrote to standard error so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no panic while it is held").clone()

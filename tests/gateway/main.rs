@@ -18,6 +18,7 @@ mod harness;
 mod headers;
 mod limits;
 mod login;
+mod metrics;
 mod secrets;
 mod session;
 mod subrequests;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Gateway, PATIENCE, Reply, wait_until};
+use crate::harness::{Connection, Gateway, PATIENCE, Reply, wait_until};
 
 /// What a server does with a request. Checks are asked for at `/healthz`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -175,7 +175,7 @@ fn serve(stream: TcpStream, shared: &Shared, seen: &Mutex<HashMap<String, usize>
 fn gateway(servers: &[&Server], keys: &str) -> Gateway {
     let servers: Vec<_> = servers.iter().map(|server| format!("\"http://{}\"", server.address)).collect();
     Gateway::start(&format!(
-        "log: {{ level: debug }}\nupstreams:\n  app:\n    servers: [{}]\n    {keys}\nroutes: [{{ path: /**, access: public, upstream: app }}]\n",
+        "log: {{ level: debug }}\nadmin: {{ listen: 127.0.0.1:0 }}\nupstreams:\n  app:\n    servers: [{}]\n    {keys}\nroutes: [{{ path: /**, access: public, upstream: app }}]\n",
         servers.join(", ")
     ))
 }
@@ -361,6 +361,72 @@ fn a_server_that_hangs_is_down_by_its_checks_and_nobody_waits_for_it() {
     gateway.wait_for_log("a server is up");
     let answers = || gateway.get("/", &[]).text() == hanging.name();
     wait_until(answers, || "it gets no requests".to_owned());
+}
+
+/// The value of a row of a metric about one server.
+#[track_caller]
+fn figure(gateway: &Gateway, name: &str, server: &Server) -> String {
+    let mut connection = Connection::to(gateway.admin_address());
+    connection.write(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    let text = connection.reply(false).text();
+    let row = format!("foregate_{name}{{upstream=\"app\",server=\"http://{}\"}} ", server.address);
+    let found = text.lines().find_map(|line| line.strip_prefix(&row));
+    found.unwrap_or_else(|| panic!("no {row} in\n{text}")).to_owned()
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_of_the_servers_that_stay() {
+    let [well, ailing, new] = [Server::start(), Server::start(), Server::start()];
+    ailing.set(Mood::Ailing);
+    let gateway = gateway(&[&well, &ailing], CHECKS);
+    gateway.wait_for_log("a server is down");
+    for _ in 0..6 {
+        assert_eq!(gateway.get("/", &[]).text(), well.name());
+    }
+    let seen = ailing.count();
+    assert_eq!(figure(&gateway, "upstream_healthy", &well), "1.0");
+    assert_eq!(figure(&gateway, "upstream_healthy", &ailing), "0.0");
+    let requests: f64 = figure(&gateway, "upstream_server_requests_total", &well).parse().expect("a number");
+    assert!(requests >= 6.0, "{requests}");
+    assert_eq!(figure(&gateway, "upstream_in_flight", &well), "0.0");
+
+    let reload = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(&gateway.config).expect("the configuration is there");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&gateway.config, text.replace(from, to)).expect("it is written");
+        let output = gateway.command(&["reload"], "");
+        assert!(output.status.success(), "{output:?}");
+    };
+    // One more server: what is known of the others holds, and the new one is in turn and checked.
+    let last = format!("\"http://{}\"]", ailing.address);
+    reload(&last, &last.replace(']', &format!(", \"http://{}\"]", new.address)));
+    assert_eq!(figure(&gateway, "upstream_healthy", &ailing), "0.0");
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/", &[]).status, 200);
+    }
+    assert_eq!(ailing.count(), seen);
+    assert!(new.count() > 0 && new.count() < 20, "{}", new.count());
+    wait_until(|| new.checks() > 1, || "the new one is not checked".to_owned());
+    let after: f64 = figure(&gateway, "upstream_server_requests_total", &well).parse().expect("a number");
+    assert!(after > requests, "{requests}, then {after}");
+
+    // Without checks nobody would ever say that it is up again.
+    reload(CHECKS, "balance: round_robin");
+    let checks = [well.checks(), ailing.checks(), new.checks()];
+    wait_until(
+        || {
+            gateway.get("/", &[]);
+            ailing.count() > seen
+        },
+        || "it gets no requests".to_owned(),
+    );
+    std::thread::sleep(Duration::from_millis(700));
+    let since = [well.checks(), ailing.checks(), new.checks()];
+    // One may have been under way.
+    assert!(
+        since.iter().zip(checks).all(|(since, before)| since - before <= 1),
+        "{checks:?}, then {since:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The protocol over a real socket, with an answer that needs no store.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StaleListener;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
@@ -8,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::admin::{ServerStatus, connect};
+use crate::admin::connect;
 
 struct Running {
     directory: TempDir,
@@ -21,7 +24,7 @@ impl Running {
         let directory = tempfile::tempdir().expect("a directory");
         let server = AdminServer::bind(&directory.path().join("admin.sock")).await.expect("it binds");
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(server.answer_with(reply, async { drop(stopped.await) }));
+        let task = tokio::spawn(server.run(reply, async { drop(stopped.await) }));
         Self { directory, stop, task }
     }
 
@@ -53,7 +56,7 @@ impl Running {
 async fn reply(command: Command) -> Reply {
     match command {
         Command::UserShow { login } => Reply::Failed(Failure::NotFound { login, nearest: None }),
-        _ => Reply::Status(ServerStatus { process: 7, version: "test".to_owned() }),
+        _ => Reply::Reloaded { warnings: vec!["seven".to_owned()] },
     }
 }
 
@@ -64,17 +67,17 @@ async fn a_command_is_answered() {
     let reply = client.request(&Command::UserShow { login: "李雷".to_owned() }).await.expect("a reply");
     let Reply::Failed(Failure::NotFound { login, .. }) = reply else { panic!("{reply:?}") };
     assert_eq!(login, "李雷");
-    let reply = client.request(&Command::Status).await.expect("a second one");
-    assert!(matches!(reply, Reply::Status(ServerStatus { process: 7, .. })), "{reply:?}");
+    let reply = client.request(&Command::Reload).await.expect("a second one");
+    assert!(matches!(reply, Reply::Reloaded { .. }), "{reply:?}");
     server.stop().await;
 }
 
 #[tokio::test]
 async fn garbage_is_answered_and_the_next_line_still_counts() {
     let server = Running::start().await;
-    let seen = server.raw(b"GET / HTTP/1.1\n\"status\"\n", 2).await;
+    let seen = server.raw(b"GET / HTTP/1.1\n\"reload\"\n", 2).await;
     assert_eq!(seen[0], r#"{"failed":"not_understood"}"#);
-    assert!(seen[1].starts_with(r#"{"status":"#), "{seen:?}");
+    assert!(seen[1].starts_with(r#"{"reloaded":"#), "{seen:?}");
     server.stop().await;
 }
 

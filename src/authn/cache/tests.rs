@@ -156,3 +156,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_ended_through_one_cache_is_ended_in_the_one_that_took_its_place() {
+    let settings = CacheSettings { capacity: 10, ttl: Duration::from_secs(30) };
+    let old = Cache::new(settings);
+    let mut told = old.subscribe();
+    let new = old.renewed(settings);
+    let what = Ended::User(UserId::generate());
+    let before = new.epoch();
+    new.ended(what);
+    assert_eq!(told.try_recv().ok(), Some(what), "who waits at the old one is told");
+    assert!(old.epoch() > before);
+    old.ended(what);
+    assert_eq!(new.epoch(), old.epoch());
+}

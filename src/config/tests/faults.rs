@@ -172,14 +172,14 @@ fn a_bad_value_is_told_with_what_was_expected() {
         ],
     );
     told(
-        &with("listen: [\"127.0.0.1\", \"unix:/run/x\"]"),
+        &with("listen: [\"127.0.0.1\", \"unix:\"]"),
         &[
             "foregate.yaml:1:10: `listen` can't list `127.0.0.1`",
-            "    1 | listen: [\"127.0.0.1\", \"unix:/run/x\"]",
-            "      |          ^^^^^^^^^^^ expected an address with a port, such as `127.0.0.1:8080` or `[::]:8080`",
-            "foregate.yaml:1:23: `listen` can't list `unix:/run/x`",
-            "    1 | listen: [\"127.0.0.1\", \"unix:/run/x\"]",
-            "      |                       ^^^^^^^^^^^^^ expected `host:port`: Unix sockets and systemd are not supported yet",
+            "    1 | listen: [\"127.0.0.1\", \"unix:\"]",
+            "      |          ^^^^^^^^^^^ expected an address with a port such as `127.0.0.1:8080` or `[::]:8080`, `unix:/run/foregate/http.sock`, or `systemd`",
+            "foregate.yaml:1:23: `listen` can't list `unix:`",
+            "    1 | listen: [\"127.0.0.1\", \"unix:\"]",
+            "      |                       ^^^^^^^ expected an address with a port such as `127.0.0.1:8080` or `[::]:8080`, `unix:/run/foregate/http.sock`, or `systemd`",
         ],
     );
     told(
@@ -500,13 +500,33 @@ fn an_empty_file_is_told_what_it_needs() {
 }
 
 #[test]
+fn an_address_for_metrics_that_can_not_be_is_told() {
+    told(
+        &with("admin: { listen: 9180 }"),
+        &[
+            "foregate.yaml:1:18: `listen` can't be `9180`",
+            "    1 | admin: { listen: 9180 }",
+            "      |                  ^^^^ expected an address with a port, such as `127.0.0.1:9180`",
+        ],
+    );
+    told(
+        &with("listen: [127.0.0.1:80, '[::1]:80']\nadmin: { listen: '[::1]:80' }"),
+        &[
+            "foregate.yaml:2:18: `listen` can't be `[::1]:80`",
+            "    2 | admin: { listen: '[::1]:80' }",
+            "      |                  ^^^^^^^^^^^ expected another address than those of `listen`, such as `127.0.0.1:9180`",
+        ],
+    );
+}
+
+#[test]
 fn all_faults_are_told_at_once_in_the_order_of_the_file() {
     told(
         "listen: 8080\nsession: { idle_timeout: never, liftime: 1h }\nroutes:\n  - { path: admin, methods: [get, TRACE] }\n  - { path: /a*, upstream: ap }\nupstreams:\n  app: 127.0.0.1:3000\n",
         &[
             "foregate.yaml:1:9: `listen` can't be `8080`",
             "    1 | listen: 8080",
-            "      |         ^^^^ expected an address with a port, such as `127.0.0.1:8080` or `[::]:8080`",
+            "      |         ^^^^ expected an address with a port such as `127.0.0.1:8080` or `[::]:8080`, `unix:/run/foregate/http.sock`, or `systemd`",
             "foregate.yaml:2:26: `idle_timeout` can't be `never`",
             "    2 | session: { idle_timeout: never, liftime: 1h }",
             "      |                          ^^^^^ expected a duration such as `500ms`, `30s`, `15m`, `1h30m` or `7d`",

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{HealthSettings, ServerState, ServerStatus, millis};
+use super::{HealthSettings, ServerSnapshot, ServerState, millis};
 
 /// A server that fails is first avoided for this long, and each time after for twice as long, ...
 const FIRST_EJECTION: Duration = Duration::from_secs(5);
@@ -124,8 +124,8 @@ impl ServerHealth {
     }
 
     /// How it stands, and what it has done.
-    pub(super) fn status(&self, now: u64) -> ServerStatus {
-        ServerStatus {
+    pub(super) fn status(&self, now: u64) -> ServerSnapshot {
+        ServerSnapshot {
             failures: self.failures.load(Ordering::Relaxed),
             in_flight: self.in_flight(),
             requests: self.requests.load(Ordering::Relaxed),

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::harness::{Backend, GET, Gateway, OK, Options, nobody, rest, run};
 use crate::proxy::health::Hold;
-use crate::proxy::{Balance, HealthBoard, HealthSettings, HostHeader, ServerState, ServerStatus, health};
+use crate::proxy::{Balance, HealthBoard, HealthSettings, HostHeader, ServerSnapshot, ServerState, health};
 
 const POST: &str = "POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody";
 
@@ -47,7 +47,7 @@ fn options(board: &HealthBoard) -> Options {
 }
 
 #[track_caller]
-fn status(board: &HealthBoard, backend: &Backend) -> ServerStatus {
+fn status(board: &HealthBoard, backend: &Backend) -> ServerSnapshot {
     let name = format!("http://{}", backend.address);
     let found = board.snapshot().into_iter().find(|status| status.server == name);
     found.expect("the board knows it")

@@ -1,0 +1,97 @@
+//! `foregate reload` and `foregate status`: what only a running server can do, over its admin socket.
+//!
+//! Callers: `cli`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+
+use super::{CliError, note, print};
+use crate::admin::{Command, Failure, Reply, ServerStatus, connect};
+use crate::config::Config;
+
+/// Has the server read its configuration again; prints why it didn't.
+pub(super) fn reload(path: &Path) -> Result<(), CliError> {
+    match ask(path, &Command::Reload)? {
+        Reply::Reloaded { warnings } => {
+            warnings.iter().for_each(|warning| note(format_args!("warning: {warning}")));
+            note("the configuration is in force");
+            Ok(())
+        }
+        Reply::Failed(failure @ Failure::Configuration { .. }) => {
+            Err(CliError::Configuration(failure.to_string()))
+        }
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Shows which server runs, and how it does.
+pub(super) fn status(path: &Path, json: bool) -> Result<(), CliError> {
+    match ask(path, &Command::Status)? {
+        Reply::Status(status) if json => print(&(serde_json::to_string_pretty(&status)? + "\n")),
+        Reply::Status(status) => print(&lines(&status)),
+        other => Err(unexpected(other)),
+    }
+}
+
+fn ask(path: &Path, command: &Command) -> Result<Reply, CliError> {
+    // The file may be the very one that is faulty: of it, no more than the place of the socket is needed.
+    let socket =
+        Config::admin_socket_of(path).map_err(|faults| CliError::Configuration(faults.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let client = connect(&socket).await.with_context(|| {
+            format!(
+                "can't connect to the admin socket {}; run this as the user that the server runs as, or as root",
+                socket.display()
+            )
+        });
+        match client? {
+            Some(client) => Ok(client.request(command).await?),
+            None => Err(CliError::Failed(anyhow!(
+                "no server is running: nobody answers on the admin socket {}",
+                socket.display()
+            ))),
+        }
+    })
+}
+
+fn unexpected(reply: Reply) -> CliError {
+    match reply {
+        Reply::Failed(failure) => CliError::Failed(failure.into()),
+        Reply::Account(_)
+        | Reply::Accounts { .. }
+        | Reply::Added { .. }
+        | Reply::Reloaded { .. }
+        | Reply::Status(_) => CliError::Failed(anyhow!("the server answered something else: {reply:?}")),
+    }
+}
+
+fn lines(status: &ServerStatus) -> String {
+    let reload = match &status.last_reload {
+        None => "none since the start".to_owned(),
+        Some(reload) => match &reload.error {
+            None => format!("{}, taken over", reload.at),
+            Some(error) => {
+                format!("{}, refused, the configuration before it is in force:\n{error}", reload.at)
+            }
+        },
+    };
+    let lines = [
+        ("Version", status.version.clone()),
+        ("Process", status.process.to_string()),
+        ("Started", status.started_at.to_string()),
+        ("Ready", if status.ready { "yes" } else { "no" }.to_owned()),
+        ("Configuration", status.config.display().to_string()),
+        ("Listening", status.listening.join(", ")),
+        ("Connections", status.connections.to_string()),
+        ("Last reload", reload),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines {
+        // Writing to a string doesn't fail.
+        let _ = writeln!(text, "{name:<14} {value}");
+    }
+    text
+}

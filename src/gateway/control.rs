@@ -1,0 +1,136 @@
+//! Orders to the running gateway: which rooms are in force, and the reload that changes them.
+//!
+//! A faulty configuration changes nothing. A good one is built whole before any thread hears of it:
+//! its rooms, its listening sockets; then every thread swaps, and whoever ordered it is answered
+//! when the last one has.
+//!
+//! Callers: `gateway` runs it; `cli` orders, from a signal, the admin socket or the watch on the files.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, oneshot};
+
+use super::StartError;
+use super::files::Looks;
+use super::rooms::Rooms;
+use crate::admin::{Command, Failure, Moment, ReloadStatus, Reply, ServerStatus, perform};
+use crate::config::Faults;
+use crate::telemetry::metrics::Reload;
+
+/// Orders that wait; who finds no room is told that the gateway is busy with reloads.
+const WAITING: usize = 8;
+
+/// Why a configuration was not taken over. Everything goes on as before.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file is faulty, or changes what can't change; each fault has its place.
+    #[error("{0}")]
+    Faulty(Faults),
+    /// The gateway is stopping, or has too many orders already.
+    #[error("the gateway takes no orders now: it is stopping, or reloading already")]
+    NotNow,
+    /// It is sound, and could not be put into force: an address that is taken, say.
+    #[error("{0}")]
+    Refused(Arc<StartError>),
+}
+
+/// What is in force, and the way to change it. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    orders: mpsc::Sender<Order>,
+    state: Arc<State>,
+}
+
+/// A reload, and who waits for it.
+pub(super) type Order = oneshot::Sender<Result<Vec<String>, ReloadError>>;
+
+pub(super) struct State {
+    pub(super) last_reload: ArcSwap<Option<ReloadStatus>>,
+    /// The configuration's files as they looked when they were read last.
+    pub(super) looks: ArcSwap<Looks>,
+    /// As it is told in `status`.
+    pub(super) listening: ArcSwap<Vec<String>>,
+    pub(super) rooms: ArcSwap<Rooms>,
+    pub(super) started_at: SystemTime,
+}
+
+impl Control {
+    pub(super) fn new(rooms: Arc<Rooms>, looks: Looks) -> (Self, mpsc::Receiver<Order>) {
+        let (orders, receiver) = mpsc::channel(WAITING);
+        let state = State {
+            last_reload: ArcSwap::default(),
+            listening: ArcSwap::default(),
+            looks: ArcSwap::new(Arc::new(looks)),
+            rooms: ArcSwap::new(rooms),
+            started_at: SystemTime::now(),
+        };
+        (Self { orders, state: Arc::new(state) }, receiver)
+    }
+
+    /// Reads the configuration again and puts it into force; gives its warnings.
+    pub async fn reload(&self) -> Result<Vec<String>, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.try_send(answer).map_err(|_| ReloadError::NotNow)?;
+        answered.await.unwrap_or(Err(ReloadError::NotNow))
+    }
+
+    /// Carries out a command of an administrator.
+    pub async fn perform(&self, command: Command) -> Reply {
+        match command {
+            Command::Reload => match self.reload().await {
+                Ok(warnings) => Reply::Reloaded { warnings },
+                Err(ReloadError::Faulty(faults)) => {
+                    Reply::Failed(Failure::Configuration { faults: faults.to_string() })
+                }
+                Err(error @ (ReloadError::NotNow | ReloadError::Refused(_))) => {
+                    Reply::Failed(Failure::NotReloaded { reason: error.to_string() })
+                }
+            },
+            Command::Status => Reply::Status(self.status()),
+            command => {
+                let (accounts, links) = {
+                    let rooms = self.state.rooms.load();
+                    (rooms.accounts.clone(), rooms.links())
+                };
+                perform(&accounts, &links, command, SystemTime::now()).await
+            }
+        }
+    }
+
+    fn status(&self) -> ServerStatus {
+        let State { last_reload, listening, rooms, started_at, .. } = &*self.state;
+        let rooms = rooms.load();
+        ServerStatus {
+            config: rooms.config.file.clone(),
+            connections: rooms.process.connections.load(Ordering::Relaxed),
+            last_reload: (**last_reload.load()).clone(),
+            listening: listening.load().to_vec(),
+            process: std::process::id(),
+            ready: rooms.process.is_ready(),
+            started_at: Moment(*started_at),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The configuration's files as they looked when they were read last.
+    pub(super) fn looks(&self) -> Arc<Looks> {
+        self.state.looks.load_full()
+    }
+
+    /// What came of a reload is counted, and told in `status`.
+    pub(super) fn note(&self, outcome: Result<(), &ReloadError>) {
+        let now = SystemTime::now();
+        let counted = if outcome.is_ok() { Reload::Ok } else { Reload::Failed };
+        self.state.rooms.load().process.metrics.reloaded(counted, now);
+        let error = outcome.err().map(ToString::to_string);
+        let last = ReloadStatus { at: Moment(now), error };
+        self.state.last_reload.store(Arc::new(Some(last)));
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+}

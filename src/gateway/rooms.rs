@@ -1,0 +1,208 @@
+//! What lasts as long as the process, and the rooms under one configuration.
+//!
+//! A reload builds the rooms anew and swaps them as one value; a request keeps those that it began
+//! with. What must not be forgotten (failed logins, ends of sessions, counts) is handed on.
+//!
+//! Callers: `gateway` builds; its threads serve with what is built.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use super::StartError;
+use crate::account::Accounts;
+use crate::admin::{LinkBase, NotReady};
+use crate::authn::throttle::Throttle;
+use crate::authn::{Authenticator, PasswordLogin, Tokens, bearer};
+use crate::config::Config;
+use crate::gate::Gate;
+use crate::password::Passwords;
+use crate::portal::{Portal, PortalDoors};
+use crate::proxy::{HealthBoard, ProxySettings};
+use crate::response::{PageSettings, Pages};
+use crate::route::Table;
+use crate::store::{SigningKey, Store, StoreSettings};
+use crate::telemetry::AccessWriter;
+use crate::telemetry::metrics::Metrics;
+
+/// The store, and the rooms that change what is in it: all that administration needs.
+pub struct AccountRooms {
+    /// Changes accounts.
+    pub accounts: Accounts,
+    /// Verifies credentials.
+    pub authenticator: Arc<Authenticator>,
+    /// What tokens in forms are made with.
+    csrf_key: [u8; 32],
+    /// The figures.
+    pub metrics: Metrics,
+    /// To be closed at the end.
+    pub store: Store,
+}
+
+impl AccountRooms {
+    /// Opens the store, and builds on it.
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        Self::build(config, open_store(config).await?, Metrics::new(SystemTime::now())).await
+    }
+
+    /// On an open store: makes the keys that are not there yet.
+    pub async fn build(config: &Config, store: Store, metrics: Metrics) -> Result<Self, StartError> {
+        let keys = signing_keys(config, &store).await?;
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).expect("the operating system gives random bytes");
+        let csrf_key = store.ensure_secret("csrf", random).await?;
+        let passwords = Passwords::start(config.password);
+        let throttle = Throttle::new(config.login_limits);
+        let login = PasswordLogin::new(store.clone(), passwords, throttle, metrics.clone());
+        let tokens = Tokens::new(config.tokens.clone(), &keys)?;
+        let authenticator =
+            Authenticator::new(store.clone(), login, tokens, config.session.clone(), config.cache);
+        let authenticator = Arc::new(authenticator);
+        let accounts = Accounts::new(store.clone(), Arc::clone(&authenticator), config.public_url.host());
+        Ok(Self { accounts, authenticator, csrf_key, metrics, store })
+    }
+}
+
+/// The keys in the store, with one for new tokens among them.
+async fn signing_keys(config: &Config, store: &Store) -> Result<Vec<SigningKey>, StartError> {
+    let algorithm = config.tokens.algorithm;
+    let keys = store.signing_keys()?;
+    if keys.iter().any(|key| key.algorithm == algorithm.as_str()) {
+        return Ok(keys);
+    }
+    Ok(store.ensure_signing_key(bearer::generate_key(algorithm, SystemTime::now())).await?)
+}
+
+/// What outlasts a configuration.
+pub(super) struct Process {
+    pub(super) access: AccessWriter,
+    pub(super) connections: AtomicUsize,
+    csrf_key: [u8; 32],
+    pub(super) draining: AtomicBool,
+    /// Servers that stay are known to the next configuration.
+    pub(super) health: HealthBoard,
+    pub(super) metrics: Metrics,
+    pub(super) store: Store,
+}
+
+/// The rooms under one configuration.
+pub(super) struct Rooms {
+    pub(super) accounts: Accounts,
+    pub(super) authenticator: Arc<Authenticator>,
+    pub(super) config: Config,
+    pub(super) gate: Arc<Gate>,
+    pub(super) pages: Arc<Pages>,
+    pub(super) portal: Portal,
+    pub(super) process: Arc<Process>,
+}
+
+impl Rooms {
+    /// Of the configuration that the process starts with.
+    pub(super) async fn first(config: Config, store: Store) -> Result<Self, StartError> {
+        let metrics = Metrics::new(SystemTime::now());
+        let AccountRooms { accounts, authenticator, csrf_key, metrics, store } =
+            AccountRooms::build(&config, store, metrics).await?;
+        let process = Process {
+            access: AccessWriter::start(config.log),
+            connections: AtomicUsize::new(0),
+            csrf_key,
+            draining: AtomicBool::new(false),
+            health: HealthBoard::new(),
+            metrics,
+            store,
+        };
+        Ok(Self::over(config, accounts, authenticator, Arc::new(process)))
+    }
+
+    /// Of the configuration that takes this one's place.
+    pub(super) async fn renewed(&self, config: Config) -> Result<Self, StartError> {
+        let authenticator = self.renewed_authenticator(&config).await?;
+        let store = self.process.store.clone();
+        let accounts = Accounts::new(store, Arc::clone(&authenticator), config.public_url.host());
+        Ok(Self::over(config, accounts, authenticator, Arc::clone(&self.process)))
+    }
+
+    async fn renewed_authenticator(&self, config: &Config) -> Result<Arc<Authenticator>, StartError> {
+        let old = &self.config;
+        let is_same = old.cache == config.cache
+            && old.login_limits == config.login_limits
+            && old.password == config.password
+            && old.session == config.session
+            && old.tokens == config.tokens;
+        if is_same {
+            return Ok(Arc::clone(&self.authenticator));
+        }
+        let keys = signing_keys(config, &self.process.store).await?;
+        let login = self.authenticator.login().renewed(config.password, config.login_limits);
+        let tokens = Tokens::new(config.tokens.clone(), &keys)?;
+        let renewed = self.authenticator.renewed(login, tokens, config.session.clone(), config.cache);
+        Ok(Arc::new(renewed))
+    }
+
+    fn over(
+        config: Config,
+        accounts: Accounts,
+        authenticator: Arc<Authenticator>,
+        process: Arc<Process>,
+    ) -> Self {
+        let pages = Arc::new(Pages::new(PageSettings {
+            prefix: config.portal.prefix.clone(),
+            title: config.portal.title.clone(),
+        }));
+        let table = Table::new(config.routes.clone());
+        let gate = Arc::new(Gate::new(table, Arc::clone(&authenticator), config.public_url.clone()));
+        let ready = {
+            let process = Arc::clone(&process);
+            move || process.is_ready()
+        };
+        let doors = PortalDoors {
+            accounts: accounts.clone(),
+            authenticator: Arc::clone(&authenticator),
+            csrf_key: process.csrf_key,
+            pages: Arc::clone(&pages),
+            ready: Arc::new(ready),
+        };
+        let hosts = config.routes.iter().filter_map(|route| route.host.clone()).collect();
+        let portal =
+            Portal::new(config.portal.clone(), &config.session, config.public_url.clone(), hosts, doors);
+        Self { accounts, authenticator, config, gate, pages, portal, process }
+    }
+
+    /// Where links to our pages begin.
+    pub(super) fn links(&self) -> LinkBase {
+        LinkBase::new(&self.config.public_url.to_string(), &self.config.portal.prefix)
+    }
+
+    pub(super) fn proxy_settings(&self) -> ProxySettings {
+        let config = &self.config;
+        let own = config.routes.iter().map(|route| &route.identity_headers);
+        let maps = own.chain([&config.identity_headers]);
+        ProxySettings {
+            body_bytes: config.limits.body_bytes,
+            cookie_names: Portal::cookie_names(&config.session),
+            identity_names: maps.flat_map(|map| map.names().cloned()).collect(),
+        }
+    }
+}
+
+impl Process {
+    /// Whether new requests are welcome: not draining, and the store works.
+    pub(super) fn is_ready(&self) -> bool {
+        self.readiness().is_ok()
+    }
+
+    /// Why they are not, where they are not.
+    pub(super) fn readiness(&self) -> Result<(), NotReady> {
+        match self.draining.load(Ordering::Relaxed) {
+            true => Err(NotReady::Draining),
+            false => self.store.health().map_err(|_| NotReady::Store),
+        }
+    }
+}
+
+/// Opens the store that the configuration names.
+pub(super) async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let settings = StoreSettings::at(&config.store);
+    let opened = tokio::task::spawn_blocking(|| Store::open(settings)).await;
+    Ok(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
+}
