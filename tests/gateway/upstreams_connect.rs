@@ -470,3 +470,15 @@ fn checks_go_the_way_that_requests_go() {
     let untrusting = gateway(&format!("https://{}", tls.address), settings, &files);
     wait_until(|| untrusting.get("/a", &[]).status == 503, || untrusting.log());
 }
+
+#[test]
+fn an_authority_that_is_replaced_on_disk_holds_after_a_reload() {
+    let (before, after) = (Authority::new(), Authority::named("renewed"));
+    let server = Server::over_tls(&after.sign(&["127.0.0.1"], |_| {}), &[], None);
+    let files = [("ca.pem", &*before.pem())];
+    let gateway = gateway(&format!("https://{}", server.address), "    tls: { ca: ca.pem }", &files);
+    assert_eq!(gateway.get("/", &[]).status, 502);
+    std::fs::write(gateway.directory().join("ca.pem"), after.pem()).expect("it is written");
+    gateway.signal("HUP");
+    wait_until(|| gateway.get("/", &[]).status == 200, || gateway.log());
+}
