@@ -419,10 +419,15 @@ impl Worker {
     }
 
     fn log_failure(&self, error: &ForwardError, context: &Context, permit: &Permit) {
-        let source = std::error::Error::source(error).map(ToString::to_string);
+        // To the last: hyper's own words for a failure name no cause.
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        let cause = causes.map(ToString::to_string).reduce(|all, next| match all.ends_with(&next) {
+            true => all,
+            false => format!("{all}: {next}"),
+        });
         tracing::warn!(
             %error,
-            cause = source.as_deref().unwrap_or("-"),
+            cause = cause.as_deref().unwrap_or("-"),
             request.id = context.id.as_str(),
             route.name = &*permit.route().name,
             upstream.name = permit.route().upstream.as_deref().unwrap_or("-"),

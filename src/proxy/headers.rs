@@ -216,8 +216,8 @@ fn frame_answer(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Unfra
         if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err(Unframed);
         }
-        headers.remove(header::CONTENT_LENGTH);
-        return Ok(());
+        // Two framings are what response splitting is made of; by RFC 9112 the chunks count.
+        return if headers.contains_key(header::CONTENT_LENGTH) { Err(Unframed) } else { Ok(()) };
     }
     headers.remove(header::TRAILER);
     if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {

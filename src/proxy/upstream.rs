@@ -66,7 +66,7 @@ impl Upstream {
         let member = |server| {
             let name = ToString::to_string(server);
             Ok(Member {
-                backend: Backend::new(server, idle_ticks, watch)?,
+                backend: Backend::new(server, settings, watch)?,
                 health: Hold::new(board.server(&settings.name, &name)),
                 seed: balance::seed(&name),
             })

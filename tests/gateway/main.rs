@@ -26,4 +26,5 @@ mod subrequests;
 mod targets;
 mod throttle;
 mod tokens;
+mod upstreams_connect;
 mod upstreams_health;
