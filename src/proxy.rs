@@ -86,7 +86,7 @@ pub struct Proxy {
     reserved: Rc<ReservedNames>,
     rules: HeaderRules,
     tunnels: Tunnels,
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Rc<Upstream>>,
     watch: Watch,
 }
 
@@ -106,13 +106,33 @@ impl Proxy {
         tunnels: Tunnels,
         health: &HealthBoard,
     ) -> Result<Self, InvalidProxy> {
-        let reserved = ReservedNames::new(&settings.identity_names).with_edited(settings.edited_names);
         let watch = Watch::new();
-        let upstream = |upstream: &UpstreamSettings| {
-            Upstream::new(upstream, &watch, health).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
+        let upstreams: Result<_, _> =
+            upstreams.iter().map(|upstream| connect_later(upstream, &watch, health)).collect();
+        Ok(Self::with(upstreams?, settings, tunnels, watch))
+    }
+
+    /// Under another configuration. An upstream that is as it was keeps its connections.
+    pub fn renewed(
+        &self,
+        upstreams: &[UpstreamSettings],
+        settings: ProxySettings,
+        health: &HealthBoard,
+    ) -> Result<Self, InvalidProxy> {
+        let kept = |wanted: &UpstreamSettings| {
+            self.upstreams.iter().find(|upstream| upstream.settings == *wanted).cloned()
         };
-        let upstreams = upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
-        Ok(Self {
+        let upstream = |wanted| match kept(wanted) {
+            Some(upstream) => Ok(upstream),
+            None => connect_later(wanted, &self.watch, health),
+        };
+        let upstreams: Result<_, _> = upstreams.iter().map(upstream).collect();
+        Ok(Self::with(upstreams?, settings, self.tunnels.clone(), self.watch.clone()))
+    }
+
+    fn with(upstreams: Vec<Rc<Upstream>>, settings: ProxySettings, tunnels: Tunnels, watch: Watch) -> Self {
+        let reserved = ReservedNames::new(&settings.identity_names).with_edited(settings.edited_names);
+        Self {
             body_bytes: settings.body_bytes,
             ready: ReadyValues::default(),
             reserved: Rc::new(reserved.clone()),
@@ -123,7 +143,7 @@ impl Proxy {
             tunnels,
             upstreams,
             watch,
-        })
+        }
     }
 
     /// Sends a permitted request to its upstream and gives back the answer as it comes.
@@ -262,8 +282,8 @@ impl Proxy {
 
     fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {
         let name = route.upstream.as_deref().ok_or(ForwardError::NoUpstream)?;
-        let known = self.upstreams.iter().find(|upstream| upstream.name == name);
-        known.ok_or(ForwardError::UnknownRoute("its upstream is missing"))
+        let known = self.upstreams.iter().find(|upstream| upstream.settings.name == name);
+        known.map(Rc::as_ref).ok_or(ForwardError::UnknownRoute("its upstream is missing"))
     }
 
     fn request_body(
@@ -286,6 +306,15 @@ impl Proxy {
 fn is_kind(headers: &HeaderMap, kind: &[u8]) -> bool {
     let told = headers.get(header::CONTENT_TYPE).and_then(|told| told.as_bytes().get(..kind.len()));
     told.is_some_and(|told| told.eq_ignore_ascii_case(kind))
+}
+
+fn connect_later(
+    settings: &UpstreamSettings,
+    watch: &Watch,
+    health: &HealthBoard,
+) -> Result<Rc<Upstream>, InvalidProxy> {
+    let upstream = Upstream::new(settings, watch, health);
+    upstream.map(Rc::new).map_err(|_| InvalidProxy::Host(settings.name.clone()))
 }
 
 /// The target in origin form. What is sent is what was judged, or nothing is.

@@ -142,7 +142,7 @@ impl Thread {
     }
 
     fn take(self: &Rc<Self>, change: Change) {
-        let worker = Worker::new(&change.rooms, self.tunnels.clone(), self.access.clone());
+        let worker = self.worker().renewed(&change.rooms);
         *self.worker.borrow_mut() = Rc::new(worker);
         for (id, door) in change.open {
             let closing = self.stopping.child_token();
@@ -228,6 +228,19 @@ async fn accept(thread: Rc<Thread>, door: Door, closing: CancellationToken) {
 
 impl Worker {
     fn new(rooms: &Arc<Rooms>, tunnels: Tunnels, access: AccessLog) -> Self {
+        let proxy = proxy(rooms, tunnels).expect("the same was built when the configuration was taken");
+        Self::with(rooms, proxy, access)
+    }
+
+    /// Under another configuration. Upstreams that are as they were keep their connections.
+    fn renewed(&self, rooms: &Arc<Rooms>) -> Self {
+        let (settings, health) = (rooms.proxy_settings(), &rooms.process.health);
+        let proxy = self.proxy.renewed(&rooms.config.upstreams, settings, health);
+        let proxy = proxy.expect("the same was built when the configuration was taken");
+        Self::with(rooms, proxy, self.access.clone())
+    }
+
+    fn with(rooms: &Arc<Rooms>, proxy: Proxy, access: AccessLog) -> Self {
         let limits = &rooms.config.limits;
         Self {
             access,
@@ -237,7 +250,7 @@ impl Worker {
                 target_bytes: TARGET_BYTES,
             },
             metrics: rooms.process.metrics.thread(),
-            proxy: proxy(rooms, tunnels).expect("the same was built when the configuration was taken"),
+            proxy,
             subrequests: Subrequests::new(
                 Arc::clone(&rooms.gate),
                 Arc::clone(&rooms.pages),

@@ -61,7 +61,7 @@ pub(crate) async fn exchange(
     let Some(other) = upstream.choose(client, Some(&chosen)) else { return Err(error) };
     chosen.flight.moved_on();
     tracing::debug!(
-        upstream.name = upstream.name,
+        upstream.name = upstream.settings.name,
         upstream.server = chosen.flight.server(),
         upstream.next = other.flight.server(),
         %error,

@@ -29,7 +29,7 @@ use super::connect::{Address, Connected};
 use super::health::InFlight;
 use super::spare::Buffers;
 use super::streams::{Shared, Stream};
-use super::watch::{Watch, ticks};
+use super::watch::{Left, Watch, ticks};
 use super::wire::Wire;
 use super::{Server, UpstreamSettings};
 
@@ -182,7 +182,11 @@ impl Backend {
         });
         let weak = Rc::downgrade(&this);
         let idle_ticks = ticks(settings.idle_timeout);
-        watch.add_chore(move |now| weak.upgrade().is_some_and(|backend| backend.age(now, idle_ticks)));
+        watch.add_chore(move |now| match weak.upgrade() {
+            None => Left::Gone,
+            Some(backend) if backend.age(now, idle_ticks) => Left::Something,
+            Some(_) => Left::Nothing,
+        });
         Ok(this)
     }
 
