@@ -19,6 +19,7 @@ mod harness;
 mod headers;
 mod limits;
 mod login;
+mod requests;
 mod secrets;
 mod session;
 mod smuggling;
