@@ -20,6 +20,10 @@ mod jupyter;
 mod nginx;
 mod program;
 mod prometheus;
+#[path = "../gateway/requests.rs"]
+#[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
+mod requests;
+mod smuggling;
 mod traefik;
 mod webdav;
 mod websocket;

@@ -29,7 +29,8 @@ impl Request {
         // Answered before its body was read.
         let body =
             if self.is_early() { "early".to_owned() } else { format!("{}-{hash:08x}", self.body.len()) };
-        format!("{} {} {} {body}", self.method, self.target, self.probe)
+        let all = format!("{} {} {} {body}", self.method, self.target, self.probe);
+        all.chars().map(|char| if char.is_ascii() { char } else { '?' }).collect()
     }
 
     /// A server is told by the target to answer before it reads the body.
@@ -416,7 +417,7 @@ fn message(choices: &mut Choices, name: &str, broken: bool) -> Vec<u8> {
             "Host : app.test",
             "expect: 100-continue",
             "expect: 200-ok",
-            "x-probe: again",
+            "x-other: again",
             "connection: x-probe",
             "connection: close, host",
             "connection: content-length, transfer-encoding",
