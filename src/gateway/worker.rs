@@ -342,8 +342,8 @@ fn forward_problem(error: &ForwardError) -> Problem {
         ForwardError::NoUpstream => Problem::not_found(),
         ForwardError::Identity(_) | ForwardError::UnknownRoute(_) => Problem::internal(),
         ForwardError::RequestStalled => Problem::request_timeout(),
-        ForwardError::BadRequest(_) | ForwardError::RequestBody(_) => {
-            Problem::bad_request("The request could not be read.")
-        }
+        ForwardError::BadRequest(_) => Problem::bad_request("The request could not be read."),
+        // Where its body ends, nobody knows: nothing behind it is read.
+        ForwardError::RequestBody(_) => Problem::bad_request("The request could not be read.").closing(),
     }
 }
