@@ -76,6 +76,8 @@ pub struct Config {
     pub password: PasswordSettings,
     /// The pages.
     pub portal: PortalSettings,
+    /// Connections of trusted proxies begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// The origin that browsers use.
     pub public_url: Origin,
     /// In the order of the file; each can be reached.
@@ -156,6 +158,7 @@ impl Config {
         let (listen, listen_value) = settings::listen(root);
         let public_url = settings::public_url(root, &listen, listen_value);
         let trusted_proxies = settings::trusted_proxies(root);
+        let proxy_protocol = settings::proxy_protocol(root, &trusted_proxies);
         let (store, store_fixed) = settings::store(root);
         let portal = settings::portal(root);
         let session = settings::session(root, public_url.as_ref());
@@ -182,6 +185,7 @@ impl Config {
             login_limits,
             password,
             portal,
+            proxy_protocol,
             public_url: public_url?,
             routes,
             session,

@@ -35,7 +35,12 @@ pub(super) async fn until(
     stop: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
     let socket = config.admin_socket.clone();
-    let gateway = Gateway::open(config).await?;
+    let mut stop = std::pin::pin!(stop);
+    let gateway = tokio::select! {
+        opened = Gateway::open(config) => opened?,
+        // It may wait for another process to let go of the store.
+        () = &mut stop => return Ok(()),
+    };
     let admin = AdminServer::bind(&socket).await.with_context(|| {
         format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
     });
@@ -61,17 +66,13 @@ pub(super) async fn until(
         tracing::info!(listen.address = %address, public_url = %gateway.public_url(), "listening");
     }
     ready()?;
-    let served = gateway
-        .run(async {
-            stop.await;
-            tracing::info!("stopping: no new connections; what is running is finished");
-            stopping.cancel();
-        })
-        .await;
+    let served = gateway.run(stop).await;
     reloading.abort();
+    // Orders are taken to the end, and no longer: who waits for the store binds the same socket next.
     stopping.cancel();
     let _ = administration.await;
-    Ok(served?)
+    served?.close().await;
+    Ok(())
 }
 
 /// Reads the configuration again at each SIGHUP. What comes of it is told in the log.

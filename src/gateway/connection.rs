@@ -12,14 +12,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::proxy_protocol;
 use super::slot::Slot;
 use super::stream::Stream;
 use super::wire::{InFlight, Wire, WireControl};
@@ -32,6 +35,10 @@ const BUFFER: usize = 64 * 1024;
 
 /// How long a connection above the limit may take to hear so; it has no slot, so this bounds how many there are.
 const TURNING_AWAY: Duration = Duration::from_millis(500);
+
+/// How long a connection that has sent no request yet may still do so after the stop: its client has had no answer, and
+/// would take the close for an error.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Tells a connection that there are too many.
 pub(super) async fn turn_away(mut stream: Stream) {
@@ -55,21 +62,39 @@ pub(super) async fn turn_away(mut stream: Stream) {
 /// Serves a connection to its end, or until the stop: then the request that is running is finished.
 pub(super) async fn serve(
     thread: Rc<Thread>,
-    stream: Stream,
-    peer: IpAddr,
+    mut stream: Stream,
+    mut peer: IpAddr,
     slot: Slot,
     stopping: CancellationToken,
 ) {
     let control = Arc::new(WireControl::new(Some(slot)));
     // The limits of a connection are those under which it began.
     let worker = thread.worker();
+    if worker.expects_proxy_header(peer) {
+        // In a box, for every connection has room for what is awaited here, also where the protocol is off.
+        let source = Box::pin(async {
+            tokio::select! {
+                read = proxy_protocol::read(&mut stream, worker.timeouts.head) => Some(read),
+                () = last_moment(&stopping, &control) => None,
+            }
+        });
+        match source.await {
+            Some(Ok(source)) => peer = source.unwrap_or(peer),
+            Some(Err(fault)) => return proxy_protocol::tell(&fault, peer),
+            None => return,
+        }
+    }
     let wire = Wire::new(stream, worker.head_limits, worker.timeouts, Arc::clone(&control));
     let service = service_fn(|request| {
         // A request keeps the rooms that it begins with.
-        let (worker, control) = (thread.worker(), Arc::clone(&control));
+        let (thread, worker, control) = (Rc::clone(&thread), thread.worker(), Arc::clone(&control));
         async move {
             let in_flight = control.begin();
-            let response = worker.answer(request, peer, &control).await;
+            let mut response = worker.answer(request, peer, &control).await;
+            // hyper closes a connection that says so.
+            if thread.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             control.answered(response.status());
             Ok::<_, Infallible>(response.map(|body| Answer { body, _in_flight: in_flight }))
         }
@@ -86,7 +111,7 @@ pub(super) async fn serve(
         // In this order, for nearly every turn is the connection's.
         biased;
         ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
+        () = last_moment(&stopping, &control) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -94,6 +119,15 @@ pub(super) async fn serve(
     if let Err(error) = ended {
         // A client that went away, a limit that was over: nothing for the operator to do.
         tracing::debug!(%error, peer.address = %peer, "a connection ended early");
+    }
+}
+
+/// Done when the stop has been asked for, and a client that has just connected has had the time to ask for something.
+async fn last_moment(stopping: &CancellationToken, control: &WireControl) {
+    stopping.cancelled().await;
+    if !control.has_begun() {
+        // In a box: all connections have room for this, and it comes once in their life.
+        Box::pin(sleep(FIRST_REQUEST)).await;
     }
 }
 

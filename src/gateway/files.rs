@@ -54,7 +54,8 @@ impl Files {
                     let again = |path: &PathBuf| seen(path).unwrap_or_else(|| (path.clone(), look(path)));
                     loaded = control.with_config(|config| config.files.iter().map(again).collect());
                 }
-                Err(ReloadError::NotNow) => return,
+                // Orders enough are waiting; seen as changed again, it is ordered again with the next look.
+                Err(ReloadError::NotNow) => loaded.iter_mut().for_each(|(_, look)| *look = None),
                 // Told in the log; it is read again when it has changed again.
                 Err(ReloadError::Faulty(_) | ReloadError::Refused(_)) => {}
             }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::StartError;
 use crate::account::Accounts;
@@ -21,7 +21,7 @@ use crate::portal::{Portal, PortalDoors};
 use crate::proxy::ProxySettings;
 use crate::response::{PageSettings, Pages};
 use crate::route::Table;
-use crate::store::{SigningKey, Store, StoreSettings};
+use crate::store::{OpenError, SigningKey, Store, StoreSettings};
 use crate::telemetry::AccessWriter;
 
 /// The store, and the rooms that change what is in it: all that administration needs.
@@ -39,7 +39,7 @@ pub struct AccountRooms {
 impl AccountRooms {
     /// Opens the store, and builds on it.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
-        Self::build(config, open_store(config).await?).await
+        Self::build(config, open_store(config, Duration::ZERO).await?).await
     }
 
     /// On an open store: makes the keys that are not there yet.
@@ -182,9 +182,17 @@ impl Process {
     }
 }
 
-/// Opens the store that the configuration names.
-pub(super) async fn open_store(config: &Config) -> Result<Store, StartError> {
-    let settings = StoreSettings::at(&config.store);
-    let opened = tokio::task::spawn_blocking(|| Store::open(settings)).await;
-    Ok(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
+/// Opens the store that the configuration names. Where another process has it, it is waited for, for as long as that.
+pub(super) async fn open_store(config: &Config, patience: Duration) -> Result<Store, StartError> {
+    let began = Instant::now();
+    loop {
+        let settings = StoreSettings::at(&config.store);
+        let opened = tokio::task::spawn_blocking(|| Store::open(settings)).await;
+        match opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            Err(OpenError::Locked { directory }) if began.elapsed() < patience => {
+                tracing::info!(store.path = %directory.display(), "waiting for another process to let go of the store");
+            }
+            opened => return Ok(opened?),
+        }
+    }
 }

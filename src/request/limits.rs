@@ -11,6 +11,8 @@ pub struct Limits {
     pub body_bytes: Option<u64>,
     /// Connections at once.
     pub connections: usize,
+    /// Between "not ready" and the close of the listeners, for whoever balances the load to notice.
+    pub drain_delay: Duration,
     /// Bytes of a request's head.
     pub header_bytes: usize,
     /// How long a request's head may take from its first byte.

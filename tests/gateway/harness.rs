@@ -51,13 +51,19 @@ impl Gateway {
 
     /// As `start`, in a folder that has been used before.
     pub(crate) fn start_in(directory: TempDir, yaml: &str) -> Self {
+        let mut command = foregate();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::start_with(directory, yaml, command)
+    }
+
+    /// By a command that is `foregate` but for its arguments. It is waited for until it listens; without a TCP address
+    /// `address` is 0.0.0.0:0.
+    pub(crate) fn start_with(directory: TempDir, yaml: &str, mut command: Command) -> Self {
         let config = directory.path().join("foregate.yaml");
         std::fs::write(&config, complete(yaml)).expect("the configuration is written");
-        let mut child = foregate()
+        let mut child = command
             .args(["serve", "--config"])
             .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -179,6 +185,17 @@ impl Gateway {
         Connection::to(self.address)
     }
 
+    /// Writes another configuration, completed as at the start, and says nothing of it.
+    pub(crate) fn write_config(&self, yaml: &str) {
+        std::fs::write(&self.config, complete(yaml)).expect("the configuration is written");
+    }
+
+    /// Gives the folder back after its end.
+    pub(crate) fn into_directory(mut self) -> TempDir {
+        self.wait();
+        std::mem::replace(&mut self.directory, tempfile::tempdir().expect("a folder"))
+    }
+
     /// `SIGKILL`; gives the folder back for a next start.
     pub(crate) fn kill(mut self) -> TempDir {
         self.child.kill().expect("it is running");
@@ -241,7 +258,7 @@ fn request_bytes(method: &str, target: &str, headers: &[(&str, &str)], body: &[u
 }
 
 /// The configuration with what a test does not care about.
-fn complete(yaml: &str) -> String {
+pub(crate) fn complete(yaml: &str) -> String {
     let mut whole = String::new();
     let has = |key: &str| yaml.lines().any(|line| line.starts_with(key));
     if !has("listen:") {
@@ -259,7 +276,8 @@ fn complete(yaml: &str) -> String {
 /// The address in a log line that says that one is listened on.
 fn listening(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    line.get("listen.address")?.as_str()?.parse().ok()
+    let address = line.get("listen.address")?.as_str()?;
+    Some(address.parse().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))))
 }
 
 /// Runs a command to its end with something on its standard input.

@@ -25,7 +25,7 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         &[
             "foregate.yaml:1:1: unknown key `tls`",
             "    1 | tls: {}",
-            "      | ^^^ expected `listen`, `public_url`, `trusted_proxies`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
+            "      | ^^^ expected `listen`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
         ],
     );
 }
