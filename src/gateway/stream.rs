@@ -134,3 +134,36 @@ impl AsyncWrite for Stream {
         on!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::super::listener::Listener;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_door_that_takes_nobody_new_refuses_nobody_and_keeps_who_was_there() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        listener.set_nonblocking(true).expect("it can");
+        let address: SocketAddr = listener.local_addr().expect("an address");
+        let door = Door { inherited: false, listener: Listener::Tcp(listener) };
+        let acceptor = Acceptor::new(door).expect("an acceptor");
+        let mut early = TcpStream::connect(address).await.expect("it is open");
+        acceptor.stop_new();
+        let late = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await;
+        assert!(late.is_err(), "neither taken nor refused: {late:?}");
+        let (mut taken, peer) = acceptor.accept().await.expect("the one that was there");
+        assert_eq!(peer, Ipv4Addr::LOCALHOST);
+        early.write_all(b"ping").await.expect("it goes out");
+        let mut bytes = [0; 4];
+        taken.read_exact(&mut bytes).await.expect("it arrives");
+        assert_eq!(&bytes, b"ping");
+        drop(acceptor);
+        let refused = TcpStream::connect(address).await.expect_err("it is closed");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -5,6 +5,7 @@
 
 mod browser;
 mod caddy;
+mod carriers;
 mod envoy;
 mod front;
 mod haproxy;

@@ -358,7 +358,12 @@ fn addresses_come_and_go_and_one_that_stays_sees_nothing_of_it() {
     // The one that goes refuses once it has gone; whoever got a connection got an answer.
     let (answered, failed) = other.stop();
     let broken: Vec<_> = failed.iter().filter(|error| !error.contains("refused")).collect();
-    assert!(broken.is_empty() && answered > 20, "{answered} answered, {}: {:?}", broken.len(), broken.first());
+    assert!(
+        broken.is_empty() && answered > 20,
+        "{answered} answered, {}: {:?}",
+        broken.len(),
+        broken.first()
+    );
 }
 
 #[test]
