@@ -79,7 +79,6 @@ pub enum StartError {
 pub struct Gateway {
     control: Control,
     doors: Doors,
-    files: Files,
     orders: mpsc::Receiver<Order>,
     rooms: Arc<Rooms>,
     threads: usize,
@@ -90,7 +89,8 @@ impl Gateway {
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         raise_descriptor_limit(config.limits.connections);
-        let files = Files::of(&config);
+        // Of the files as they were read, or a moment later: a change in between is seen at the next reload.
+        let files = Files::of(&config.files);
         // First, while this is the only thread: it takes variables out of the environment.
         let mut doors = Doors::new(threads);
         doors.warn_of_unused_sockets(&config.listen);
@@ -106,9 +106,9 @@ impl Gateway {
         let rooms = Arc::new(Rooms::first(config, store).await?);
         // Built once here, so that a fault is told before anything is answered.
         worker::proxy(&rooms, Tunnels::new())?;
-        let (control, orders) = Control::new(Arc::clone(&rooms));
+        let (control, orders) = Control::new(Arc::clone(&rooms), files);
         control.state().listening.store(Arc::new(doors.shown()));
-        Ok(Self { control, doors, files, orders, rooms, threads })
+        Ok(Self { control, doors, orders, rooms, threads })
     }
 
     /// What is listened on, with the ports that the kernel chose.
@@ -133,12 +133,12 @@ impl Gateway {
 
     /// Answers until `stop` is done; then finishes what is running, within a bound.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Drained, StartError> {
-        let Self { control, mut doors, files, mut orders, rooms, threads } = self;
+        let Self { control, mut doors, mut orders, rooms, threads } = self;
         let process = Arc::clone(&rooms.process);
         let stopping = CancellationToken::new();
         let mut crew = Crew::start(threads, &stopping)?;
         crew.change(&rooms, doors.fresh(), &[]).await;
-        let watching = tokio::spawn(files.watch(control.clone()));
+        let watching = tokio::spawn(files::watch(control.clone()));
         let feeding = tokio::spawn(notify::feed_watchdog(crew.pulse()));
         notify::ready(&format!("Listening on {}", doors.shown().join(" ")));
         tokio::pin!(stop);
@@ -235,6 +235,9 @@ async fn try_reload(
 ) -> Result<Vec<String>, ReloadError> {
     let old = control.state().rooms.load_full();
     let file = old.config.file.clone();
+    // Looked at before they are read: what changes meanwhile has changed since.
+    let looks = Files::of(&old.config.files);
+    control.state().files.store(Arc::new(looks.clone()));
     // Certificates and secrets may lie on a slow disk; nobody else waits for that.
     let loaded = tokio::task::spawn_blocking(move || Config::load(&file)).await;
     let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
@@ -258,6 +261,7 @@ async fn try_reload(
     crew.change(&rooms, doors.fresh(), &closed).await;
     crate::telemetry::set_level(level);
     rooms.process.access.set_level(level);
+    control.state().files.store(Arc::new(looks.renewed(&rooms.config.files)));
     control.state().rooms.store(rooms);
     control.state().listening.store(Arc::new(doors.shown()));
     Ok(warnings)
@@ -307,6 +311,13 @@ impl Entry {
         }
     }
 
+    /// Whether it takes IPv4, or leaves it, as it would if it were opened now.
+    fn fits(&self, beside: &Beside<'_>) -> bool {
+        self.bound.address.is_none_or(|address| {
+            matches!(self.listen, Listen::Systemd) || beside.leaves_v4(address) == self.bound.only_v6
+        })
+    }
+
     /// Gives a Unix socket another mode; says which it had.
     fn change_mode(&mut self, listed: u32) -> Result<Option<u32>, ListenError> {
         let Listen::Unix { mode, path } = &mut self.listen else { return Ok(None) };
@@ -338,19 +349,22 @@ impl Doors {
     /// Opens what is listed and isn't open yet. Gives what is open and isn't listed any more, to be closed. Where
     /// something can't be opened nothing changes.
     async fn change(&mut self, listed: &[Listen]) -> Result<Closing, ListenError> {
-        let own_ports: Vec<u16> = self.addresses().map(|address| address.port()).collect();
-        let beside = Beside { listed, own_ports: &own_ports };
-        let mut opened = Vec::new();
+        let mut own_ports: Vec<u16> = self.addresses().map(|address| address.port()).collect();
+        let mut opened: Vec<Entry> = Vec::new();
         for listen in listed {
-            if self.entries.iter().any(|entry| entry.is(listen)) {
+            let beside = Beside { listed, own_ports: &own_ports };
+            if self.entries.iter().any(|entry| entry.is(listen) && entry.fits(&beside)) {
                 continue;
             }
             for bound in listener::open(listen, self.threads, &self.inherited, &beside).await? {
                 opened.push(Entry { bound, id: self.next, listen: listen.clone() });
                 self.next += 1;
             }
+            let ports = opened.iter().filter_map(|entry| entry.bound.address);
+            own_ports.extend(ports.map(|address| address.port()));
         }
-        let is_listed = |entry: &Entry| listed.iter().any(|listen| entry.is(listen));
+        let beside = Beside { listed, own_ports: &own_ports };
+        let is_listed = |entry: &Entry| entry.fits(&beside) && listed.iter().any(|listen| entry.is(listen));
         let (kept, gone) = std::mem::take(&mut self.entries).into_iter().partition::<Vec<_>, _>(is_listed);
         self.entries = kept;
         self.entries.append(&mut opened);

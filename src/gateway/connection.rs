@@ -68,13 +68,17 @@ pub(super) async fn serve(
     stopping: CancellationToken,
 ) {
     let control = Arc::new(WireControl::new(Some(slot)));
-    // The limits of a connection are those under which it began.
-    let worker = thread.worker();
-    if worker.expects_proxy_header(peer) {
+    // The limits of a connection are those under which it began. Nothing else of its worker is kept: a connection that lives
+    // for days would hold all the rooms of a configuration that is long gone.
+    let (head_limits, timeouts, expects_header) = {
+        let worker = thread.worker();
+        (worker.head_limits, worker.timeouts, worker.expects_proxy_header(peer))
+    };
+    if expects_header {
         // In a box, for every connection has room for what is awaited here, also where the protocol is off.
         let source = Box::pin(async {
             tokio::select! {
-                read = proxy_protocol::read(&mut stream, worker.timeouts.head) => Some(read),
+                read = proxy_protocol::read(&mut stream, timeouts.head) => Some(read),
                 () = last_moment(&stopping, &control) => None,
             }
         });
@@ -84,7 +88,7 @@ pub(super) async fn serve(
             None => return,
         }
     }
-    let wire = Wire::new(stream, worker.head_limits, worker.timeouts, Arc::clone(&control));
+    let wire = Wire::new(stream, head_limits, timeouts, Arc::clone(&control));
     let service = service_fn(|request| {
         // A request keeps the rooms that it begins with.
         let (thread, worker, control) = (Rc::clone(&thread), thread.worker(), Arc::clone(&control));
@@ -102,8 +106,8 @@ pub(super) async fn serve(
     let connection = http1::Builder::new()
         // The wire keeps the time; hyper would need a timer for each request.
         .header_read_timeout(None)
-        .max_headers(worker.head_limits.headers)
-        .max_buf_size(worker.head_limits.head_bytes + BUFFER)
+        .max_headers(head_limits.headers)
+        .max_buf_size(head_limits.head_bytes + BUFFER)
         .serve_connection(TokioIo::new(wire), service)
         .with_upgrades();
     let mut connection = pin!(connection);

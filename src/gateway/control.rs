@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
+use super::files::Files;
 use super::rooms::Rooms;
 use crate::admin::{Command, Failure, Moment, ReloadStatus, Reply, ServerStatus, perform};
 use crate::config::{Config, Faults};
@@ -46,6 +47,8 @@ pub struct Control {
 pub(super) type Order = oneshot::Sender<Result<Vec<String>, ReloadError>>;
 
 pub(super) struct State {
+    /// As they were looked at before they were last read, for better or worse.
+    pub(super) files: ArcSwap<Files>,
     pub(super) last_reload: ArcSwap<Option<ReloadStatus>>,
     /// As it is told in `status`.
     pub(super) listening: ArcSwap<Vec<String>>,
@@ -54,9 +57,10 @@ pub(super) struct State {
 }
 
 impl Control {
-    pub(super) fn new(rooms: Arc<Rooms>) -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(rooms: Arc<Rooms>, files: Files) -> (Self, mpsc::Receiver<Order>) {
         let (orders, receiver) = mpsc::channel(WAITING);
         let state = State {
+            files: ArcSwap::from_pointee(files),
             last_reload: ArcSwap::default(),
             listening: ArcSwap::default(),
             rooms: ArcSwap::new(rooms),
@@ -96,7 +100,7 @@ impl Control {
     }
 
     fn status(&self) -> ServerStatus {
-        let State { last_reload, listening, rooms, started_at } = &*self.state;
+        let State { files: _, last_reload, listening, rooms, started_at } = &*self.state;
         let rooms = rooms.load();
         ServerStatus {
             config: rooms.config.file.clone(),

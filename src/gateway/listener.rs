@@ -77,6 +77,8 @@ pub(super) struct Bound {
     pub(super) file: Option<SocketFile>,
     /// One for each thread.
     pub(super) doors: Vec<Door>,
+    /// It is an IPv6 address that leaves IPv4 to a socket beside it.
+    pub(super) only_v6: bool,
     /// As it is told: an address, or `unix:` and a path.
     pub(super) shown: String,
 }
@@ -158,7 +160,7 @@ impl Listener {
         let mut listeners = (1..threads).map(|_| self.try_clone()).collect::<io::Result<Vec<_>>>()?;
         listeners.push(self);
         let doors = listeners.into_iter().map(|listener| Door { inherited, listener }).collect();
-        Ok(Bound { address, doors, file: None, shown })
+        Ok(Bound { address, doors, file: None, only_v6: false, shown })
     }
 }
 
@@ -171,6 +173,11 @@ pub(super) struct Beside<'a> {
 }
 
 impl Beside<'_> {
+    /// Whether a socket on this address leaves IPv4 to another.
+    pub(super) fn leaves_v4(&self, address: SocketAddr) -> bool {
+        address.is_ipv6() && self.has_v4_of(address.port())
+    }
+
     /// `[::]` takes IPv4 as well, where the system does so by itself, unless an IPv4 address of the same port stands beside it.
     fn has_v4_of(&self, port: u16) -> bool {
         self.listed.iter().any(|listen| match listen {
@@ -217,7 +224,7 @@ fn open_tcp(address: SocketAddr, threads: usize, beside: &Beside<'_>) -> Result<
         io::ErrorKind::AddrNotAvailable => ListenError::NotHere(address),
         _ => ListenError::Other(address.to_string(), error),
     };
-    let only_v6 = address.is_ipv6() && beside.has_v4_of(address.port());
+    let only_v6 = beside.leaves_v4(address);
     if address.port() != 0 && !beside.own_ports.contains(&address.port()) {
         // Sockets that share a port would also share it with another process of ours, which takes
         // half of the connections and says nothing. So the first look is without sharing.
@@ -230,7 +237,7 @@ fn open_tcp(address: SocketAddr, threads: usize, beside: &Beside<'_>) -> Result<
     for _ in 1..threads {
         doors.push(door(listen_on(address, only_v6).map_err(explain)?));
     }
-    Ok(Bound { address: Some(address), doors, file: None, shown: address.to_string() })
+    Ok(Bound { address: Some(address), doors, file: None, only_v6, shown: address.to_string() })
 }
 
 fn listen_on(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {

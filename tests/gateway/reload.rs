@@ -416,6 +416,59 @@ fn a_port_that_is_taken_refuses_the_whole_file() {
     assert!(TcpStream::connect(("127.0.0.1", taken)).is_ok());
 }
 
+#[test]
+fn an_address_of_both_families_takes_over_what_it_had_left_to_another() {
+    let upstream = Upstream::start();
+    let port = free_port();
+    let listening =
+        |listen: &str| to(upstream.address, &format!("listen: {listen}\npublic_url: http://app.test"));
+    let get = |host: &str| {
+        let mut connection = Connection::try_to(format!("{host}:{port}").parse().expect("an address"))?;
+        connection.write(b"GET / HTTP/1.1\r\nhost: app.test\r\nconnection: close\r\n\r\n");
+        Some(connection.reply(false).status)
+    };
+    // Several addresses of one port, at the start too.
+    let gateway =
+        Gateway::start(&listening(&format!("[\"127.0.0.1:{port}\", \"0.0.0.0:{port}\", \"[::]:{port}\"]")));
+    for listen in ["[\"[::]:PORT\"]", "[\"[::]:PORT\", \"0.0.0.0:PORT\"]", "[\"[::]:PORT\"]"] {
+        assert_eq!((get("127.0.0.1"), get("[::1]")), (Some(200), Some(200)));
+        gateway.write_config(&listening(&listen.replace("PORT", &port.to_string())));
+        reload(&gateway);
+        wait_until(|| get("127.0.0.1") == Some(200), || format!("IPv4 is gone: {}", gateway.log()));
+    }
+    assert_eq!((get("127.0.0.1"), get("[::1]")), (Some(200), Some(200)));
+}
+
+#[test]
+fn a_connection_that_stays_open_keeps_nothing_of_the_configurations_it_has_seen() {
+    let (one, _) = two();
+    // Each has hashing threads of its own, which can be counted.
+    let with = |memory: usize| {
+        to(
+            one.address,
+            &format!("password: {{ workers: 1, argon2: {{ memory: {memory}MiB, iterations: 1 }} }}"),
+        )
+    };
+    let gateway = Gateway::start(&with(7));
+    let threads = count(&gateway, "task");
+    let mut kept = Vec::new();
+    for memory in 8..20 {
+        let mut connection = gateway.connect();
+        connection.write(b"GET / HTTP/1.1\r\nhost: app.test\r\n\r\n");
+        assert_eq!(connection.reply(false).status, 200);
+        kept.push(connection);
+        gateway.write_config(&with(memory));
+        reload(&gateway);
+    }
+    wait_until(
+        || count(&gateway, "task") <= threads + 1,
+        || format!("{threads} threads before, {} after", count(&gateway, "task")),
+    );
+    for connection in &mut kept {
+        assert!(connection.stays_open());
+    }
+}
+
 fn count(gateway: &Gateway, what: &str) -> usize {
     std::fs::read_dir(format!("/proc/{}/{what}", gateway.id())).expect("it is running").count()
 }
@@ -443,7 +496,7 @@ fn hundreds_of_reloads_under_load_leak_nothing() {
                 10 + number % 7,
                 1000 + number,
                 10 + number % 5,
-                if number % 2 == 0 { ", unix:http.sock" } else { "" }
+                if number.is_multiple_of(2) { ", unix:http.sock" } else { "" }
             ),
         )
     };
