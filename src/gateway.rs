@@ -49,6 +49,10 @@ use worker::{Change, DoorId, Message};
 
 /// How long requests in flight may take to finish after the stop was asked for.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long a socket that is closed may stay with a thread that is busy.
+const LEAVING: Duration = Duration::from_secs(5);
+/// How long a stop takes at most once the ports close: the drain, and the end of administration and of the store.
+const STOP: Duration = Duration::from_secs(DRAIN.as_secs() + 15);
 /// How long the process before this one may take to let go of the store where its sockets were handed to us.
 const TAKEOVER: Duration = Duration::from_secs(DRAIN.as_secs() + 10);
 
@@ -161,14 +165,14 @@ impl Gateway {
         let delay = control.with_config(|config| config.limits.drain_delay);
         if !delay.is_zero() {
             tracing::info!(?delay, "stopping: not ready any more; connections are taken for a while yet");
-            notify::stopping("Not ready; connections are taken for a while yet");
+            notify::stopping("Not ready; connections are taken for a while yet", delay + STOP);
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
                 () = stopping.cancelled() => {}
             }
         }
         tracing::info!("stopping: no new connections; what is running is finished");
-        notify::stopping("Finishing what is running");
+        notify::stopping("Finishing what is running", STOP);
         let began = Instant::now();
         // The files of Unix sockets first: then nobody comes while their queues are emptied for the last time.
         doors.hide();
@@ -256,7 +260,7 @@ async fn try_reload(
             return Err(refused(error));
         }
     };
-    closing.hide();
+    doors.settle(&mut closing);
     let closed: Vec<DoorId> = closing.gone.iter().map(|entry| entry.id).collect();
     crew.change(&rooms, doors.fresh(), &closed).await;
     crate::telemetry::set_level(level);
@@ -277,6 +281,8 @@ async fn build(old: &Rooms, config: Config) -> Result<Rooms, StartError> {
 struct Doors {
     entries: Vec<Entry>,
     inherited: Inherited,
+    /// Ports that were closed a moment ago: some thread may still have a socket there.
+    leaving: Vec<(u16, Instant)>,
     next: DoorId,
     threads: usize,
 }
@@ -293,13 +299,6 @@ struct Closing {
     gone: Vec<Entry>,
     /// Unix sockets that were given another mode, and their mode before.
     modes: Vec<(DoorId, u32)>,
-}
-
-impl Closing {
-    /// Takes the files of Unix sockets away: nobody finds them any more, and what waits at them is still answered.
-    fn hide(&mut self) {
-        self.gone.iter_mut().for_each(|entry| entry.bound.file = None);
-    }
 }
 
 impl Entry {
@@ -333,7 +332,7 @@ impl Entry {
 
 impl Doors {
     fn new(threads: usize) -> Self {
-        Self { entries: Vec::new(), inherited: Inherited::take(), next: 0, threads }
+        Self { entries: Vec::new(), inherited: Inherited::take(), leaving: Vec::new(), next: 0, threads }
     }
 
     /// Sockets that nobody accepts at keep their clients waiting for ever.
@@ -349,7 +348,9 @@ impl Doors {
     /// Opens what is listed and isn't open yet. Gives what is open and isn't listed any more, to be closed. Where
     /// something can't be opened nothing changes.
     async fn change(&mut self, listed: &[Listen]) -> Result<Closing, ListenError> {
-        let mut own_ports: Vec<u16> = self.addresses().map(|address| address.port()).collect();
+        self.leaving.retain(|(_, since)| since.elapsed() < LEAVING);
+        let leaving = self.leaving.iter().map(|(port, _)| *port);
+        let mut own_ports: Vec<u16> = self.addresses().map(|address| address.port()).chain(leaving).collect();
         let mut opened: Vec<Entry> = Vec::new();
         for listen in listed {
             let beside = Beside { listed, own_ports: &own_ports };
@@ -400,6 +401,15 @@ impl Doors {
     /// Takes the files of Unix sockets away, before the sockets are closed.
     fn hide(&mut self) {
         self.entries.iter_mut().for_each(|entry| entry.bound.file = None);
+    }
+
+    /// A change is in force, and won't be undone. The files of the Unix sockets that go are taken away first: nobody finds
+    /// them any more, and who waits at them is still answered.
+    fn settle(&mut self, closing: &mut Closing) {
+        for entry in &mut closing.gone {
+            entry.bound.file = None;
+            self.leaving.extend(entry.bound.address.map(|address| (address.port(), Instant::now())));
+        }
     }
 
     /// Goes back to what was open before a change that came to nothing.

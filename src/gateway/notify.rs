@@ -25,9 +25,10 @@ pub(super) fn reloading() {
     }
 }
 
-/// The stop was asked for.
-pub(super) fn stopping(status: &str) {
-    send(&[NotifyState::Stopping, NotifyState::Status(status)]);
+/// The stop was asked for, and ends within that time: the manager's own patience may be shorter.
+pub(super) fn stopping(status: &str, within: Duration) {
+    let within = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
+    send(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(within), NotifyState::Status(status)]);
 }
 
 /// Feeds the watchdog for as long as every thread answers. Never ends.

@@ -348,6 +348,15 @@ fn addresses_come_and_go_and_one_that_stays_sees_nothing_of_it() {
         kept.write(b"GET / HTTP/1.1\r\nhost: app.test\r\nconnection: close\r\n\r\n");
         assert_eq!(kept.reply(false).status, 200);
     }
+    // Gone and back at once, while the threads still close what they had.
+    for listen in [format!("[\"127.0.0.1:{stays}\", \"127.0.0.1:{goes}\"]"), format!("127.0.0.1:{stays}")]
+        .iter()
+        .cycle()
+        .take(6)
+    {
+        gateway.write_config(&listening(listen));
+        reload(&gateway);
+    }
     let (answered, failed) = load.stop();
     assert!(
         failed.is_empty() && answered > 100,
