@@ -76,15 +76,8 @@ pub(super) async fn serve(
     };
     if expects_header {
         // In a box, for every connection has room for what is awaited here, also where the protocol is off.
-        let source = Box::pin(async {
-            tokio::select! {
-                read = proxy_protocol::read(&mut stream, timeouts.head) => Some(read),
-                () = last_moment(&stopping, &control) => None,
-            }
-        });
-        match source.await {
-            Some(Ok(source)) => peer = source.unwrap_or(peer),
-            Some(Err(fault)) => return proxy_protocol::tell(&fault, peer),
+        match Box::pin(introduced(&mut stream, peer, timeouts.head, &stopping)).await {
+            Some(source) => peer = source,
             None => return,
         }
     }
@@ -132,6 +125,31 @@ async fn last_moment(stopping: &CancellationToken, control: &WireControl) {
     if !control.has_begun() {
         // In a box: all connections have room for this, and it comes once in their life.
         Box::pin(sleep(FIRST_REQUEST)).await;
+    }
+}
+
+/// Takes the PROXY header off a connection that begins with one, and gives the address that it speaks of; `None` where the
+/// connection is to be closed. What follows in `stream` is HTTP or TLS, from its first byte on.
+pub(super) async fn introduced(
+    stream: &mut Stream,
+    peer: IpAddr,
+    limit: Duration,
+    stopping: &CancellationToken,
+) -> Option<IpAddr> {
+    let too_late = async {
+        stopping.cancelled().await;
+        sleep(FIRST_REQUEST).await;
+    };
+    let read = tokio::select! {
+        read = proxy_protocol::read(stream, limit) => read,
+        () = too_late => return None,
+    };
+    match read {
+        Ok(source) => Some(source.unwrap_or(peer)),
+        Err(fault) => {
+            proxy_protocol::tell(&fault, peer);
+            None
+        }
     }
 }
 

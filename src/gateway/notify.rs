@@ -53,3 +53,29 @@ fn send(states: &[NotifyState<'_>]) {
         tracing::warn!(%error, "the service manager could not be told how this process does");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::super::worker::Message;
+    use super::*;
+
+    #[tokio::test]
+    async fn one_thread_that_does_not_answer_is_enough_to_starve_the_watchdog() {
+        let (turning, mut messages) = mpsc::unbounded_channel();
+        let (silent, kept) = mpsc::unbounded_channel();
+        let (gone, _) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(Message::Ping(answer)) = messages.recv().await {
+                drop(answer.send(()));
+            }
+        });
+        let wait = Duration::from_millis(100);
+        let pulse = Pulse(vec![turning.clone(), gone.clone()]);
+        assert!(tokio::time::timeout(wait, pulse.answers()).await.is_ok(), "one that has ended is not asked");
+        let pulse = Pulse(vec![turning, silent, gone]);
+        assert!(tokio::time::timeout(wait, pulse.answers()).await.is_err());
+        drop(kept);
+    }
+}

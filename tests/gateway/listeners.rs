@@ -317,6 +317,10 @@ fn systemd_that_hands_over_nothing_or_nonsense_is_told() {
     let mut without = foregate();
     without.stdin(Stdio::null());
     assert!(told(without).contains("systemd has handed over no socket"));
+    // Sockets that nobody was told to use are spoken of.
+    let unused = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let gateway = Gateway::start_with(folder(), &public(&upstream, ""), inheriting(vec![unused.into()]));
+    gateway.wait_for_log("waits in vain");
     let datagram = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
     assert!(told(inheriting(vec![datagram.into()])).contains("number 1 of the sockets"));
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
