@@ -127,8 +127,11 @@ impl Config {
     /// What of `next` can't take this one's place without a restart.
     pub fn refuse_change(&self, next: &Self) -> Result<(), Faults> {
         let FixedKeys { admin_socket, log_format, store } = &next.fixed;
+        // Where nobody has set it, that the store moves says it all.
+        let is_default = |config: &Self| config.admin_socket == config.store.join("admin.sock");
+        let moves_with_store = is_default(self) && is_default(next);
         let changes = [
-            (self.admin_socket != next.admin_socket, admin_socket),
+            (self.admin_socket != next.admin_socket && !moves_with_store, admin_socket),
             (self.log.format != next.log.format, log_format),
             (self.store != next.store, store),
         ];

@@ -150,9 +150,9 @@ fn what_a_running_process_keeps_is_refused_with_its_place() {
     let (one, _) = two();
     let gateway = Gateway::start(&to(one.address, ""));
     for (head, place, key) in [
-        ("store: sled:./elsewhere", "foregate.yaml:", "`store`"),
-        ("admin: { socket: other.sock }", "foregate.yaml:", "`admin.socket`"),
-        ("log: { format: pretty }", "foregate.yaml:", "`log.format`"),
+        ("store: sled:./elsewhere", "foregate.yaml:3:8: ", "`store`"),
+        ("admin: { socket: other.sock }", "foregate.yaml:4:18: ", "`admin.socket`"),
+        ("log: { format: pretty }", "foregate.yaml:4:16: ", "`log.format`"),
     ] {
         gateway.write_config(&to(one.address, head));
         // The command itself has to find the server by the file: where that names another socket, it can't.
@@ -161,7 +161,10 @@ fn what_a_running_process_keeps_is_refused_with_its_place() {
             || gateway.log().contains(&format!("{key} can't change")),
             || format!("{key}: {}", gateway.log()),
         );
-        assert!(gateway.log().contains(place), "{}", gateway.log());
+        let log = gateway.log();
+        assert!(log.contains(&format!("{place}{key}")), "{log}");
+        let told = log.lines().rfind(|line| line.contains("can't change")).expect("it was told");
+        assert_eq!(told.matches("can't change").count(), 1, "nothing but this: {told}");
         assert_eq!(body(&gateway), "one");
         assert!(
             !gateway.directory().join("elsewhere").exists()
