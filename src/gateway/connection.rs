@@ -12,26 +12,34 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::proxy_protocol::{self, HeaderFault};
 use super::slot::{Slot, TurnedAway};
 use super::stream::Stream;
 use super::wire::{InFlight, Wire, WireControl};
 use super::worker::Thread;
 use crate::request::RequestId;
 use crate::response::{Body, BodyError};
+use crate::telemetry::metrics::ConnectionRefused;
 
 /// Room in hyper's buffers beside a head of the largest size, so that bodies move in large pieces.
 const BUFFER: usize = 64 * 1024;
 
 /// How long a connection above the limit may take to hear so.
 const TURNING_AWAY: Duration = Duration::from_millis(500);
+
+/// How long a connection that has sent no request yet may still do so after the stop: its client has had no answer, and
+/// would take the close for an error.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Tells a connection that there are too many. It has no slot; how many there are is bounded by `_turned_away`.
 pub(super) async fn turn_away(mut stream: Stream, _turned_away: TurnedAway) {
@@ -55,21 +63,36 @@ pub(super) async fn turn_away(mut stream: Stream, _turned_away: TurnedAway) {
 /// Serves a connection to its end, or until the stop: then the request that is running is finished.
 pub(super) async fn serve(
     thread: Rc<Thread>,
-    stream: Stream,
-    peer: IpAddr,
-    slot: Slot,
+    mut stream: Stream,
+    mut peer: IpAddr,
+    mut slot: Slot,
     stopping: CancellationToken,
 ) {
+    // The limits of a connection are those under which it began. Nothing else of its worker is kept: a connection that lives
+    // for days would hold all the rooms of a configuration that is long gone.
+    let (head_limits, timeouts, expects_header) = {
+        let worker = thread.worker();
+        (worker.head_limits, worker.timeouts, worker.expects_proxy_header(peer))
+    };
+    if expects_header {
+        // In a box, for every connection has room for what is awaited here, also where the protocol is off.
+        match Box::pin(introduced(&thread, &mut stream, peer, timeouts.head, &stopping)).await {
+            Some(source) if thread.counts_to(&mut slot, source) => peer = source,
+            Some(_) | None => return,
+        }
+    }
     let control = Arc::new(WireControl::new(Some(slot)));
-    // The limits of a connection are those under which it began.
-    let worker = thread.worker();
-    let wire = Wire::new(stream, worker.head_limits, worker.timeouts, Arc::clone(&control));
+    let wire = Wire::new(stream, head_limits, timeouts, Arc::clone(&control));
     let service = service_fn(|request| {
         // A request keeps the rooms that it begins with.
-        let (worker, control) = (thread.worker(), Arc::clone(&control));
+        let (thread, worker, control) = (Rc::clone(&thread), thread.worker(), Arc::clone(&control));
         async move {
             let in_flight = control.begin();
-            let response = worker.answer(request, peer, &control).await;
+            let mut response = worker.answer(request, peer, &control).await;
+            // hyper closes a connection that says so.
+            if thread.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             control.answered(response.status());
             Ok::<_, Infallible>(response.map(|body| Answer { body, _in_flight: in_flight }))
         }
@@ -77,8 +100,8 @@ pub(super) async fn serve(
     let connection = http1::Builder::new()
         // The wire keeps the time; hyper would need a timer for each request.
         .header_read_timeout(None)
-        .max_headers(worker.head_limits.headers)
-        .max_buf_size(worker.head_limits.head_bytes + BUFFER)
+        .max_headers(head_limits.headers)
+        .max_buf_size(head_limits.head_bytes + BUFFER)
         .serve_connection(TokioIo::new(wire), service)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -86,7 +109,7 @@ pub(super) async fn serve(
         // In this order, for nearly every turn is the connection's.
         biased;
         ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
+        () = last_moment(&stopping, &control) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -94,6 +117,44 @@ pub(super) async fn serve(
     if let Err(error) = ended {
         // A client that went away, a limit that was over: nothing for the operator to do.
         tracing::debug!(%error, peer.address = %peer, "a connection ended early");
+    }
+}
+
+/// Done when the stop has been asked for, and a client that has just connected has had the time to ask for something.
+async fn last_moment(stopping: &CancellationToken, control: &WireControl) {
+    stopping.cancelled().await;
+    if !control.has_begun() {
+        // In a box: all connections have room for this, and it comes once in their life.
+        Box::pin(sleep(FIRST_REQUEST)).await;
+    }
+}
+
+/// Takes the PROXY header off a connection that begins with one, and gives the address that it speaks of; `None` where the
+/// connection is to be closed. What follows in `stream` is HTTP or TLS, from its first byte on.
+pub(super) async fn introduced(
+    thread: &Thread,
+    stream: &mut Stream,
+    peer: IpAddr,
+    limit: Duration,
+    stopping: &CancellationToken,
+) -> Option<IpAddr> {
+    let too_late = async {
+        stopping.cancelled().await;
+        sleep(FIRST_REQUEST).await;
+    };
+    let read = tokio::select! {
+        read = proxy_protocol::read(stream, limit) => read,
+        () = too_late => return None,
+    };
+    match read {
+        Ok(source) => Some(source.unwrap_or(peer)),
+        Err(fault) => {
+            if !matches!(fault, HeaderFault::Empty) {
+                thread.metrics().connection_refused(ConnectionRefused::ProxyHeader);
+            }
+            proxy_protocol::tell(&fault, peer);
+            None
+        }
     }
 }
 
