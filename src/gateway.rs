@@ -154,6 +154,8 @@ impl Gateway {
         let stopping = CancellationToken::new();
         let mut crew = Crew::start(threads, &stopping)?;
         crew.change(&rooms, doors.fresh(), &[]).await;
+        // From here on the rooms are those of the configuration in force.
+        drop(rooms);
         let watching = tokio::spawn(files::watch(control.clone()));
         let feeding = tokio::spawn(notify::feed_watchdog(crew.pulse()));
         notify::ready(&format!("Listening on {}", doors.shown().join(" ")));

@@ -83,6 +83,30 @@ fn the_address_in_a_proxy_header_is_the_client_for_everything() {
 }
 
 #[test]
+fn connections_count_for_the_address_in_the_proxy_header() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&public(
+        &upstream,
+        "proxy_protocol: true\ntrusted_proxies: [127.0.0.1]\nlimits: { connections_per_ip: 2 }",
+    ));
+    let open = |client: &str| {
+        let mut connection = gateway.connect();
+        connection.write(format!("PROXY TCP4 {client} 10.0.0.1 4711 80\r\n").as_bytes());
+        connection.write(b"GET / HTTP/1.1\r\nhost: app.test\r\n\r\n");
+        connection
+    };
+    let mut kept: Vec<_> = (0..2).map(|_| open("192.0.2.7")).collect();
+    assert!(kept.iter_mut().all(|connection| connection.reply(false).status == 200));
+    assert!(open("192.0.2.7").is_closed(), "a third of the same source");
+    assert_eq!(open("192.0.2.8").reply(false).status, 200, "another source");
+    drop(kept);
+    wait_until(
+        || open("192.0.2.7").reply(false).status == 200,
+        || "their places are not given back".to_owned(),
+    );
+}
+
+#[test]
 fn failed_logins_count_for_the_address_in_the_proxy_header() {
     let upstream = Upstream::start();
     let gateway = Gateway::start(&public(
