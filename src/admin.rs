@@ -23,7 +23,7 @@ pub use failure::Failure;
 pub use http::{AdminHttp, AdminListenError, AdminSources, NotReady};
 pub use message::{
     AccountView, AddUser, Command, LinkBase, Moment, Password, ReloadStatus, Reply, Secret, ServerStatus,
-    SetUser,
+    SetUser, UpstreamServer,
 };
 pub use perform::perform;
 pub use server::AdminServer;

@@ -165,8 +165,27 @@ pub struct ServerStatus {
     pub listening: Vec<String>,
     /// Connections that are open.
     pub connections: usize,
+    /// The servers of the upstreams.
+    pub servers: Vec<UpstreamServer>,
     /// The last reload, if there was one.
     pub last_reload: Option<ReloadStatus>,
+}
+
+/// One server of an upstream.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct UpstreamServer {
+    /// The upstream's name.
+    pub upstream: String,
+    /// As in the configuration.
+    pub server: String,
+    /// `up`, `down` by its checks, or `ejected` for a while after failures.
+    pub state: String,
+    /// Requests under way, tunnels and streams included.
+    pub in_flight: usize,
+    /// Requests that were given to it since the start.
+    pub requests: u64,
+    /// Of those, the ones that got no answer.
+    pub failures: u64,
 }
 
 /// What came of a reload.

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 
 use super::{CliError, note, print};
-use crate::admin::{Command, Failure, Reply, ServerStatus, connect};
+use crate::admin::{Command, Failure, Reply, ServerStatus, UpstreamServer, connect};
 use crate::config::Config;
 
 /// Has the server read its configuration again; prints why it didn't.
@@ -92,6 +92,13 @@ fn lines(status: &ServerStatus) -> String {
     for (name, value) in lines {
         // Writing to a string doesn't fail.
         let _ = writeln!(text, "{name:<14} {value}");
+    }
+    let width = status.servers.iter().map(|server| server.server.chars().count()).max().unwrap_or_default();
+    for UpstreamServer { upstream, server, state, in_flight, requests, failures } in &status.servers {
+        let _ = writeln!(
+            text,
+            "Server         {server:<width$}  {state}, of {upstream}; {in_flight} under way, {requests} in all, {failures} failed"
+        );
     }
     text
 }

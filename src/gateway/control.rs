@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::StartError;
 use super::files::Files;
 use super::rooms::Rooms;
-use crate::admin::{Command, Failure, Moment, ReloadStatus, Reply, ServerStatus, perform};
+use crate::admin::{Command, Failure, Moment, ReloadStatus, Reply, ServerStatus, UpstreamServer, perform};
 use crate::config::{Config, Faults};
+use crate::proxy::ServerSnapshot;
 use crate::telemetry::metrics::Reload;
 
 /// Orders that wait; who finds no room is told that the gateway is busy with reloads.
@@ -109,6 +110,7 @@ impl Control {
             listening: listening.load().to_vec(),
             process: std::process::id(),
             ready: rooms.process.is_ready(),
+            servers: rooms.process.health.snapshot().into_iter().map(server).collect(),
             started_at: Moment(*started_at),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -132,4 +134,9 @@ impl Control {
     pub(super) fn state(&self) -> &State {
         &self.state
     }
+}
+
+fn server(known: ServerSnapshot) -> UpstreamServer {
+    let ServerSnapshot { failures, in_flight, requests, server, state, upstream, .. } = known;
+    UpstreamServer { failures, in_flight, requests, server, state: state.as_str().to_owned(), upstream }
 }

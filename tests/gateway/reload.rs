@@ -110,6 +110,7 @@ fn a_faulty_file_changes_nothing_and_is_told_with_its_faults() {
     let status = gateway.command(&["status"], "");
     let shown = String::from_utf8(status.stdout).expect("text");
     assert_eq!(status.status.code(), Some(0));
+    assert!(shown.contains("up, of app; 0 under way"), "{shown}");
     for part in [
         "Ready          yes",
         "refused",
