@@ -31,16 +31,18 @@ mod listener;
 mod rooms;
 mod slot;
 mod stream;
+mod tls;
 mod wire;
 mod worker;
 
 pub use control::{Control, ReloadError};
 pub use listener::ListenError;
 pub use rooms::AccountRooms;
+pub use tls::TlsError;
 
 use control::Order;
 use files::Files;
-use listener::{Beside, Bound, Door, Inherited};
+use listener::{Beside, Bound, Door, Inherited, Purpose};
 use rooms::{Rooms, open_store};
 use worker::{Change, DoorId};
 
@@ -65,6 +67,9 @@ pub enum StartError {
     /// The upstreams: a configuration that was checked holds none of these.
     #[error(transparent)]
     Proxy(#[from] InvalidProxy),
+    /// TLS: a configuration that was checked holds nothing of this.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The operating system has no thread for us.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] io::Error),
@@ -90,7 +95,7 @@ impl Gateway {
         // it is the store's error that says by whom.
         let store = open_store(&config).await?;
         let mut doors = Doors::new(threads);
-        if let Err(error) = doors.change(&config.listen).await {
+        if let Err(error) = doors.change(&listed(&config)).await {
             store.close().await;
             return Err(error.into());
         }
@@ -195,7 +200,7 @@ async fn try_reload(
     old.config.refuse_change(&config).map_err(ReloadError::Faulty)?;
     let refused = |error: StartError| ReloadError::Refused(Arc::new(error));
     // New sockets before the old ones close: there is no moment in which nobody listens.
-    let closing = doors.change(&config.listen).await.map_err(|error| refused(error.into()))?;
+    let closing = doors.change(&listed(&config)).await.map_err(|error| refused(error.into()))?;
     let warnings = config.warnings.iter().map(ToString::to_string).collect();
     let config = doors.with_chosen_port(config);
     let level = config.log.level;
@@ -221,6 +226,13 @@ async fn build(old: &Rooms, config: Config) -> Result<Rooms, StartError> {
     Ok(rooms)
 }
 
+/// What a configuration listens on, and what for.
+fn listed(config: &Config) -> Vec<(Listen, Purpose)> {
+    let serving = config.listen.iter().map(|listen| (listen.clone(), Purpose::Serve));
+    let redirecting = config.tls.iter().flat_map(|tls| &tls.redirect_from);
+    serving.chain(redirecting.map(|address| (Listen::Tcp(address.clone()), Purpose::Redirect))).collect()
+}
+
 /// What is listened on.
 struct Doors {
     entries: Vec<Entry>,
@@ -234,6 +246,13 @@ struct Entry {
     bound: Bound,
     id: DoorId,
     listen: Listen,
+    purpose: Purpose,
+}
+
+impl Entry {
+    fn is_for(&self, listen: &Listen, purpose: Purpose) -> bool {
+        self.listen == *listen && self.purpose == purpose
+    }
 }
 
 impl Doors {
@@ -243,22 +262,24 @@ impl Doors {
 
     /// Opens what is listed and isn't open yet. Gives what is open and isn't listed any more, to be closed. Where
     /// something can't be opened nothing changes.
-    async fn change(&mut self, listed: &[Listen]) -> Result<Vec<Entry>, ListenError> {
-        let own_ports: Vec<u16> = self.addresses().map(|address| address.port()).collect();
-        let beside = Beside { listed, own_ports: &own_ports };
+    async fn change(&mut self, listed: &[(Listen, Purpose)]) -> Result<Vec<Entry>, ListenError> {
+        let own = self.entries.iter().filter_map(|entry| entry.bound.address);
+        let own_ports: Vec<u16> = own.map(|address| address.port()).collect();
+        let all: Vec<Listen> = listed.iter().map(|(listen, _)| listen.clone()).collect();
+        let beside = Beside { listed: &all, own_ports: &own_ports };
         let mut opened = Vec::new();
-        for listen in listed {
-            if self.entries.iter().any(|entry| entry.listen == *listen) {
+        for (listen, purpose) in listed {
+            if self.entries.iter().any(|entry| entry.is_for(listen, *purpose)) {
                 continue;
             }
             for bound in listener::open(listen, self.threads, &self.inherited, &beside).await? {
-                opened.push(Entry { bound, id: self.next, listen: listen.clone() });
+                opened.push(Entry { bound, id: self.next, listen: listen.clone(), purpose: *purpose });
                 self.next += 1;
             }
         }
-        let (kept, gone) = std::mem::take(&mut self.entries)
-            .into_iter()
-            .partition::<Vec<_>, _>(|entry| listed.contains(&entry.listen));
+        let (kept, gone) = std::mem::take(&mut self.entries).into_iter().partition::<Vec<_>, _>(|entry| {
+            listed.iter().any(|(listen, purpose)| entry.is_for(listen, *purpose))
+        });
         self.entries = kept;
         self.entries.append(&mut opened);
         Ok(gone)
@@ -272,17 +293,23 @@ impl Doors {
     }
 
     /// The sockets that no thread has yet, one for each thread in a row.
-    fn fresh(&mut self) -> Vec<(DoorId, Vec<Door>)> {
+    fn fresh(&mut self) -> Vec<(DoorId, Purpose, Vec<Door>)> {
         let fresh = self.entries.iter_mut().filter(|entry| !entry.bound.doors.is_empty());
-        fresh.map(|entry| (entry.id, std::mem::take(&mut entry.bound.doors))).collect()
+        fresh.map(|entry| (entry.id, entry.purpose, std::mem::take(&mut entry.bound.doors))).collect()
     }
 
+    /// Where requests are answered.
     fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.entries.iter().filter_map(|entry| entry.bound.address)
+        let serving = self.entries.iter().filter(|entry| entry.purpose == Purpose::Serve);
+        serving.filter_map(|entry| entry.bound.address)
     }
 
     fn shown(&self) -> Vec<String> {
-        self.entries.iter().map(|entry| entry.bound.shown.clone()).collect()
+        let shown = |entry: &Entry| match entry.purpose {
+            Purpose::Redirect => format!("{} (redirects)", entry.bound.shown),
+            Purpose::Serve => entry.bound.shown.clone(),
+        };
+        self.entries.iter().map(shown).collect()
     }
 
     /// The public URL with the port that the kernel chose, where it has port 0.
@@ -316,11 +343,17 @@ impl Crew {
     }
 
     /// Gives every thread its rooms and sockets, and waits until each has taken them.
-    async fn change(&self, rooms: &Arc<Rooms>, mut open: Vec<(DoorId, Vec<Door>)>, close: &[DoorId]) {
+    async fn change(
+        &self,
+        rooms: &Arc<Rooms>,
+        mut open: Vec<(DoorId, Purpose, Vec<Door>)>,
+        close: &[DoorId],
+    ) {
         let mut taken = Vec::new();
         for thread in &self.changes {
             let (done, when_done) = oneshot::channel();
-            let open = open.iter_mut().filter_map(|(id, doors)| Some((*id, doors.pop()?))).collect();
+            let open = open.iter_mut();
+            let open = open.filter_map(|(id, purpose, doors)| Some((*id, *purpose, doors.pop()?))).collect();
             let change = Change { close: close.to_vec(), done, open, rooms: Arc::clone(rooms) };
             // A thread that is gone has stopped the others.
             if thread.send(change).is_ok() {

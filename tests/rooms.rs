@@ -22,16 +22,19 @@ const LEAVES: [&str; 2] = ["response", "telemetry"];
 const LOWEST_WITH_LEAVES: usize = 6;
 
 /// Which rooms may name a library; each could be replaced there.
-const LIBRARIES: [(&str, &[&str]); 8] = [
+const LIBRARIES: [(&str, &[&str]); 11] = [
     ("argon2", &["password/argon.rs"]),
     ("hyper", &["gateway", "portal", "proxy", "admin", "cli/demo"]),
     ("jsonwebtoken", &["authn/bearer.rs"]),
     ("minijinja", &["response/pages.rs", "cli/demo"]),
     ("moka", &["authn/cache.rs"]),
+    ("rustls", &["config/tls.rs", "gateway/tls"]),
     ("saphyr_parser", &["config/file.rs"]),
     ("serde_yaml", &["config/file.rs"]),
     // `store.rs` names the room of that name.
     ("sled", &["store.rs", "store/sled"]),
+    ("tokio_rustls", &["gateway/tls"]),
+    ("x509_parser", &["identity/certificate.rs"]),
 ];
 
 struct File {

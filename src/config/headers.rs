@@ -1,6 +1,6 @@
 //! Identity headers: which names may carry an identity, and the templates of their values.
 //!
-//! Callers: `config` for the global map, `routes` for a route's own.
+//! Callers: `config` for the global map, `routes` for a route's own; `tls` asks which names there may be.
 
 use http::HeaderName;
 
@@ -46,7 +46,8 @@ pub(super) fn read(map: &Value<'_>) -> IdentityHeaders {
     IdentityHeaders::new(headers)
 }
 
-fn name(value: &Value<'_>) -> Option<HeaderName> {
+/// A key that may name a header of ours.
+pub(super) fn name(value: &Value<'_>) -> Option<HeaderName> {
     let key = value.key();
     let Ok(name) = HeaderName::try_from(key) else {
         let fault = value.fault_of_key(format!("`{}` is no header name", quote(key)));

@@ -13,7 +13,7 @@ use super::headers;
 use super::reader::{Section, Value};
 use super::units::{Expected, duration, network};
 use crate::identity::{Credential, InvalidUsername, Role, Username};
-use crate::policy::{Policy, Requirements};
+use crate::policy::{CertificateRequirement, Conditions, NamePattern, Policy, Requirements, SubjectPattern};
 use crate::proxy::UpstreamSettings;
 use crate::route::{HostPattern, IdentityHeaders, PathPattern, Route, Unauthenticated};
 
@@ -29,6 +29,7 @@ pub(super) fn read(
     prefix: &str,
     upstreams: &[UpstreamSettings],
     everywhere: &Arc<IdentityHeaders>,
+    has_client_ca: bool,
 ) -> Vec<Route> {
     let example = "expected a list of routes, such as `- { path: /**, upstream: app }`";
     let Some(list) = root.require("routes", example) else { return Vec::new() };
@@ -39,7 +40,7 @@ pub(super) fn read(
     }
     let routes: Vec<Read<'_>> = values
         .iter()
-        .filter_map(|value| value.section(|section| route(section, upstreams, everywhere)))
+        .filter_map(|value| value.section(|section| route(section, upstreams, everywhere, has_client_ca)))
         .collect();
     report_unreachable(&routes, prefix);
     routes.into_iter().map(|(route, _)| route).collect()
@@ -49,13 +50,14 @@ fn route<'a>(
     section: &mut Section<'a>,
     upstreams: &[UpstreamSettings],
     everywhere: &Arc<IdentityHeaders>,
+    has_client_ca: bool,
 ) -> Option<Read<'a>> {
     let name = section.get("name").and_then(|value| value.line(100));
     let host = section.get("host").map(|value| value.parse(HostPattern::from_str));
     let path_value = section.require("path", "expected a path such as `/admin/**`");
     let path = path_value.and_then(|value| value.parse(PathPattern::from_str));
     let methods = section.get("methods").map(|value| methods(&value));
-    let policy = policy(section);
+    let policy = policy(section, has_client_ca);
     let credentials = section.get("credentials").map(|value| credentials(&value));
     let forward_authorization = section.get("forward_authorization").and_then(|value| value.flag());
     let unauthenticated = section.get("unauthenticated").and_then(|value| {
@@ -130,7 +132,7 @@ fn upstream(value: &Value<'_>, upstreams: &[UpstreamSettings]) -> Option<Arc<str
 }
 
 /// `access` and `require` in one.
-fn policy(section: &mut Section<'_>) -> Policy {
+fn policy(section: &mut Section<'_>, has_client_ca: bool) -> Policy {
     let access_value = section.get("access");
     let access = access_value.and_then(|value| {
         value.word(&[
@@ -139,7 +141,9 @@ fn policy(section: &mut Section<'_>) -> Policy {
             ("authenticated", Access::Authenticated),
         ])
     });
-    let require = section.get("require").map(|value| (value, value.section(requirements)));
+    let require = section
+        .get("require")
+        .map(|value| (value, value.section(|section| requirements(section, has_client_ca))));
     match (access, require) {
         (Some(Access::Public), None) => Policy::Public,
         (Some(Access::Optional), None) => Policy::Optional,
@@ -151,6 +155,14 @@ fn policy(section: &mut Section<'_>) -> Policy {
                 Policy::Require(requirements)
             }
         }
+        // What asks for nothing but a certificate or a network needs no login.
+        (
+            Some(Access::Public),
+            Some((
+                _,
+                Requirements { conditions, roles: None, users: None, email_domains: None, fresh_login: None },
+            )),
+        ) if conditions != Conditions::default() => Policy::PublicIf(conditions),
         (Some(Access::Public | Access::Optional), Some((require, requirements))) => {
             if let Some(access) = access_value {
                 let written = access.written().unwrap_or_default();
@@ -171,19 +183,38 @@ enum Access {
     Public,
 }
 
-fn requirements(section: &mut Section<'_>) -> Requirements {
+fn requirements(section: &mut Section<'_>, has_client_ca: bool) -> Requirements {
     // An empty list asks for nothing, as in the reference.
     let roles = section.get("roles").and_then(|value| value.parse_list(role));
     let users = section.get("users").and_then(|value| value.parse_list(user));
     let email_domains = section.get("email_domains").and_then(|value| value.parse_list(email_domain));
     let networks = section.get("networks").and_then(|value| value.parse_list(network));
+    let client_certificate = section.get("client_certificate").and_then(|value| {
+        let wanted = client_certificate(&value)?;
+        if !has_client_ca {
+            let fault = value.fault_of_key("nobody is asked for a certificate: `tls.client_ca` is not set");
+            value.reader().add(fault.help("set it to a file with the certificates of your authorities"));
+        }
+        Some(wanted)
+    });
     Requirements {
         roles: roles.map(BTreeSet::from_iter),
         users: users.map(BTreeSet::from_iter),
         email_domains: email_domains.map(BTreeSet::from_iter),
-        networks,
+        conditions: Conditions { client_certificate, networks },
         fresh_login: section.get("fresh_login").and_then(|value| value.parse(duration)),
     }
+}
+
+/// `true`, or which ones.
+fn client_certificate(value: &Value<'_>) -> Option<CertificateRequirement> {
+    if !value.is_mapping() {
+        return value.flag()?.then(CertificateRequirement::default);
+    }
+    Some(value.section(|section| CertificateRequirement {
+        subjects: section.get("subjects").and_then(|value| value.parse_list(SubjectPattern::from_str)),
+        alternative_names: section.get("sans").and_then(|value| value.parse_list(NamePattern::from_str)),
+    }))
 }
 
 fn role(raw: &str) -> Result<Role, Expected> {

@@ -20,8 +20,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::listener::Purpose;
 use super::slot::Slot;
 use super::stream::Stream;
+use super::tls::{self, Client, Greeting};
 use super::wire::{InFlight, Wire, WireControl};
 use super::worker::Thread;
 use crate::request::RequestId;
@@ -34,15 +36,29 @@ const BUFFER: usize = 64 * 1024;
 const TURNING_AWAY: Duration = Duration::from_millis(500);
 
 /// Tells a connection that there are too many.
-pub(super) async fn turn_away(mut stream: Stream) {
+pub(super) async fn turn_away(stream: Stream, over_tls: bool) {
+    if over_tls && matches!(stream, Stream::Tcp(_)) {
+        // A handshake is what there is too much of.
+        return tell(stream, &tls::ALERT).await;
+    }
     let id = RequestId::generate();
     let full = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
         cache-control: no-store\r\nx-request-id: {}\r\nconnection: close\r\n\r\n",
         id.as_str()
     );
+    tell(stream, full.as_bytes()).await;
+}
+
+/// To who sent a plain request to a port that speaks TLS.
+const PLAIN_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 42\r\ncache-control: no-store\r\nconnection: close\r\n\r\n\
+    This port speaks TLS: ask it with https.\r\n";
+
+/// The last words on a connection, and its end.
+async fn tell(mut stream: Stream, words: &[u8]) {
     let telling = async {
-        stream.write_all(full.as_bytes()).await?;
+        stream.write_all(words).await?;
         stream.shutdown().await?;
         // Closed with its request unread, the connection would be reset and the answer with it.
         let mut request = [0; 1024];
@@ -52,24 +68,53 @@ pub(super) async fn turn_away(mut stream: Stream) {
     let _ = timeout(TURNING_AWAY, telling).await;
 }
 
-/// Serves a connection to its end, or until the stop: then the request that is running is finished.
-pub(super) async fn serve(
+/// Speaks TLS with a connection where it is to be spoken, and serves it. A Unix socket is plain: what is in front of
+/// it ends TLS.
+pub(super) async fn greet_and_serve(
     thread: Rc<Thread>,
     stream: Stream,
-    peer: IpAddr,
+    address: IpAddr,
+    purpose: Purpose,
+    slot: Slot,
+) {
+    let worker = thread.worker();
+    let (stream, client) = match (worker.tls_for(purpose).cloned(), stream) {
+        (Some(tls), Stream::Tcp(stream)) => {
+            let patience = worker.timeouts.head;
+            drop(worker);
+            match tls::greet(tls, stream, address, &thread.handshakes, patience).await {
+                Greeting::Established(stream, client) => (Stream::Tls(stream), client),
+                Greeting::Plain(stream) => return tell(Stream::Tcp(stream), PLAIN_REQUEST).await,
+                Greeting::Failed => return,
+            }
+        }
+        (_, stream) => (stream, Client::plain(address)),
+    };
+    let stopping = thread.stopping.clone();
+    serve(thread, stream, client, purpose, slot, stopping).await;
+}
+
+/// Serves a connection to its end, or until the stop: then the request that is running is finished.
+async fn serve(
+    thread: Rc<Thread>,
+    stream: Stream,
+    client: Client,
+    purpose: Purpose,
     slot: Slot,
     stopping: CancellationToken,
 ) {
+    let client = Rc::new(client);
+    let peer = client.address;
     let control = Arc::new(WireControl::new(Some(slot)));
     // The limits of a connection are those under which it began.
     let worker = thread.worker();
     let wire = Wire::new(stream, worker.head_limits, worker.timeouts, Arc::clone(&control));
     let service = service_fn(|request| {
         // A request keeps the rooms that it begins with.
-        let (worker, control) = (thread.worker(), Arc::clone(&control));
+        let (worker, client, control) = (thread.worker(), Rc::clone(&client), Arc::clone(&control));
         async move {
             let in_flight = control.begin();
-            let response = worker.answer(request, peer, &control).await;
+            let response = worker.answer(request, &client, purpose, &control).await;
             control.answered(response.status());
             Ok::<_, Infallible>(response.map(|body| Answer { body, _in_flight: in_flight }))
         }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use super::StartError;
+use super::tls::Tls;
 use crate::account::Accounts;
 use crate::admin::LinkBase;
 use crate::authn::throttle::Throttle;
@@ -87,6 +88,8 @@ pub(super) struct Rooms {
     pub(super) pages: Arc<Pages>,
     pub(super) portal: Portal,
     pub(super) process: Arc<Process>,
+    /// `None`: plain HTTP.
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 impl Rooms {
@@ -94,6 +97,7 @@ impl Rooms {
     pub(super) async fn first(config: Config, store: Store) -> Result<Self, StartError> {
         let AccountRooms { accounts, authenticator, csrf_key, store } =
             AccountRooms::build(&config, store).await?;
+        let tls = Tls::renewed(None, config.tls.as_ref())?;
         let process = Process {
             access: AccessWriter::start(config.log),
             connections: AtomicUsize::new(0),
@@ -101,15 +105,16 @@ impl Rooms {
             draining: AtomicBool::new(false),
             store,
         };
-        Ok(Self::over(config, accounts, authenticator, Arc::new(process)))
+        Ok(Self::over(config, accounts, authenticator, Arc::new(process), tls))
     }
 
     /// Of the configuration that takes this one's place.
     pub(super) async fn renewed(&self, config: Config) -> Result<Self, StartError> {
+        let tls = Tls::renewed(self.tls.as_ref(), config.tls.as_ref())?;
         let authenticator = self.renewed_authenticator(&config).await?;
         let store = self.process.store.clone();
         let accounts = Accounts::new(store, Arc::clone(&authenticator), config.public_url.host());
-        Ok(Self::over(config, accounts, authenticator, Arc::clone(&self.process)))
+        Ok(Self::over(config, accounts, authenticator, Arc::clone(&self.process), tls))
     }
 
     async fn renewed_authenticator(&self, config: &Config) -> Result<Arc<Authenticator>, StartError> {
@@ -134,6 +139,7 @@ impl Rooms {
         accounts: Accounts,
         authenticator: Arc<Authenticator>,
         process: Arc<Process>,
+        tls: Option<Arc<Tls>>,
     ) -> Self {
         let pages = Arc::new(Pages::new(PageSettings {
             prefix: config.portal.prefix.clone(),
@@ -155,7 +161,7 @@ impl Rooms {
         let hosts = config.routes.iter().filter_map(|route| route.host.clone()).collect();
         let portal =
             Portal::new(config.portal.clone(), &config.session, config.public_url.clone(), hosts, doors);
-        Self { accounts, authenticator, config, gate, pages, portal, process }
+        Self { accounts, authenticator, config, gate, pages, portal, process, tls }
     }
 
     /// Where links to our pages begin.
@@ -167,10 +173,11 @@ impl Rooms {
         let config = &self.config;
         let own = config.routes.iter().map(|route| &route.identity_headers);
         let maps = own.chain([&config.identity_headers]);
+        let client_headers = config.tls.iter().flat_map(|tls| tls.client_headers.names().cloned());
         ProxySettings {
             body_bytes: config.limits.body_bytes,
             cookie_names: Portal::cookie_names(&config.session),
-            identity_names: maps.flat_map(|map| map.names().cloned()).collect(),
+            identity_names: maps.flat_map(|map| map.names().cloned()).chain(client_headers).collect(),
         }
     }
 }

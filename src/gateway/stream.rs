@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::listener::Door;
+use super::tls::TlsStream;
 
 /// A listening socket, as the runtime of one thread has it.
 pub(super) enum Acceptor {
@@ -47,6 +48,8 @@ impl Acceptor {
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
+    /// TLS over TCP, after its handshake.
+    Tls(Box<TlsStream>),
     Unix(UnixStream),
 }
 
@@ -55,6 +58,7 @@ macro_rules! on {
     ($stream:expr, $inner:ident => $run:expr) => {
         match $stream {
             Stream::Tcp($inner) => $run,
+            Stream::Tls($inner) => $run,
             Stream::Unix($inner) => $run,
         }
     };

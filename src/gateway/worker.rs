@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::ALLOW;
+use http::header::{ALLOW, CONNECTION, LOCATION, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -21,11 +21,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::DRAIN;
-use super::connection::{serve, turn_away};
-use super::listener::Door;
+use super::connection::{greet_and_serve, turn_away};
+use super::listener::{Door, Purpose};
 use super::rooms::{Process, Rooms};
 use super::slot::Slot;
 use super::stream::{Acceptor, Stream};
+use super::tls::{Client, Handshakes, Tls};
 use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::portal::Place;
@@ -52,7 +53,7 @@ pub(super) struct Change {
     pub(super) close: Vec<DoorId>,
     /// Told once this thread has taken it.
     pub(super) done: oneshot::Sender<()>,
-    pub(super) open: Vec<(DoorId, Door)>,
+    pub(super) open: Vec<(DoorId, Purpose, Door)>,
     pub(super) rooms: Arc<Rooms>,
 }
 
@@ -64,8 +65,9 @@ pub(super) struct Thread {
     access: AccessLog,
     connections: TaskTracker,
     doors: RefCell<HashMap<DoorId, CancellationToken>>,
+    pub(super) handshakes: Handshakes,
     process: Arc<Process>,
-    stopping: CancellationToken,
+    pub(super) stopping: CancellationToken,
     tunnels: Tunnels,
     worker: RefCell<Rc<Worker>>,
 }
@@ -127,6 +129,7 @@ impl Thread {
         Rc::new(Self {
             connections: TaskTracker::new(),
             doors: RefCell::default(),
+            handshakes: Handshakes::new(most_handshakes(rooms)),
             process: Arc::clone(&rooms.process),
             stopping,
             worker: RefCell::new(Rc::new(Worker::new(rooms, tunnels.clone(), access.clone()))),
@@ -143,10 +146,11 @@ impl Thread {
     fn take(self: &Rc<Self>, change: Change) {
         let worker = Worker::new(&change.rooms, self.tunnels.clone(), self.access.clone());
         *self.worker.borrow_mut() = Rc::new(worker);
-        for (id, door) in change.open {
+        self.handshakes.limit(most_handshakes(&change.rooms));
+        for (id, purpose, door) in change.open {
             let closing = self.stopping.child_token();
             self.doors.borrow_mut().insert(id, closing.clone());
-            self.connections.spawn_local(accept(Rc::clone(self), door, closing));
+            self.connections.spawn_local(accept(Rc::clone(self), door, purpose, closing));
         }
         for id in change.close {
             if let Some(closing) = self.doors.borrow_mut().remove(&id) {
@@ -172,19 +176,26 @@ impl Thread {
         }
     }
 
-    fn begin(self: &Rc<Self>, stream: Stream, peer: IpAddr) {
-        let limit = self.worker().rooms.config.limits.connections;
+    fn begin(self: &Rc<Self>, stream: Stream, peer: IpAddr, purpose: Purpose) {
+        let worker = self.worker();
+        let limit = worker.rooms.config.limits.connections;
         let Some(slot) = Slot::take(&self.process, limit) else {
             tracing::warn!(limit, "a connection was turned away: limits.connections is reached");
-            self.connections.spawn_local(turn_away(stream));
+            self.connections.spawn_local(turn_away(stream, worker.tls_for(purpose).is_some()));
             return;
         };
-        self.connections.spawn_local(serve(Rc::clone(self), stream, peer, slot, self.stopping.clone()));
+        self.connections.spawn_local(greet_and_serve(Rc::clone(self), stream, peer, purpose, slot));
     }
 }
 
+/// Clients that don't finish their handshakes leave three quarters of the connections to all others.
+fn most_handshakes(rooms: &Rooms) -> usize {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (rooms.config.limits.connections / 4 / threads).max(16)
+}
+
 /// Accepts until the door closes, and then what the kernel had taken for it by that time.
-async fn accept(thread: Rc<Thread>, door: Door, closing: CancellationToken) {
+async fn accept(thread: Rc<Thread>, door: Door, purpose: Purpose, closing: CancellationToken) {
     let acceptor = match Acceptor::new(door) {
         Ok(acceptor) => acceptor,
         Err(error) => {
@@ -207,7 +218,7 @@ async fn accept(thread: Rc<Thread>, door: Door, closing: CancellationToken) {
             }
         }
         match accepted {
-            Ok((stream, peer)) => thread.begin(stream, peer),
+            Ok((stream, peer)) => thread.begin(stream, peer, purpose),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -237,28 +248,93 @@ impl Worker {
         }
     }
 
-    /// Takes one request through the rooms.
+    /// With what connections of this purpose are greeted; `None` for plain HTTP.
+    pub(super) fn tls_for(&self, purpose: Purpose) -> Option<&Arc<Tls>> {
+        match purpose {
+            Purpose::Redirect => None,
+            Purpose::Serve => self.rooms.tls.as_ref(),
+        }
+    }
+
+    /// Takes one request through the rooms, or sends it to `public_url`.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: IpAddr,
+        client: &Client,
+        purpose: Purpose,
+        control: &WireControl,
+    ) -> Response<Body> {
+        let mut response = match purpose {
+            Purpose::Redirect => self.redirect(request, client, control),
+            Purpose::Serve => self.take_through(request, client, control).await,
+        };
+        if client.scheme == Scheme::Https
+            && let Some(hsts) = self.rooms.tls.as_ref().and_then(|tls| tls.hsts())
+        {
+            // An application that says more about itself is let.
+            response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        }
+        response
+    }
+
+    /// To the same target under `public_url`, whatever host was asked for.
+    fn redirect(&self, request: Request<Incoming>, client: &Client, control: &WireControl) -> Response<Body> {
+        let (parts, _) = request.into_parts();
+        let context = match self.describe(&parts, client, control, SystemTime::now()) {
+            Ok(context) => context,
+            Err(response) => return *response,
+        };
+        let asker = Asker::new(&parts.method, &parts.headers, context.id.header_value().clone());
+        let mut response = asker.text(StatusCode::PERMANENT_REDIRECT, "");
+        let to = format!("{}{}", self.rooms.config.public_url, context.target.as_str());
+        match HeaderValue::try_from(to) {
+            Ok(to) => response.headers_mut().insert(LOCATION, to),
+            // A target with a byte that no field holds was refused before.
+            Err(_) => return Problem::internal().respond(&asker, &self.rooms.pages),
+        };
+        // What it has to say next belongs elsewhere.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+
+    /// One request without doubt, or the answer to one that isn't.
+    fn describe(
+        &self,
+        parts: &http::request::Parts,
+        client: &Client,
+        control: &WireControl,
+        now: SystemTime,
+    ) -> Result<Context, Box<Response<Body>>> {
+        let refuse = |status, code, message, fault: &dyn std::fmt::Display| {
+            let problem = Problem::new(status, code, "Bad request", message);
+            Box::new(self.refuse_unsound(parts, problem, client.address, fault))
+        };
+        if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
+            return Err(refuse(fault.status(), fault.code(), fault.public_message(), &fault));
+        }
+        let certificate = client.certificate(self.rooms.tls.as_ref(), now);
+        let arrival = Arrival {
+            certificate: certificate.as_ref(),
+            now,
+            peer: client.address,
+            scheme: client.scheme,
+            trusted: &self.rooms.config.trusted_proxies,
+        };
+        Context::new(parts, &arrival)
+            .map_err(|fault| refuse(fault.status(), fault.code(), fault.public_message(), &fault))
+    }
+
+    async fn take_through(
+        &self,
+        request: Request<Incoming>,
+        client: &Client,
         control: &WireControl,
     ) -> Response<Body> {
         let (started, now) = (Instant::now(), SystemTime::now());
         let (parts, body) = request.into_parts();
-        if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
-            let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-            return self.refuse_unsound(&parts, problem, peer, &fault);
-        }
-        let arrival =
-            Arrival { now, peer, scheme: Scheme::Http, trusted: &self.rooms.config.trusted_proxies };
-        let context = match Context::new(&parts, &arrival) {
+        let context = match self.describe(&parts, client, control, now) {
             Ok(context) => context,
-            Err(fault) => {
-                let problem =
-                    Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-                return self.refuse_unsound(&parts, problem, peer, &fault);
-            }
+            Err(response) => return *response,
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
         let request = Request::from_parts(parts, body);
