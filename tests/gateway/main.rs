@@ -23,4 +23,5 @@ mod session;
 mod subrequests;
 mod targets;
 mod throttle;
+mod tls;
 mod tokens;
