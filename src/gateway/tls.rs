@@ -19,7 +19,7 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{Acceptor, NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{CertificateError, Error, ServerConfig};
+use rustls::{CertificateError, CipherSuite, Error, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -60,10 +60,41 @@ pub enum TlsError {
 
 /// Everything that handshakes need under one configuration.
 pub(super) struct Tls {
-    config: Arc<ServerConfig>,
+    configs: Configs,
     hsts: Option<HeaderValue>,
     settings: TlsSettings,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+/// One configuration of the library, for two kinds of clients.
+#[derive(Clone)]
+struct Configs {
+    /// Takes the first of our suites that the client has.
+    ours: Arc<ServerConfig>,
+    /// Takes the first of the client's suites, where that is ChaCha20: it has no hardware for AES.
+    theirs: Arc<ServerConfig>,
+}
+
+impl Configs {
+    fn of(mut config: ServerConfig) -> Self {
+        let theirs = Arc::new(config.clone());
+        config.ignore_client_order = true;
+        Self { ours: Arc::new(config), theirs }
+    }
+
+    fn choose(&self, offered: &[CipherSuite]) -> &Arc<ServerConfig> {
+        let known = |suite: &&CipherSuite| {
+            self.ours.crypto_provider().cipher_suites.iter().any(|own| own.suite() == **suite)
+        };
+        match offered.iter().find(known) {
+            Some(
+                CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
+                | CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+            ) => &self.theirs,
+            Some(_) | None => &self.ours,
+        }
+    }
 }
 
 impl Tls {
@@ -83,17 +114,17 @@ impl Tls {
         let same = |old: &&Self| {
             old.settings.certificates == settings.certificates && old.settings.client_ca == settings.client_ca
         };
-        let (config, verifier) = match old.filter(same) {
+        let (configs, verifier) = match old.filter(same) {
             // With it go the keys of its tickets: clients resume.
-            Some(old) => (Arc::clone(&old.config), old.verifier.clone()),
+            Some(old) => (old.configs.clone(), old.verifier.clone()),
             None => {
                 let verifier = settings.client_ca.as_ref().map(verifier).transpose()?;
-                (Arc::new(server_config(settings, verifier.clone())?), verifier)
+                (Configs::of(server_config(settings, verifier.clone())?), verifier)
             }
         };
         let hsts = settings.hsts.map(|age| format!("max-age={}", age.as_secs()));
         let hsts = hsts.and_then(|text| HeaderValue::try_from(text).ok());
-        Ok(Self { config, hsts, settings: settings.clone(), verifier })
+        Ok(Self { configs, hsts, settings: settings.clone(), verifier })
     }
 
     /// `Strict-Transport-Security`, for answers that went over TLS (RFC 6797 §7.2).
@@ -236,7 +267,8 @@ async fn handshake(
         Some(_) | None => return Ok(Greeting::Failed),
     }
     let start = handshakes.waiting(LazyConfigAcceptor::new(Acceptor::default(), stream)).await?;
-    let finishing = handshakes.in_turn(|| start.into_stream(Arc::clone(&tls.config))).await;
+    let config = Arc::clone(tls.configs.choose(start.client_hello().cipher_suites()));
+    let finishing = handshakes.in_turn(|| start.into_stream(config)).await;
     let stream = handshakes.waiting(finishing).await?;
     let chain =
         stream.get_ref().1.peer_certificates().map(|chain| {

@@ -14,5 +14,6 @@ mod harness;
 mod nginx;
 mod program;
 mod prometheus;
+mod tls;
 mod traefik;
 mod wsgi;

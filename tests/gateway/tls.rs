@@ -15,7 +15,7 @@ use rcgen::{
 };
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
+use rustls::{CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
 use crate::harness::{Connection, Gateway, PASSWORD, PATIENCE, Reply, Upstream, wait_until};
 
@@ -60,6 +60,12 @@ impl Authority {
         })
     }
 
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("an authority");
+        roots
+    }
+
     fn pem(&self) -> String {
         self.0.pem()
     }
@@ -91,13 +97,11 @@ impl Browser {
         shows: Option<&Issued>,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.0.der().clone()).expect("an authority");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .expect("versions")
-            .with_root_certificates(roots);
+            .with_root_certificates(authority.roots());
         let mut config = match shows {
             None => builder.with_no_client_auth(),
             Some(issued) => {
@@ -286,6 +290,29 @@ fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
         for _ in 0..2 {
             assert_eq!(connection.request("GET", "/", &[], b"").body, b"hello");
         }
+    }
+    // The order of the suites is ours, unless the client has no hardware for AES.
+    for (first, expected) in [
+        (CipherSuite::TLS13_AES_128_GCM_SHA256, CipherSuite::TLS13_AES_256_GCM_SHA384),
+        (CipherSuite::TLS13_CHACHA20_POLY1305_SHA256, CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
+        (
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        ),
+    ] {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        let is_1_3 = |suite: CipherSuite| suite.as_str().is_some_and(|name| name.starts_with("TLS13"));
+        provider.cipher_suites.retain(|suite| is_1_3(suite.suite()) == is_1_3(first));
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != first);
+        let version = if is_1_3(first) { &rustls::version::TLS13 } else { &rustls::version::TLS12 };
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[version])
+            .expect("versions")
+            .with_root_certificates(site.authority.roots())
+            .with_no_client_auth();
+        let connection = Browser { config: Arc::new(config) }.connect(site.gateway.address, "app.test");
+        let chosen = connection.stream.get_ref().conn.negotiated_cipher_suite().expect("one").suite();
+        assert_eq!(chosen, expected, "{first:?} is the client's first");
     }
     for version in [[3, 0], [3, 1], [3, 2]] {
         // A ClientHello with one suite, no compression and no extension.
