@@ -1,12 +1,15 @@
 //! Forwarding what the gate let through: choose a server, stream both ways, answer for its failures.
 //!
 //! `forward` takes a `Permit`, and only the gate makes one. Headers are put in order in
-//! `proxy/headers.rs`; connections to servers are kept in `proxy/pool.rs`; one request and its
+//! `proxy/headers.rs`; a server is chosen in `proxy/upstream.rs`, by `proxy/balance.rs`'s rule and what
+//! `proxy/health.rs` knows; connections to servers are kept in `proxy/pool.rs`; one request and its
 //! retries are in `proxy/exchange.rs`; bodies in `proxy/body.rs`; an upgraded connection is carried
-//! by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares nothing with those of others.
+//! by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares the health of the servers with
+//! those of others, and nothing else.
 //!
 //! Callers: `gateway`. Nothing here knows who may pass.
 
+use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,10 +19,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+mod balance;
 mod body;
 mod error;
 mod exchange;
 pub mod headers;
+pub mod health;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -28,8 +33,10 @@ mod upstream;
 mod watch;
 mod wire;
 
+pub use balance::Balance;
 pub use body::drain_refused;
 pub use error::ForwardError;
+pub use health::{HealthBoard, HealthSettings, ServerSnapshot, ServerState};
 pub use upgrade::Tunnels;
 
 use body::{Progress, RequestBody, RequestStream, ResponseBody};
@@ -41,8 +48,8 @@ use watch::Watch;
 use crate::gate::Permit;
 use crate::request::Context;
 use crate::response::Body;
-use crate::route::Route;
 use crate::route::identity_headers::ReadyValues;
+use crate::route::{PathRewrite, Route};
 
 /// What holds for everything that is forwarded.
 #[derive(Clone, Debug)]
@@ -51,6 +58,8 @@ pub struct ProxySettings {
     pub body_bytes: Option<u64>,
     /// Our own cookies, by the names under which they are sent: they reach no upstream.
     pub cookie_names: Vec<String>,
+    /// Every field that some route sets or removes on the way to its upstream: no trailer can bring it back.
+    pub edited_names: Vec<HeaderName>,
     /// Every name that some route sets. It is taken out of every request, for two routes may lead to one backend.
     pub identity_names: Vec<HeaderName>,
 }
@@ -86,11 +95,12 @@ impl Proxy {
         upstreams: &[UpstreamSettings],
         settings: ProxySettings,
         tunnels: Tunnels,
+        health: &HealthBoard,
     ) -> Result<Self, InvalidProxy> {
-        let reserved = ReservedNames::new(&settings.identity_names);
+        let reserved = ReservedNames::new(&settings.identity_names).with_edited(settings.edited_names);
         let watch = Watch::new();
         let upstream = |upstream: &UpstreamSettings| {
-            Upstream::new(upstream, &watch).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
+            Upstream::new(upstream, &watch, health).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
         };
         let upstreams = upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -129,6 +139,17 @@ impl Proxy {
             drain_refused(request);
             return Err(ForwardError::BodyTooLarge { limit });
         }
+        let uri = match &route.rewrite {
+            None => judged_target(request.uri(), context),
+            Some(rewrite) => rewritten_target(rewrite, context),
+        };
+        let uri = match uri {
+            Ok(uri) => uri,
+            Err(fault) => {
+                drain_refused(request);
+                return Err(fault);
+            }
+        };
         // A request with a body can't become a tunnel: it goes on as an ordinary one.
         let offered = match request.body().is_end_stream() {
             true => upgrade::offered(request.version(), request.headers()),
@@ -137,15 +158,16 @@ impl Proxy {
         let downstream = offered.is_some().then(|| hyper::upgrade::on(&mut request));
 
         let (parts, body) = request.into_parts();
-        let uri = judged_target(&parts.uri, context)?;
         let mut headers = parts.headers;
         let told_length = headers.contains_key(header::CONTENT_LENGTH);
         let expects = headers.contains_key(header::EXPECT);
         let forwarding = Forwarding {
             authorization: route.forward_authorization,
             context,
+            edits: &route.headers,
             host: upstream.host.as_ref(),
             identity: identity.as_ref(),
+            prefix: route.rewrite.as_ref().and_then(PathRewrite::told),
             upgrade: offered.as_ref(),
         };
         self.rules
@@ -160,7 +182,8 @@ impl Proxy {
         *sent.headers_mut() = headers;
 
         let (mut answer, lease) =
-            exchange::exchange(upstream, &self.watch, sent, progress.as_deref(), limit).await?;
+            exchange::exchange(upstream, &self.watch, context.client, sent, progress.as_deref(), limit)
+                .await?;
         *answer.version_mut() = Version::HTTP_11;
         let status = answer.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -169,7 +192,7 @@ impl Proxy {
                 return Err(ForwardError::BadAnswer("an upgrade that nobody asked for"));
             };
             let upstream = hyper::upgrade::on(&mut answer);
-            self.answer_head(status, answer.headers_mut(), context)?;
+            self.answer_head(status, answer.headers_mut(), context, route)?;
             let (mut parts, _) = answer.into_parts();
             parts.headers.remove(header::CONTENT_LENGTH);
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -177,7 +200,7 @@ impl Proxy {
             self.tunnels.carry(downstream, upstream, lease, ended());
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        self.answer_head(status, answer.headers_mut(), context)?;
+        self.answer_head(status, answer.headers_mut(), context, route)?;
         Ok(self.answer_body(answer, is_head, upstream, lease, progress, ended))
     }
 
@@ -186,9 +209,10 @@ impl Proxy {
         status: StatusCode,
         headers: &mut HeaderMap,
         context: &Context,
+        route: &Route,
     ) -> Result<(), ForwardError> {
         let unframed = |headers::Unframed| ForwardError::BadAnswer("a body framed in two ways");
-        self.rules.answer(status, headers, context).map_err(unframed)
+        self.rules.answer(status, headers, context, &route.response_headers).map_err(unframed)
     }
 
     fn answer_body(
@@ -251,6 +275,12 @@ fn judged_target(uri: &Uri, context: &Context) -> Result<Uri, ForwardError> {
     }
 }
 
+/// The target with another beginning. Decided was on the one that came, and so this reaches nothing that one could not.
+fn rewritten_target(rewrite: &PathRewrite, context: &Context) -> Result<Uri, ForwardError> {
+    let rewritten = context.target.rewritten(rewrite.strip(), rewrite.add())?;
+    Ok(rewritten.path_and_query().clone().into())
+}
+
 /// Frames the request by its body alone. hyper tells the length where it is known; where it is not, it
 /// would send a GET without its body, so the coding is named here.
 fn frame_request(method: &Method, headers: &mut HeaderMap, body: &Incoming, told_length: bool) {
@@ -270,8 +300,12 @@ fn frame_request(method: &Method, headers: &mut HeaderMap, body: &Incoming, told
 /// Where requests go (`upstreams.NAME` in the configuration).
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
+    /// How requests are spread over the servers.
+    pub balance: Balance,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How the servers are checked; `None`: they are not.
+    pub health: Option<HealthSettings>,
     /// What the server sees as `Host`.
     pub host: HostHeader,
     /// How long an unused connection is kept, and a body may stand still.
@@ -280,7 +314,7 @@ pub struct UpstreamSettings {
     pub name: String,
     /// How long the head of an answer may take.
     pub response_timeout: Duration,
-    /// Its servers, at least one; used in turn.
+    /// Its servers, at least one.
     pub servers: Vec<Server>,
 }
 
@@ -302,4 +336,27 @@ pub struct Server {
     pub host: String,
     /// Its port.
     pub port: u16,
+}
+
+impl Server {
+    /// What a client of it says as `Host`.
+    pub(crate) fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match self.port {
+            80 => host,
+            port => format!("{host}:{port}"),
+        }
+    }
+}
+
+/// As in the configuration, the port included: the name by which its health is known.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "http://[{host}]:{port}")
+        } else {
+            write!(f, "http://{host}:{port}")
+        }
+    }
 }

@@ -22,12 +22,13 @@ const LEAVES: [&str; 2] = ["response", "telemetry"];
 const LOWEST_WITH_LEAVES: usize = 6;
 
 /// Which rooms may name a library; each could be replaced there.
-const LIBRARIES: [(&str, &[&str]); 11] = [
+const LIBRARIES: [(&str, &[&str]); 12] = [
     ("argon2", &["password/argon.rs"]),
     ("hyper", &["gateway", "portal", "proxy", "admin", "cli/demo"]),
     ("jsonwebtoken", &["authn/bearer.rs"]),
     ("minijinja", &["response/pages.rs", "cli/demo"]),
     ("moka", &["authn/cache.rs"]),
+    ("prometheus_client", &["telemetry/metrics"]),
     ("rustls", &["config/tls.rs", "gateway/tls"]),
     ("saphyr_parser", &["config/file.rs"]),
     ("serde_yaml", &["config/file.rs"]),

@@ -19,7 +19,7 @@ use rustls::{InconsistentKeys, RootCertStore};
 use zeroize::Zeroizing;
 
 use super::fault::{nearest, quote};
-use super::headers;
+use super::headers::{self, Seen};
 use super::reader::{Section, Value};
 use super::units::{Expected, Listen, ListenAddress, duration_or_zero};
 use crate::identity::Certificate;
@@ -335,16 +335,10 @@ fn default_headers() -> CertificateHeaders {
 fn client_headers(map: &Value<'_>) -> CertificateHeaders {
     let expected = "expected header names and templates, such as `X-Client-Cert-Subject: \"{subject}\"`";
     let mut found: Vec<(HeaderName, CertificateTemplate)> = Vec::new();
-    let mut seen: Vec<(HeaderName, Value<'_>)> = Vec::new();
+    let mut seen = Seen::default();
     for value in map.entries(expected) {
-        let Some(name) = headers::name(&value) else { continue };
-        if let Some((_, first)) = seen.iter().find(|(known, _)| names::same(known, &name)) {
-            let message = format!("`{}` and `{}` are one name to some backends", first.key(), value.key());
-            let fault = value.fault_of_key(message).help("expected one of them alone");
-            value.reader().add(first.relate_key(fault, "the other one"));
-            continue;
-        }
-        seen.push((name.clone(), value));
+        let name = headers::identity_name(&value).filter(|name| seen.is_new(name, value));
+        let Some(name) = name else { continue };
         let Some(text) = value.text() else { continue };
         match text.parse().ok().filter(|_| text.trim() == text && !text.is_empty()) {
             Some(template) => found.push((name, template)),

@@ -4,11 +4,19 @@
 
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
+
 use super::reader::{Section, Value};
 use super::units::{Expected, duration};
-use crate::proxy::{HostHeader, Server, UpstreamSettings};
+use crate::proxy::{Balance, HealthSettings, HostHeader, Server, UpstreamSettings};
 use crate::request::Origin;
 
+const BALANCES: [(&str, Balance); 3] = [
+    ("round_robin", Balance::RoundRobin),
+    ("least_requests", Balance::LeastRequests),
+    ("client_ip", Balance::ClientIp),
+];
+const HEALTH_PATH: &str = "expected what to ask the servers for, such as `path: /healthz`";
 const SERVER: &str = "expected a server such as `http://127.0.0.1:3000`";
 
 /// Every upstream that is named, in the order of the file; also faulty ones, so that what names them isn't faulty, too.
@@ -29,7 +37,9 @@ fn upstream(value: &Value<'_>) -> UpstreamSettings {
         value.reader().add(fault.help("expected 1 to 64 characters without blanks"));
     }
     let mut settings = UpstreamSettings {
+        balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(3),
+        health: None,
         host: HostHeader::Preserve,
         idle_timeout: Duration::from_secs(90),
         name,
@@ -45,6 +55,10 @@ fn upstream(value: &Value<'_>) -> UpstreamSettings {
             let servers = servers.list_of_some("expected a list of servers such as `http://127.0.0.1:3000`");
             settings.servers = servers.iter().filter_map(|value| value.parse(server)).collect();
         }
+        if let Some(balance) = section.get("balance").and_then(|value| value.word(&BALANCES)) {
+            settings.balance = balance;
+        }
+        settings.health = section.get("health").and_then(|value| value.section(health));
         section.section("timeouts", |timeouts| {
             let mut set = |key, timeout: &mut Duration| {
                 *timeout = timeouts.get(key).and_then(|value| value.parse(duration)).unwrap_or(*timeout);
@@ -72,6 +86,38 @@ fn server(raw: &str) -> Result<Server, Expected> {
     }
     let host = url.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     Ok(Server { host, port: url.port() })
+}
+
+/// The checks of the servers; `None` where it isn't said what to ask for.
+fn health(health: &mut Section<'_>) -> Option<HealthSettings> {
+    let path = health.require("path", HEALTH_PATH).and_then(|value| value.parse(health_path));
+    let interval = health.get("interval").and_then(|value| value.parse(check_interval));
+    let mut count =
+        |key| health.get(key).and_then(|value| value.number(1..=1000)).and_then(|n| n.try_into().ok());
+    let (healthy_after, unhealthy_after) = (count("healthy_after"), count("unhealthy_after"));
+    Some(HealthSettings {
+        healthy_after: healthy_after.unwrap_or(1),
+        interval: interval.unwrap_or(Duration::from_secs(5)),
+        path: path?,
+        unhealthy_after: unhealthy_after.unwrap_or(3),
+    })
+}
+
+fn health_path(raw: &str) -> Result<PathAndQuery, Expected> {
+    const PATH: Expected = Expected("a path such as `/healthz`, with a query or without");
+    // A fragment is cut off by the parser, which would ask for something else than what was written.
+    let is_path = raw.starts_with('/') && raw.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    raw.parse().ok().filter(|_| is_path).ok_or(PATH)
+}
+
+/// More often than this a check is a load, not a check.
+fn check_interval(raw: &str) -> Result<Duration, Expected> {
+    let interval = duration(raw)?;
+    if interval < Duration::from_millis(100) {
+        Err(Expected("an interval of `100ms` or longer"))
+    } else {
+        Ok(interval)
+    }
 }
 
 fn host_header(raw: &str) -> Result<HostHeader, Expected> {
@@ -113,6 +159,16 @@ mod tests {
             "http://a:0",
         ] {
             assert!(server(raw).is_err(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn checks_ask_for_a_path() {
+        for raw in ["/", "/healthz", "/health?deep=1&x", "/a%20b"] {
+            assert_eq!(health_path(raw).map(|path| path.to_string()), Ok(raw.to_owned()));
+        }
+        for raw in ["", "healthz", "/a b", "/a#b", "http://a/b", "/\u{e9}", "/a\n", "*", "?a"] {
+            assert!(health_path(raw).is_err(), "{raw:?}");
         }
     }
 

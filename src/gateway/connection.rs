@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::listener::Purpose;
-use super::slot::Slot;
+use super::slot::{Slot, TurnedAway};
 use super::stream::Stream;
 use super::tls::{self, Client, Greeting};
 use super::wire::{InFlight, Wire, WireControl};
@@ -32,11 +32,11 @@ use crate::response::{Body, BodyError};
 /// Room in hyper's buffers beside a head of the largest size, so that bodies move in large pieces.
 const BUFFER: usize = 64 * 1024;
 
-/// How long a connection above the limit may take to hear so; it has no slot, so this bounds how many there are.
+/// How long a connection above the limit may take to hear so.
 const TURNING_AWAY: Duration = Duration::from_millis(500);
 
-/// Tells a connection that there are too many.
-pub(super) async fn turn_away(stream: Stream, over_tls: bool) {
+/// Tells a connection that there are too many. It has no slot; how many there are is bounded by `_turned_away`.
+pub(super) async fn turn_away(stream: Stream, _turned_away: TurnedAway, over_tls: bool) {
     if over_tls && matches!(stream, Stream::Tcp(_)) {
         // A handshake is what there is too much of.
         return tell(stream, &tls::ALERT).await;

@@ -20,11 +20,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::DRAIN;
 use super::connection::{greet_and_serve, turn_away};
 use super::listener::{Door, Purpose};
 use super::rooms::{Process, Rooms};
-use super::slot::Slot;
+use super::slot::{ConnectionLimits, Slot};
 use super::stream::{Acceptor, Stream};
 use super::tls::{Client, Handshakes, Tls};
 use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
@@ -36,6 +35,7 @@ use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme};
 use crate::response::{Asker, Body, Problem, Prompt, REQUEST_ID};
 use crate::subrequest::{Answered, Dialect, Subrequests};
+use crate::telemetry::metrics::{Decided, NO_ROUTE, PORTAL, ThreadMetrics, UpstreamOutcome};
 use crate::telemetry::{AccessLine, AccessLog};
 
 /// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
@@ -76,6 +76,7 @@ pub(super) struct Thread {
 pub(super) struct Worker {
     access: AccessLog,
     pub(super) head_limits: HeadLimits,
+    metrics: ThreadMetrics,
     proxy: Proxy,
     rooms: Arc<Rooms>,
     subrequests: Subrequests,
@@ -84,7 +85,7 @@ pub(super) struct Worker {
 
 /// The connections to upstreams of one thread.
 pub(super) fn proxy(rooms: &Rooms, tunnels: Tunnels) -> Result<Proxy, InvalidProxy> {
-    Proxy::new(&rooms.config.upstreams, rooms.proxy_settings(), tunnels)
+    Proxy::new(&rooms.config.upstreams, rooms.proxy_settings(), tunnels, &rooms.process.health)
 }
 
 /// Runs a thread until the stop, and then until what is running has finished or the bound is over.
@@ -124,7 +125,7 @@ async fn hand_over_log(thread: Rc<Thread>) {
 
 impl Thread {
     fn new(rooms: &Arc<Rooms>, stopping: CancellationToken) -> Rc<Self> {
-        let tunnels = Tunnels::new();
+        let tunnels = Tunnels::counted(rooms.process.metrics.clone());
         let access = AccessLog::new(rooms.process.access.clone());
         Rc::new(Self {
             connections: TaskTracker::new(),
@@ -168,7 +169,7 @@ impl Thread {
             self.connections.close();
             tokio::join!(self.tunnels.end(), self.connections.wait());
         };
-        if tokio::time::timeout(DRAIN, finished).await.is_err() {
+        if tokio::time::timeout(self.worker().rooms.config.limits.drain_timeout, finished).await.is_err() {
             tracing::warn!(
                 connections = self.connections.len(),
                 "requests that did not finish in time are broken off"
@@ -177,12 +178,21 @@ impl Thread {
     }
 
     fn begin(self: &Rc<Self>, stream: Stream, peer: IpAddr, purpose: Purpose) {
-        let worker = self.worker();
-        let limit = worker.rooms.config.limits.connections;
-        let Some(slot) = Slot::take(&self.process, limit) else {
-            tracing::warn!(limit, "a connection was turned away: limits.connections is reached");
-            self.connections.spawn_local(turn_away(stream, worker.tls_for(purpose).is_some()));
-            return;
+        let (worker, open) = (self.worker(), &self.process.connections);
+        let config = &worker.rooms.config;
+        let trusted = config.trusted_proxies.contains(peer);
+        let slot = match Slot::take(open, peer, trusted, ConnectionLimits::of(&config.limits)) {
+            Ok(slot) => slot,
+            Err(full) => {
+                if let Some(count) = open.refused() {
+                    tracing::warn!(count, peer.address = %peer, "connections were turned away: {full}");
+                }
+                if let Some(turned_away) = open.turn_away() {
+                    let over_tls = worker.tls_for(purpose).is_some();
+                    self.connections.spawn_local(turn_away(stream, turned_away, over_tls));
+                }
+                return;
+            }
         };
         self.connections.spawn_local(greet_and_serve(Rc::clone(self), stream, peer, purpose, slot));
     }
@@ -237,6 +247,7 @@ impl Worker {
                 headers: limits.headers,
                 target_bytes: TARGET_BYTES,
             },
+            metrics: rooms.process.metrics.thread(),
             proxy: proxy(rooms, tunnels).expect("the same was built when the configuration was taken"),
             subrequests: Subrequests::new(
                 Arc::clone(&rooms.gate),
@@ -279,8 +290,9 @@ impl Worker {
 
     /// To the same target under `public_url`, whatever host was asked for.
     fn redirect(&self, request: Request<Incoming>, client: &Client, control: &WireControl) -> Response<Body> {
+        let started = Instant::now();
         let (parts, _) = request.into_parts();
-        let context = match self.describe(&parts, client, control, SystemTime::now()) {
+        let context = match self.describe(&parts, client, control, started, SystemTime::now()) {
             Ok(context) => context,
             Err(response) => return *response,
         };
@@ -294,6 +306,7 @@ impl Worker {
         };
         // What it has to say next belongs elsewhere.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        self.metrics.answered(PORTAL, response.status().as_u16(), started.elapsed());
         response
     }
 
@@ -303,11 +316,12 @@ impl Worker {
         parts: &http::request::Parts,
         client: &Client,
         control: &WireControl,
+        started: Instant,
         now: SystemTime,
     ) -> Result<Context, Box<Response<Body>>> {
         let refuse = |status, code, message, fault: &dyn std::fmt::Display| {
             let problem = Problem::new(status, code, "Bad request", message);
-            Box::new(self.refuse_unsound(parts, problem, client.address, fault))
+            Box::new(self.refuse_unsound(parts, problem, client.address, fault, started))
         };
         if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
             return Err(refuse(fault.status(), fault.code(), fault.public_message(), &fault));
@@ -332,19 +346,29 @@ impl Worker {
     ) -> Response<Body> {
         let (started, now) = (Instant::now(), SystemTime::now());
         let (parts, body) = request.into_parts();
-        let context = match self.describe(&parts, client, control, now) {
+        let context = match self.describe(&parts, client, control, started, now) {
             Ok(context) => context,
             Err(response) => return *response,
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
         let request = Request::from_parts(parts, body);
-        let Answered { identity, mut response, route } = self.decide(&context, request).await;
+        let Answered { decided, identity, mut response, route } = self.decide(&context, request).await;
+        let duration = started.elapsed();
+        let counted_as = match (&route, decided) {
+            (Some(route), _) => &*route.name,
+            (None, Some(_)) => NO_ROUTE,
+            (None, None) => PORTAL,
+        };
+        self.metrics.answered(counted_as, response.status().as_u16(), duration);
+        if let Some(decided) = decided {
+            self.rooms.process.metrics.decided(decided);
+        }
         response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
         self.access.write(
             now,
             &AccessLine {
                 client: context.client,
-                duration: started.elapsed(),
+                duration,
                 host: &context.host.name,
                 id: context.id.as_str(),
                 method: context.method.as_str(),
@@ -368,7 +392,9 @@ impl Worker {
                 };
             }
             Place::Ambiguous => {
-                return Answered::from(self.refuse(&Refusal::Ambiguous, context, &request, &asker()));
+                let refusal = Refusal::Ambiguous;
+                let response = self.refuse(&refusal, context, &request, &asker());
+                return Answered { decided: Some(refusal.decided()), ..Answered::from(response) };
             }
         }
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
@@ -377,11 +403,17 @@ impl Worker {
                 let response = self.refuse(&refusal, context, &request, &asker());
                 // A client that sends all of its body before it reads would not see the answer otherwise.
                 drain_refused(request);
-                Answered { identity: refusal.identity().cloned(), response, route: refusal.route().cloned() }
+                Answered {
+                    decided: Some(refusal.decided()),
+                    identity: refusal.identity().cloned(),
+                    response,
+                    route: refusal.route().cloned(),
+                }
             }
             Err(error) => {
                 tracing::error!(%error, request.id = context.id.as_str(), "a request could not be decided");
-                Answered::from(Problem::from(&error).respond(&asker(), &self.rooms.pages))
+                let response = Problem::from(&error).respond(&asker(), &self.rooms.pages);
+                Answered { decided: Some(Decided::Error), ..Answered::from(response) }
             }
         }
     }
@@ -396,14 +428,23 @@ impl Worker {
                 None => Box::pin(std::future::pending()),
             }
         };
-        let response = match self.proxy.forward(request, context, permit, ended).await {
+        let forwarded = self.proxy.forward(request, context, permit, ended).await;
+        if let (Some(upstream), Some(outcome)) = (&permit.route().upstream, upstream_outcome(&forwarded)) {
+            self.metrics.upstream(upstream, outcome);
+        }
+        let response = match forwarded {
             Ok(response) => response,
             Err(error) => {
                 self.log_failure(&error, context, permit);
                 forward_problem(&error).respond(&asker, &self.rooms.pages)
             }
         };
-        Answered { identity: permit.identity().cloned(), response, route: Some(Arc::clone(permit.route())) }
+        Answered {
+            decided: Some(Decided::Allow),
+            identity: permit.identity().cloned(),
+            response,
+            route: Some(Arc::clone(permit.route())),
+        }
     }
 
     fn refuse(
@@ -441,7 +482,10 @@ impl Worker {
         problem: Problem,
         peer: IpAddr,
         fault: &dyn std::fmt::Display,
+        started: Instant,
     ) -> Response<Body> {
+        self.metrics.unsound(problem.code);
+        self.metrics.answered(NO_ROUTE, problem.status.as_u16(), started.elapsed());
         let id = RequestId::generate();
         tracing::info!(%fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
         let asker = Asker::new(&parts.method, &parts.headers, id.header_value().clone());
@@ -481,17 +525,42 @@ fn warn_of_untrusted_proxy(context: &Context, headers: &HeaderMap) {
     }
 }
 
+/// What is counted of an upstream; nothing where the fault is not its own.
+fn upstream_outcome<T>(forwarded: &Result<T, ForwardError>) -> Option<UpstreamOutcome> {
+    match forwarded {
+        Ok(_) => Some(UpstreamOutcome::Answered),
+        Err(ForwardError::Connect(_)) => Some(UpstreamOutcome::Unreachable),
+        Err(ForwardError::NoHealthyServer { .. }) => Some(UpstreamOutcome::Unhealthy),
+        Err(ForwardError::Timeout) => Some(UpstreamOutcome::TimedOut),
+        Err(ForwardError::BadAnswer(_) | ForwardError::Upstream(_)) => Some(UpstreamOutcome::Failed),
+        Err(
+            ForwardError::BadRequest(_)
+            | ForwardError::BodyTooLarge { .. }
+            | ForwardError::Identity(_)
+            | ForwardError::NoUpstream
+            | ForwardError::RequestBody(_)
+            | ForwardError::RequestStalled
+            | ForwardError::Rewrite(_)
+            | ForwardError::UnknownRoute(_),
+        ) => None,
+    }
+}
+
 /// The answer to a request that was let through and not forwarded.
 fn forward_problem(error: &ForwardError) -> Problem {
     match error {
         ForwardError::BadAnswer(_) | ForwardError::Connect(_) | ForwardError::Upstream(_) => {
             Problem::bad_gateway()
         }
+        ForwardError::NoHealthyServer { retry_after } => Problem::no_server(*retry_after),
         ForwardError::Timeout => Problem::gateway_timeout(),
         ForwardError::BodyTooLarge { .. } => Problem::too_large(),
         ForwardError::NoUpstream => Problem::not_found(),
         ForwardError::Identity(_) | ForwardError::UnknownRoute(_) => Problem::internal(),
         ForwardError::RequestStalled => Problem::request_timeout(),
+        ForwardError::Rewrite(fault) => {
+            Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message())
+        }
         ForwardError::BadRequest(_) | ForwardError::RequestBody(_) => {
             Problem::bad_request("The request could not be read.")
         }

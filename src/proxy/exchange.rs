@@ -1,24 +1,32 @@
 //! One request to one upstream: sent, waited for, and sent again where that can do no harm.
 //!
-//! A kept connection may turn out closed at the moment it is used. What hyper hands back was not
-//! sent, so it goes out again on a new connection, once. What was sent into a connection that had been
-//! used before goes out again too, once, if it has no body and repeating it changes nothing.
+//! Two things can happen once each. A kept connection may turn out closed at the moment it is used:
+//! then the request goes out again on a new connection to the same server. And a server may fail: then
+//! the request goes on to another one. Either way it is only a request of which nothing was sent, or one
+//! without a body that changes nothing when repeated, and nothing of an answer was passed on.
+//!
+//! A request whose answer did not come in time is never sent again: whoever waits has waited enough,
+//! and what made one server slow would make the next one slow. The time that a failed server took is
+//! not given to the next one again.
 //!
 //! Callers: `proxy`.
 
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 
 use super::body::{BodyFault, Progress, RequestBody};
 use super::error::ForwardError;
+use super::health::Failure;
 use super::pool::Lease;
-use super::upstream::Upstream;
+use super::upstream::{Chosen, Upstream};
 use super::watch::Watch;
 use super::wire;
 
@@ -26,29 +34,99 @@ use super::wire;
 pub(crate) async fn exchange(
     upstream: &Upstream,
     watch: &Watch,
-    mut request: Request<RequestBody>,
+    client: IpAddr,
+    request: Request<RequestBody>,
     progress: Option<&Progress>,
     limit: Option<u64>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
-    let mut lease = upstream.lease().await.map_err(ForwardError::Connect)?;
+    let none_is_up = || ForwardError::NoHealthyServer {
+        retry_after: upstream.check_interval.unwrap_or(Duration::from_secs(1)),
+    };
+    let chosen = upstream.choose(client, None).ok_or_else(none_is_up)?;
+    let mut waited = 0;
+    let failed = match attempt(upstream, watch, chosen, request, progress, limit, &mut waited).await {
+        Ok(answered) => return Ok(answered),
+        Err(failed) => failed,
+    };
+    let Failed { chosen, error, unharmed: Some(request) } = failed else { return Err(failed.error) };
+    let Some(other) = upstream.choose(client, Some(&chosen)) else { return Err(error) };
+    chosen.flight.moved_on();
+    tracing::debug!(
+        upstream.name = upstream.name,
+        upstream.server = chosen.flight.server(),
+        upstream.next = other.flight.server(),
+        %error,
+        "a request goes on to another server"
+    );
+    drop(chosen);
+    let second = attempt(upstream, watch, other, *request, progress, limit, &mut waited).await;
+    second.map_err(|failed| failed.error)
+}
+
+/// No answer from one server.
+struct Failed {
+    chosen: Chosen,
+    error: ForwardError,
+    /// The request, if another server may have it.
+    unharmed: Option<Box<Request<RequestBody>>>,
+}
+
+/// One server's turn. `waited` counts the ticks for which its answer was waited for.
+async fn attempt(
+    upstream: &Upstream,
+    watch: &Watch,
+    chosen: Chosen,
+    mut request: Request<RequestBody>,
+    progress: Option<&Progress>,
+    limit: Option<u64>,
+    waited: &mut u64,
+) -> Result<(Response<Incoming>, Lease), Failed> {
+    let mut reuse = true;
     loop {
+        let mut lease = match upstream.lease(&chosen, reuse).await {
+            Ok(lease) => lease,
+            Err(error) => {
+                upstream.failed(&chosen, Failure::Connect);
+                let error = ForwardError::Connect(error);
+                return Err(Failed { chosen, error, unharmed: Some(Box::new(request)) });
+            }
+        };
         if upstream.host_of_server {
             request.headers_mut().insert(header::HOST, lease.backend.authority.clone());
         }
         // Also where it was idle for no time at all: a server that closes after so many requests need not say so.
-        let spare = (lease.reused && is_repeatable(&request)).then(|| copy(&request));
-        let (error, unsent) = match send(upstream, watch, &mut lease, request, progress).await {
-            Ok(response) => return Ok((response, lease)),
-            Err(Lost::Timeout) => return Err(ForwardError::Timeout),
+        let spare = ((lease.reused || upstream.has_others()) && is_repeatable(&request))
+            .then(|| Box::new(copy(&request)));
+        let began = watch.now();
+        let sent = send(upstream, watch, &mut lease, request, progress, began.saturating_sub(*waited)).await;
+        *waited += watch.now().saturating_sub(began);
+        let (error, unsent) = match sent {
+            Ok(response) => {
+                chosen.flight.succeeded();
+                lease.flight = Some(chosen.flight);
+                return Ok((response, lease));
+            }
+            Err(Lost::Timeout) => {
+                upstream.failed(&chosen, Failure::Timeout);
+                return Err(Failed { chosen, error: ForwardError::Timeout, unharmed: None });
+            }
             Err(Lost::Failed(error, unsent)) => (error, unsent),
         };
-        request = match (unsent, spare) {
-            (Some(unsent), _) if lease.reused => *unsent,
-            (None, Some(spare)) if closed_unanswered(&error) => spare,
-            _ => return Err(failure(error, progress, limit)),
-        };
-        // A new connection counts as not used before, so this happens once.
-        lease = upstream.fresh(lease).await.map_err(ForwardError::Connect)?;
+        let broken = unsent.is_some() || closed_unanswered(&error);
+        let unharmed = unsent.or(spare.filter(|_| broken));
+        match unharmed {
+            // A new connection counts as not used before, so this happens once.
+            Some(unharmed) if lease.reused => (request, reuse) = (*unharmed, false),
+            unharmed => {
+                let of_the_client = progress.is_some_and(|progress| progress.fault.get().is_some());
+                if !of_the_client {
+                    // That a connection was closed which nobody used says nothing of the server.
+                    let broken = broken && !lease.reused;
+                    upstream.failed(&chosen, if broken { Failure::Broken } else { Failure::Other });
+                }
+                return Err(Failed { chosen, error: failure(error, progress, limit), unharmed });
+            }
+        }
     }
 }
 
@@ -65,8 +143,8 @@ async fn send(
     lease: &mut Lease,
     request: Request<RequestBody>,
     progress: Option<&Progress>,
+    started: u64,
 ) -> Result<Response<Incoming>, Lost> {
-    let started = watch.now();
     let mut deadline = watch.deadline();
     let mut answer = pin!(lease.connection.sender.try_send_request(request));
     poll_fn(|cx| {

@@ -23,11 +23,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Server;
 use super::body::{Progress, RequestBody};
+use super::health::InFlight;
 use super::watch::Watch;
 use super::wire::Wire;
 
 /// Kept for one server on one thread.
 const IDLE_CONNECTIONS: usize = 128;
+
+/// What one connection reads ahead of a client that takes nothing. Bodies still move in large pieces.
+const BUFFER: usize = 128 * 1024;
 
 /// An idle peer that is gone without a word is noticed after about this long.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -71,6 +75,8 @@ impl Drop for Connection {
 pub(crate) struct Lease {
     pub(crate) backend: Rc<Backend>,
     pub(crate) connection: Connection,
+    /// The request that it carries, counted at its server until this is dropped.
+    pub(crate) flight: Option<InFlight>,
     /// It served another exchange before, so it may have been closed meanwhile.
     pub(crate) reused: bool,
 }
@@ -92,18 +98,13 @@ impl Backend {
         watch: &Watch,
     ) -> Result<Rc<Self>, InvalidHeaderValue> {
         let name = server.host.as_str();
-        let (address, host) = match name.parse::<IpAddr>() {
-            Ok(ip @ IpAddr::V6(_)) => (Address::Socket((ip, server.port).into()), format!("[{name}]")),
-            Ok(ip) => (Address::Socket((ip, server.port).into()), name.to_owned()),
-            Err(_) => (Address::Name(name.to_owned(), server.port), name.to_owned()),
-        };
-        let authority = match server.port {
-            80 => host,
-            port => format!("{host}:{port}"),
+        let address = match name.parse::<IpAddr>() {
+            Ok(ip) => Address::Socket((ip, server.port).into()),
+            Err(_) => Address::Name(name.to_owned(), server.port),
         };
         let this = Rc::new(Self {
             address,
-            authority: authority.try_into()?,
+            authority: server.authority().try_into()?,
             idle: RefCell::default(),
             watch: watch.clone(),
         });
@@ -115,10 +116,10 @@ impl Backend {
     /// A connection for one exchange: an idle one if there is one and `reuse` says so.
     pub(crate) async fn lease(self: &Rc<Self>, reuse: bool, within: Duration) -> io::Result<Lease> {
         if reuse && let Some(connection) = self.take_idle() {
-            return Ok(Lease { backend: self.clone(), connection, reused: true });
+            return Ok(Lease { backend: self.clone(), connection, flight: None, reused: true });
         }
         let connection = self.connect(within).await?;
-        Ok(Lease { backend: self.clone(), connection, reused: false })
+        Ok(Lease { backend: self.clone(), connection, flight: None, reused: false })
     }
 
     /// The latest used of the connections that can take a request now.
@@ -161,8 +162,11 @@ impl Backend {
         };
         stream.set_nodelay(true)?;
         SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-        let (sender, connection) =
-            http1::Builder::new().handshake(Wire::new(stream)).await.map_err(io::Error::other)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .handshake(Wire::new(stream))
+            .await
+            .map_err(io::Error::other)?;
         let serve = async move {
             // Whoever waits for the answer, or reads the body, hears of a failure.
             let _ = connection.with_upgrades().await;

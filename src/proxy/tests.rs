@@ -4,4 +4,5 @@ mod bodies;
 mod connections;
 mod harness;
 mod messages;
+mod servers;
 mod tunnels;

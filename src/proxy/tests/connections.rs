@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::harness::{Backend, GET, Gateway, OK, Options, rest, run};
+use super::harness::{Backend, GET, Gateway, OK, Options, nobody, rest, run};
 
 #[tokio::test]
 async fn a_connection_is_used_again_after_a_clean_end() {
@@ -206,10 +206,7 @@ async fn a_head_that_does_not_come_is_a_504_and_the_connection_goes() {
 async fn servers_are_used_in_turn_and_a_dead_one_is_passed_over() {
     run(async {
         let (one, two) = (Backend::answering(OK).await, Backend::answering(OK).await);
-        let dead = {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            listener.local_addr().expect("an address")
-        };
+        let dead = nobody().await;
         let gateway = Gateway::start(&[one.address, dead, two.address], Options::default()).await;
         for _ in 0..6 {
             let reply = gateway.send(GET).await;
