@@ -255,7 +255,7 @@ fn challenge(route: &Arc<Route>, why: Why, to_login: bool) -> Decision {
 }
 
 /// Whether a browser says that another site made it send this with what it sends by itself: the session cookie, a
-/// Basic password, a certificate.
+/// Basic password, a certificate; or by where it stands.
 fn is_cross_site(
     identity: Option<&Identity>,
     route: &Route,
@@ -270,7 +270,8 @@ fn is_cross_site(
     let by_itself = match identity.map(|identity| identity.credential) {
         Some(Credential::Session | Credential::Basic) => true,
         Some(Credential::Bearer) => false,
-        None => route.policy.asks_for_certificate_alone(),
+        // A certificate, or the place that the browser stands in.
+        None => matches!(route.policy, Policy::PublicIf(_)),
     };
     // Another origin of the same site (a sister host) is no other site.
     by_itself && route.csrf && !safe && sent_from(headers, context, public) == SentFrom::Elsewhere

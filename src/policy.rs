@@ -133,13 +133,6 @@ impl Policy {
     }
 }
 
-impl Policy {
-    /// Whether a certificate lets in, and no credential is looked at.
-    pub fn asks_for_certificate_alone(&self) -> bool {
-        matches!(self, Self::PublicIf(Conditions { client_certificate: Some(_), .. }))
-    }
-}
-
 impl Conditions {
     fn unmet(&self, facts: Facts<'_>) -> Option<Reason> {
         if let Some(networks) = &self.networks

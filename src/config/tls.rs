@@ -353,7 +353,7 @@ fn meant(value: &Value<'_>) -> String {
     let known = CertificateHeaders::PLACEHOLDERS;
     let written = value.written().unwrap_or_default();
     let names = written.split('{').skip(1).filter_map(|piece| piece.split_once('}')).map(|(name, _)| name);
-    let near = names.filter(|name| !known.contains(name)).find_map(|name| nearest(name, known.into_iter()));
+    let near = names.filter(|name| !known.contains(name)).find_map(|name| nearest(name, known));
     near.map_or_else(
         || {
             let all: Vec<String> = known.iter().map(|name| format!("`{{{name}}}`")).collect();

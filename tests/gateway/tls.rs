@@ -453,6 +453,8 @@ fn a_route_takes_the_client_certificates_that_it_requires() {
     let elsewhere = [("sec-fetch-site", "cross-site"), ("content-length", "0")];
     assert_eq!(connection.request("POST", "/any", &elsewhere, b"").status, 403);
     assert_eq!(connection.request("POST", "/any", &[("content-length", "0")], b"").status, 200);
+    assert_eq!(connection.request("POST", "/here", &elsewhere, b"").status, 403, "nor of where it stands");
+    assert_eq!(connection.request("POST", "/", &elsewhere, b"").status, 200, "public is public");
     // The answer to whoever asks without asking.
     let told = |arguments: &[&str]| {
         let output = site.gateway.command(&[&["explain", "GET"], arguments].concat(), "");
@@ -629,6 +631,28 @@ fn a_plain_listener_sends_every_request_to_the_public_url() {
     assert!(site.reload().0);
     wait_until(|| TcpStream::connect(plain).is_err(), || "it is still listened on".to_owned());
     assert_eq!(site.browser.get(&site.gateway, "/", &[]).status, 200);
+}
+
+#[test]
+fn two_addresses_can_change_their_parts() {
+    let (plain, other) = (free_address(), free_address());
+    let site = Site::start(&format!("  redirect_from: {plain}\nlisten: {other}\n"), EVERYTHING);
+    let mut kept = site.browser.connect(other, "app.test");
+    assert_eq!(kept.request("GET", "/", &[], b"").status, 200);
+    let yaml = std::fs::read_to_string(&site.gateway.config).expect("it is there");
+    let swapped = yaml.replace(&plain.to_string(), "@").replace(&other.to_string(), &plain.to_string());
+    std::fs::write(&site.gateway.config, swapped.replace('@', &other.to_string())).expect("it is written");
+    let (done, told) = site.reload();
+    assert!(done, "{told}");
+    let redirects = |address| {
+        let mut connection = Connection::to(address);
+        connection.write(b"GET / HTTP/1.1\r\nhost: app.test\r\n\r\n");
+        connection.reply(false).status == 308
+    };
+    wait_until(|| redirects(other), || "the old door of the other part is still open".to_owned());
+    assert!(!redirects(plain));
+    assert_eq!(site.browser.connect(plain, "app.test").request("GET", "/", &[], b"").status, 200);
+    assert_eq!(kept.request("GET", "/", &[], b"").status, 200, "what was open goes on");
 }
 
 #[test]

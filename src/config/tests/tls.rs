@@ -109,9 +109,26 @@ fn a_certificate_that_browsers_will_refuse_is_warned_of() {
         "tls: {{ certificates: [{{ cert: {cert}, key: {key} }}, {{ cert: {other}, key: {other_key} }}] }}"
     );
     assert_eq!(warnings(&two), ["an earlier certificate is for `a.test`, too, and is shown for it"]);
+    for (from, until, says) in
+        [(2000, 2001, "has expired: it held until 2001-"), (4000, 4001, "does not hold yet: from 4000-")]
+    {
+        let made = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        params.not_before = rcgen::date_time_ymd(from, 1, 2);
+        params.not_after = rcgen::date_time_ymd(until, 1, 2);
+        let pem = params.self_signed(&made).expect("a certificate").pem();
+        std::fs::write(&cert, &pem).expect("it is written");
+        std::fs::write(&key, made.serialize_pem()).expect("it is written");
+        let told = warnings(&tls(""));
+        assert!(told.len() == 1 && told[0].contains(says), "{told:?}");
+    }
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(&key, mode).expect("the mode is set");
-    assert_eq!(warnings(&tls("")), ["everybody on this machine may use the key: its mode is 644"]);
+    let told = warnings(&tls(""));
+    assert!(
+        told.contains(&"everybody on this machine may use the key: its mode is 644".to_owned()),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -142,5 +159,27 @@ fn a_certificate_can_be_required_only_where_one_is_asked_for() {
     for faulty in ["maybe", "{ subjects: [''] }", "{ sans: ['*'] }", "{ subject: [a] }"] {
         let text = format!("{tls}{}", route(&format!("require: {{ client_certificate: {faulty} }}")));
         assert!(parse(&text).is_err(), "{faulty}");
+    }
+}
+
+#[test]
+fn a_route_cannot_change_what_is_told_of_a_certificate() {
+    let (_folder, cert, key) = with_certificate(&["127.0.0.1"]);
+    let tls = format!(
+        "tls: {{ certificates: [{{ cert: {cert}, key: {key} }}], client_headers: {{ Robot: '{{subject}}' }} }}\n"
+    );
+    for (name, is_told) in
+        [("robot", true), ("X-Client-Cert-Subject", true), ("SSL_Client_Verify", true), ("X-Robot", false)]
+    {
+        let text = format!(
+            "{tls}upstreams: {{ app: http://a:1 }}\nroutes: [{{ path: /, upstream: app, headers: {{ {name}: root }} }}]\n"
+        );
+        match parse(&text) {
+            Ok(_) => assert!(!is_told, "{name}"),
+            Err(faults) => {
+                let faults = faults.to_string();
+                assert!(is_told && faults.contains(&format!("a route can't change `{name}`")), "{faults}");
+            }
+        }
     }
 }

@@ -94,20 +94,17 @@ mod tests {
                 let handshakes = Rc::new(Handshakes::new(2));
                 let wait = || {
                     let handshakes = Rc::clone(&handshakes);
-                    let waiting = tokio::task::spawn_local(async move {
-                        handshakes.waiting(pending::<io::Result<()>>()).await
-                    });
-                    async move {
-                        yield_now().await;
-                        waiting
-                    }
+                    tokio::task::spawn_local(
+                        async move { handshakes.waiting(pending::<io::Result<()>>()).await },
+                    )
                 };
-                let (first, second, third) = (wait().await, wait().await, wait().await);
+                let (first, second, third) = (wait(), wait(), wait());
                 assert!(first.await.expect("it did not panic").is_err());
                 assert!(!second.is_finished() && !third.is_finished());
                 third.abort();
                 let _ = third.await;
-                let fourth = wait().await;
+                let fourth = wait();
+                yield_now().await;
                 assert!(!second.is_finished() && !fourth.is_finished(), "the place was given back");
                 assert_eq!(handshakes.waiting(async { Ok(5) }).await.expect("it is done at once"), 5);
                 assert!(second.await.expect("it did not panic").is_err());
