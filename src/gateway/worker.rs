@@ -145,7 +145,7 @@ impl Thread {
     }
 
     fn take(self: &Rc<Self>, change: Change) {
-        let worker = Worker::new(&change.rooms, self.tunnels.clone(), self.access.clone());
+        let worker = self.worker().renewed(&change.rooms);
         *self.worker.borrow_mut() = Rc::new(worker);
         self.handshakes.limit(most_handshakes(&change.rooms));
         for (id, purpose, door) in change.open {
@@ -239,6 +239,19 @@ async fn accept(thread: Rc<Thread>, door: Door, purpose: Purpose, closing: Cance
 
 impl Worker {
     fn new(rooms: &Arc<Rooms>, tunnels: Tunnels, access: AccessLog) -> Self {
+        let proxy = proxy(rooms, tunnels).expect("the same was built when the configuration was taken");
+        Self::with(rooms, proxy, access)
+    }
+
+    /// Under another configuration. Upstreams that are as they were keep their connections.
+    fn renewed(&self, rooms: &Arc<Rooms>) -> Self {
+        let (settings, health) = (rooms.proxy_settings(), &rooms.process.health);
+        let proxy = self.proxy.renewed(&rooms.config.upstreams, settings, health);
+        let proxy = proxy.expect("the same was built when the configuration was taken");
+        Self::with(rooms, proxy, self.access.clone())
+    }
+
+    fn with(rooms: &Arc<Rooms>, proxy: Proxy, access: AccessLog) -> Self {
         let limits = &rooms.config.limits;
         Self {
             access,
@@ -248,7 +261,7 @@ impl Worker {
                 target_bytes: TARGET_BYTES,
             },
             metrics: rooms.process.metrics.thread(),
-            proxy: proxy(rooms, tunnels).expect("the same was built when the configuration was taken"),
+            proxy,
             subrequests: Subrequests::new(
                 Arc::clone(&rooms.gate),
                 Arc::clone(&rooms.pages),
@@ -498,10 +511,15 @@ impl Worker {
     }
 
     fn log_failure(&self, error: &ForwardError, context: &Context, permit: &Permit) {
-        let source = std::error::Error::source(error).map(ToString::to_string);
+        // To the last: hyper's own words for a failure name no cause.
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        let cause = causes.map(ToString::to_string).reduce(|all, next| match all.ends_with(&next) {
+            true => all,
+            false => format!("{all}: {next}"),
+        });
         tracing::warn!(
             %error,
-            cause = source.as_deref().unwrap_or("-"),
+            cause = cause.as_deref().unwrap_or("-"),
             request.id = context.id.as_str(),
             route.name = &*permit.route().name,
             upstream.name = permit.route().upstream.as_deref().unwrap_or("-"),
@@ -561,8 +579,8 @@ fn forward_problem(error: &ForwardError) -> Problem {
         ForwardError::Rewrite(fault) => {
             Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message())
         }
-        ForwardError::BadRequest(_) | ForwardError::RequestBody(_) => {
-            Problem::bad_request("The request could not be read.")
-        }
+        ForwardError::BadRequest(_) => Problem::bad_request("The request could not be read."),
+        // Where its body ends, nobody knows: nothing behind it is read.
+        ForwardError::RequestBody(_) => Problem::bad_request("The request could not be read.").closing(),
     }
 }

@@ -33,9 +33,9 @@ pub(crate) struct Upstream {
     pub(crate) host: Option<HeaderValue>,
     /// Whether `Host` is the server's own.
     pub(crate) host_of_server: bool,
-    pub(crate) name: String,
     pub(crate) response_ticks: u64,
     servers: Vec<Member>,
+    pub(crate) settings: UpstreamSettings,
     pub(crate) stall_ticks: u64,
     turn: Cell<usize>,
 }
@@ -66,7 +66,7 @@ impl Upstream {
         let member = |server| {
             let name = ToString::to_string(server);
             Ok(Member {
-                backend: Backend::new(server, idle_ticks, watch)?,
+                backend: Backend::new(server, settings, watch)?,
                 health: Hold::new(board.server(&settings.name, &name)),
                 seed: balance::seed(&name),
             })
@@ -86,9 +86,9 @@ impl Upstream {
                 HostHeader::Preserve | HostHeader::Upstream => None,
             },
             host_of_server: settings.host == HostHeader::Upstream,
-            name: settings.name.clone(),
             response_ticks: ticks(settings.response_timeout),
             servers: servers?,
+            settings: settings.clone(),
             stall_ticks: idle_ticks,
             turn: Cell::new(u32::from_ne_bytes(turn) as usize),
         })

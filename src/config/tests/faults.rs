@@ -306,17 +306,17 @@ fn an_upstream_that_is_not_there_is_told() {
         ],
     );
     told(
-        "upstreams: { app: https://a:1, other: { servers: [http://b/x, 'unix:/b'] } }\nroutes: [{ path: /, upstream: app }]\n",
+        "upstreams: { app: ftp://a:1, other: { servers: [http://b/x, 'unix:'] } }\nroutes: [{ path: /, upstream: app }]\n",
         &[
-            "foregate.yaml:1:19: `app` can't be `https://a:1`",
-            "    1 | upstreams: { app: https://a:1, other: { servers: [http://b/x, 'unix:/b'] } }",
-            "      |                   ^^^^^^^^^^^ expected `http://host:port`: TLS to upstreams is not supported yet",
-            "foregate.yaml:1:51: `servers` can't list `http://b/x`",
-            "    1 | upstreams: { app: https://a:1, other: { servers: [http://b/x, 'unix:/b'] } }",
-            "      |                                                   ^^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`: no path and no user",
-            "foregate.yaml:1:63: `servers` can't list `unix:/b`",
-            "    1 | upstreams: { app: https://a:1, other: { servers: [http://b/x, 'unix:/b'] } }",
-            "      |                                                               ^^^^^^^^^ expected `http://host:port`: Unix sockets are not supported yet",
+            "foregate.yaml:1:19: `app` can't be `ftp://a:1`",
+            "    1 | upstreams: { app: ftp://a:1, other: { servers: [http://b/x, 'unix:'] } }",
+            "      |                   ^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`, `https://app:8443` or `unix:/run/app.sock`: no path and no user",
+            "foregate.yaml:1:49: `servers` can't list `http://b/x`",
+            "    1 | upstreams: { app: ftp://a:1, other: { servers: [http://b/x, 'unix:'] } }",
+            "      |                                                 ^^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`, `https://app:8443` or `unix:/run/app.sock`: no path and no user",
+            "foregate.yaml:1:61: `servers` can't list `unix:`",
+            "    1 | upstreams: { app: ftp://a:1, other: { servers: [http://b/x, 'unix:'] } }",
+            "      |                                                             ^^^^^^^ expected `unix:PATH`, of 107 bytes at most",
         ],
     );
 }
@@ -670,7 +670,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
             "      |                            ^^ did you mean `app`?",
             "foregate.yaml:7:8: `app` can't be `127.0.0.1:3000`",
             "    7 |   app: 127.0.0.1:3000",
-            "      |        ^^^^^^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`: no path and no user",
+            "      |        ^^^^^^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`, `https://app:8443` or `unix:/run/app.sock`: no path and no user",
         ],
     );
 }
@@ -687,4 +687,69 @@ fn a_long_line_is_shown_around_the_place() {
             "      |                          ^^^^^^^^^ expected text with `{username}`, `{email}`, `{name}` or `{roles}` in it",
         ],
     );
+}
+
+#[test]
+fn certificates_and_keys_that_can_not_be_used_are_told() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let own = rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
+    let other = rcgen::KeyPair::generate().expect("a key");
+    for (name, content) in [
+        ("app.crt", own.cert.pem()),
+        ("app.key", own.signing_key.serialize_pem()),
+        ("other.key", other.serialize_pem()),
+        ("empty.pem", "no PEM\n".to_owned()),
+        ("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned()),
+    ] {
+        std::fs::write(directory.path().join(name), content).expect("it is written");
+    }
+    let parse = |servers: &str, tls: &str| {
+        let text = format!(
+            "upstreams:\n  app:\n    servers: [{servers}]\n    tls: {{ {tls} }}\nroutes: [{{ path: /**, upstream: app }}]\n"
+        );
+        crate::config::Config::parse(&text, "foregate.yaml", &super::environment, directory.path())
+    };
+    for (tls, place, told) in [
+        ("ca: gone.pem", (4, 16), "can't be read: there is no such file"),
+        ("ca: .", (4, 16), "can't be read: Is a directory (os error 21)"),
+        ("ca: empty.pem", (4, 16), "holds no PEM certificate"),
+        ("ca: broken.pem", (4, 16), "holds a certificate that can't be read"),
+        ("ca: app.crt, client_cert: app.crt", (4, 25), "`client_cert` stands without `client_key`"),
+        ("ca: app.crt, client_key: app.key", (4, 25), "`client_key` stands without `client_cert`"),
+        ("ca: app.crt, client_cert: app.key, client_key: app.key", (4, 38), "holds no PEM certificate"),
+        ("ca: app.crt, client_cert: app.crt, client_key: app.crt", (4, 59), "holds no PEM private key"),
+        (
+            "ca: app.crt, client_cert: app.crt, client_key: gone",
+            (4, 59),
+            "can't be read: there is no such file",
+        ),
+        (
+            "ca: app.crt, client_cert: app.crt, client_key: { file: other.key }",
+            (4, 59),
+            "holds a private key that does not match the certificate",
+        ),
+        ("ca: app.crt, server_name: 'a b'", (4, 38), "`server_name` can't be `a b`"),
+    ] {
+        let faults = parse("'https://a:1'", tls).expect_err(tls);
+        let seen: Vec<_> = faults.iter().map(|fault| (fault.position(), fault.message())).collect();
+        let [(position, message)] = seen[..] else { panic!("{tls}: {seen:?}") };
+        assert_eq!(position, Some(place), "{tls}: {message}");
+        assert!(message.ends_with(told), "{tls}: {message}");
+        assert!(!faults.to_string().contains("PRIVATE KEY-----\n"), "{faults}");
+    }
+    let whole = "ca: app.crt, client_cert: app.crt, client_key: { file: app.key }, server_name: app.test";
+    let config = |servers, tls| parse(servers, tls).unwrap_or_else(|faults| panic!("{faults}"));
+    let first = config("'https://a:1'", whole);
+    assert!(first.warnings.is_empty() && first.upstreams[0].tls.is_some());
+    assert_eq!(first.upstreams, config("'https://a:1'", whole).upstreams);
+    assert!(config("'http://a:1'", "ca: null").warnings.is_empty());
+    let idle = config("'http://a:1'", whole);
+    assert_eq!(idle.warnings.len(), 1, "{:?}", idle.warnings);
+
+    // Another content under the same name is another upstream.
+    let renewed = rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
+    std::fs::write(directory.path().join("app.crt"), renewed.cert.pem()).expect("it is written");
+    std::fs::write(directory.path().join("app.key"), renewed.signing_key.serialize_pem())
+        .expect("it is written");
+    assert_ne!(first.upstreams, config("'https://a:1'", whole).upstreams);
 }

@@ -5,23 +5,26 @@
 //!
 //! Callers: `gateway`, once for each configuration.
 
-use std::io;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
 use hyper::rt::{Read, Write};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::{HealthBoard, ServerHealth};
-use crate::proxy::{HostHeader, Server, UpstreamSettings};
+use crate::proxy::connect::Address;
+use crate::proxy::form;
+use crate::proxy::wire::Wire;
+use crate::proxy::{HostHeader, UpstreamSettings};
 
 /// Of a check's answer, more than this is not read.
 const BODY_BYTES: usize = 64 << 10;
@@ -61,7 +64,10 @@ pub async fn run(board: HealthBoard, upstreams: Vec<UpstreamSettings>) {
             let first =
                 settings.interval / count * place + settings.interval.mul_f64(random() / f64::from(count));
             let within = settings.interval.min(upstream.response_timeout);
-            checks.spawn(watch(Watched { health, host, server, settings: settings.clone(), within }, first));
+            let address = Address::new(&server, upstream.tls.as_ref());
+            let http2 = upstream.http2;
+            let watched = Watched { health, host, http2, address, settings: settings.clone(), within };
+            checks.spawn(watch(watched, first));
         }
     }
     // None ends by itself; dropping the set ends them all.
@@ -77,7 +83,8 @@ pub async fn run(board: HealthBoard, upstreams: Vec<UpstreamSettings>) {
 struct Watched {
     health: Arc<ServerHealth>,
     host: Option<HeaderValue>,
-    server: Server,
+    http2: bool,
+    address: Address,
     settings: HealthSettings,
     within: Duration,
 }
@@ -97,23 +104,21 @@ async fn watch(watched: Watched, first: Duration) {
 
 /// Whether the server is well; the error says why not.
 async fn check(watched: &Watched) -> Result<(), String> {
-    let stream = connect_for_check(&watched.server).await.map_err(|error| format!("connecting: {error}"))?;
-    let status = ask(stream, watched).await.map_err(|error| format!("its check failed: {error}"))?;
+    let deadline = Instant::now() + watched.within;
+    let connected = watched.address.connect(true, false, deadline).await;
+    let connected = connected.map_err(|error| format!("connecting: {error}"))?;
+    let http2 = watched.http2 && (connected.agreed_http2 || !watched.address.is_tls());
+    let stream = TokioIo::new(Wire::new(connected.socket));
+    let status = ask(stream, http2, watched).await.map_err(|error| format!("its check failed: {error}"))?;
     match status.is_success() || status.is_redirection() {
         true => Ok(()),
         false => Err(format!("its check was answered with {}", status.as_u16())),
     }
 }
 
-/// The way that requests go. The time that it may take is the check's.
-async fn connect_for_check(server: &Server) -> io::Result<impl Read + Write + Send + Unpin + use<>> {
-    let stream = TcpStream::connect((server.host.as_str(), server.port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(TokioIo::new(stream))
-}
-
 async fn ask(
-    stream: impl Read + Write + Send + Unpin,
+    stream: impl Read + Write + Send + Unpin + 'static,
+    http2: bool,
     watched: &Watched,
 ) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
     let mut request = Request::new(Empty::<Bytes>::new());
@@ -122,10 +127,23 @@ async fn ask(
     headers.insert(header::HOST, watched.host.clone().ok_or("its host can't be said in a header")?);
     headers.insert(header::USER_AGENT, HeaderValue::from_static("foregate-health"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if http2 {
+        form::for_http2(&mut request, watched.address.scheme())?;
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await?;
+        return answered(sender.send_request(request), connection).await;
+    }
+    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     let (mut sender, connection) = http1::handshake(stream).await?;
+    answered(sender.send_request(request), connection).await
+}
+
+/// The answer's status, while the connection is driven.
+async fn answered(
+    answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
+    connection: impl Future,
+) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
     let asked = async {
-        let answer = sender.send_request(request).await?;
+        let answer = answer.await?;
         let status = answer.status();
         // To its end, so that the server sees no connection that breaks off. What is in it decides nothing.
         let _ = Limited::new(answer.into_body(), BODY_BYTES).collect().await;

@@ -170,10 +170,12 @@ fn the_board_shows_what_there_is_and_keeps_what_stays() {
         connect_timeout: Duration::from_secs(1),
         health,
         host: HostHeader::Preserve,
+        http2: false,
         idle_timeout: Duration::from_secs(1),
         name: name.to_owned(),
         response_timeout: Duration::from_secs(1),
-        servers: ports.iter().map(|&port| Server { host: "::1".to_owned(), port }).collect(),
+        servers: ports.iter().map(|&port| Server::Tcp { host: "::1".to_owned(), port, tls: false }).collect(),
+        tls: None,
     };
     let board = HealthBoard::new();
     board.keep(&[upstream("b", &[1], None), upstream("a", &[2, 80], Some(settings(1, 1)))]);

@@ -56,6 +56,7 @@ pub(super) struct Options {
     pub(super) connect_timeout: Duration,
     pub(super) health: Option<HealthSettings>,
     pub(super) host: HostHeader,
+    pub(super) http2: bool,
     pub(super) response_timeout: Duration,
     pub(super) stall: Duration,
 }
@@ -70,6 +71,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(2),
             health: None,
             host: HostHeader::Preserve,
+            http2: false,
             response_timeout: long,
             stall: long,
         }
@@ -83,13 +85,15 @@ impl Gateway {
             connect_timeout: options.connect_timeout,
             health: options.health,
             host: options.host,
+            http2: options.http2,
             idle_timeout: options.stall,
             name: "app".to_owned(),
             response_timeout: options.response_timeout,
             servers: servers
                 .iter()
-                .map(|server| Server { host: server.ip().to_string(), port: server.port() })
+                .map(|server| Server::Tcp { host: server.ip().to_string(), port: server.port(), tls: false })
                 .collect(),
+            tls: None,
         };
         let settings = ProxySettings {
             body_bytes: options.body_bytes,

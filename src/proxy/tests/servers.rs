@@ -463,13 +463,16 @@ async fn a_check_is_a_small_request_and_its_status_decides() {
                     unhealthy_after: 2,
                 }),
                 host,
+                http2: false,
                 idle_timeout: Duration::from_secs(1),
                 name: "app".to_owned(),
                 response_timeout: Duration::from_secs(1),
-                servers: vec![crate::proxy::Server {
+                servers: vec![crate::proxy::Server::Tcp {
                     host: "127.0.0.1".to_owned(),
                     port: backend.address.port(),
+                    tls: false,
                 }],
+                tls: None,
             };
             let checks = tokio::spawn(health::run(board.clone(), vec![settings]));
             while backend.connections.get() < 4 {
