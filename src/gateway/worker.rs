@@ -288,10 +288,7 @@ impl Worker {
         purpose: Purpose,
         control: &WireControl,
     ) -> Response<Body> {
-        let mut response = match purpose {
-            Purpose::Redirect => self.redirect(request, client, control),
-            Purpose::Serve => self.take_through(request, client, control).await,
-        };
+        let mut response = self.take_through(request, client, purpose, control).await;
         if client.scheme == Scheme::Https
             && let Some(hsts) = self.rooms.tls.as_ref().and_then(|tls| tls.hsts())
         {
@@ -301,43 +298,18 @@ impl Worker {
         response
     }
 
-    /// To the same target under `public_url`, whatever host was asked for.
-    fn redirect(&self, request: Request<Incoming>, client: &Client, control: &WireControl) -> Response<Body> {
-        let started = Instant::now();
-        let (parts, _) = request.into_parts();
-        let context = match self.describe(&parts, client, control, started, SystemTime::now()) {
-            Ok(context) => context,
-            Err(response) => return *response,
-        };
-        let asker = Asker::new(&parts.method, &parts.headers, context.id.header_value().clone());
-        let mut response = asker.text(StatusCode::PERMANENT_REDIRECT, "");
-        let to = format!("{}{}", self.rooms.config.public_url, context.target.as_str());
-        match HeaderValue::try_from(to) {
-            Ok(to) => response.headers_mut().insert(LOCATION, to),
-            // A target with a byte that no field holds was refused before.
-            Err(_) => return Problem::internal().respond(&asker, &self.rooms.pages),
-        };
-        // What it has to say next belongs elsewhere.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        self.metrics.answered(PORTAL, response.status().as_u16(), started.elapsed());
-        response
-    }
-
-    /// One request without doubt, or the answer to one that isn't.
-    fn describe(
+    async fn take_through(
         &self,
-        parts: &http::request::Parts,
+        request: Request<Incoming>,
         client: &Client,
+        purpose: Purpose,
         control: &WireControl,
-        started: Instant,
-        now: SystemTime,
-    ) -> Result<Context, Box<Response<Body>>> {
-        let refuse = |status, code, message, fault: &dyn std::fmt::Display| {
-            let problem = Problem::new(status, code, "Bad request", message);
-            Box::new(self.refuse_unsound(parts, problem, client.address, fault, started))
-        };
+    ) -> Response<Body> {
+        let (started, now) = (Instant::now(), SystemTime::now());
+        let (parts, body) = request.into_parts();
         if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
-            return Err(refuse(fault.status(), fault.code(), fault.public_message(), &fault));
+            let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
+            return self.refuse_unsound(&parts, problem, client.address, &fault, started);
         }
         let certificate = client.certificate(self.rooms.tls.as_ref(), now);
         let arrival = Arrival {
@@ -347,25 +319,20 @@ impl Worker {
             scheme: client.scheme,
             trusted: &self.rooms.config.trusted_proxies,
         };
-        Context::new(parts, &arrival)
-            .map_err(|fault| refuse(fault.status(), fault.code(), fault.public_message(), &fault))
-    }
-
-    async fn take_through(
-        &self,
-        request: Request<Incoming>,
-        client: &Client,
-        control: &WireControl,
-    ) -> Response<Body> {
-        let (started, now) = (Instant::now(), SystemTime::now());
-        let (parts, body) = request.into_parts();
-        let context = match self.describe(&parts, client, control, started, now) {
+        let context = match Context::new(&parts, &arrival) {
             Ok(context) => context,
-            Err(response) => return *response,
+            Err(fault) => {
+                let problem =
+                    Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
+                return self.refuse_unsound(&parts, problem, client.address, &fault, started);
+            }
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
         let request = Request::from_parts(parts, body);
-        let Answered { decided, identity, mut response, route } = self.decide(&context, request).await;
+        let Answered { decided, identity, mut response, route } = match purpose {
+            Purpose::Redirect => Answered::from(self.redirect(&context, &request)),
+            Purpose::Serve => self.decide(&context, request).await,
+        };
         let duration = started.elapsed();
         let counted_as = match (&route, decided) {
             (Some(route), _) => &*route.name,
@@ -391,6 +358,21 @@ impl Worker {
                 user: identity.as_deref().map(|identity| identity.username.as_str()),
             },
         );
+        response
+    }
+
+    /// To the same target under `public_url`, whatever host was asked for.
+    fn redirect(&self, context: &Context, request: &Request<Incoming>) -> Response<Body> {
+        let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone());
+        let to = format!("{}{}", self.rooms.config.public_url, context.target.as_str());
+        // A target with a byte that no field holds was refused before.
+        let Ok(to) = HeaderValue::try_from(to) else {
+            return Problem::internal().respond(&asker, &self.rooms.pages);
+        };
+        let mut response = asker.text(StatusCode::PERMANENT_REDIRECT, "");
+        response.headers_mut().insert(LOCATION, to);
+        // What the client has to say next belongs elsewhere.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         response
     }
 

@@ -690,6 +690,54 @@ fn answers_over_tls_say_to_come_back_over_tls() {
 }
 
 #[test]
+fn a_websocket_is_carried_and_told_to_go_at_the_stop() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let upstream = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the gateway connects");
+        let mut request = BufReader::new(stream.try_clone().expect("the same, once more"));
+        let mut line = String::new();
+        while request.read_line(&mut line).expect("text") > 2 {
+            line.clear();
+        }
+        let accepted =
+            b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        stream.write_all(accepted).expect("it is taken");
+        // What comes goes back.
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = request.read(&mut bytes) {
+            stream.write_all(&bytes[..read]).expect("it is taken");
+        }
+    });
+    let authority = Authority::new("Test Root");
+    let folder = tempfile::tempdir().expect("a folder");
+    authority.server(&["app.test"]).write(folder.path(), "tls");
+    let mut gateway = Gateway::start_in(
+        folder,
+        &format!(
+            "public_url: https://app.test\ntls: {{ certificates: [{{ cert: tls.crt, key: tls.key }}] }}\n\
+             upstreams: {{ app: \"http://{upstream}\" }}\nroutes:\n{EVERYTHING}"
+        ),
+    );
+    let mut connection = Browser::believing(&authority).connect(gateway.address, "app.test");
+    let upgrade = [("connection", "upgrade"), ("upgrade", "websocket")];
+    assert_eq!(connection.request("GET", "/", &upgrade, b"").status, 101);
+    for size in [1, 200, 100_000] {
+        let sent: Vec<u8> = (0..size).map(|at| at as u8).collect();
+        let mut back = vec![0; size];
+        for (sent, back) in sent.chunks(4096).zip(back.chunks_mut(4096)) {
+            connection.stream.get_mut().write_all(sent).expect("it is taken");
+            connection.stream.read_exact(back).expect("it comes back");
+        }
+        assert!(back == sent, "{size} bytes are others now");
+    }
+    gateway.signal("TERM");
+    // Properly: with the end of TLS before the end of the connection.
+    assert_eq!(connection.stream.read(&mut [0; 16]).ok(), Some(0));
+    assert_eq!(gateway.wait(), Some(0));
+}
+
+#[test]
 fn bodies_pass_unharmed_both_ways() {
     let body: Vec<u8> = (0..3_000_000_u32).map(|at| (at % 251) as u8 % 95 + 32).collect();
     let authority = Authority::new("Test Root");
