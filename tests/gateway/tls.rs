@@ -120,7 +120,18 @@ impl Browser {
 
     /// Connects for this name, and waits for the end of the handshake.
     fn try_connect(&self, address: SocketAddr, name: &str) -> Result<Secure, std::io::Error> {
+        self.try_connect_after(b"", address, name)
+    }
+
+    /// As `try_connect`, with something before TLS.
+    fn try_connect_after(
+        &self,
+        preface: &[u8],
+        address: SocketAddr,
+        name: &str,
+    ) -> Result<Secure, std::io::Error> {
         let mut socket = TcpStream::connect(address)?;
+        socket.write_all(preface)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         socket.set_nodelay(true)?;
         let name = ServerName::try_from(name.to_owned()).expect("a name");
@@ -581,6 +592,28 @@ fn a_trusted_proxy_does_not_lend_its_certificate_to_its_clients() {
     let asks = [("x-original-method", "GET"), ("x-original-url", "https://app.test/any")];
     let reply = proxy.get(&site.gateway, "/.auth/auth-request", &asks);
     assert_eq!(reply.status, 403, "{reply:?}");
+}
+
+#[test]
+fn behind_a_proxy_header_the_certificate_is_the_clients_own() {
+    let clients = Authority::new("Clients");
+    let more = "  client_ca: ca.pem\ntrusted_proxies: [127.0.0.1]\nproxy_protocol: true\n";
+    let site = Site::start_with(more, CERTIFIED, |folder| {
+        std::fs::write(folder.join("ca.pem"), clients.pem()).expect("it is written");
+    });
+    let robot = Browser::showing(&site.authority, &clients.client("robot", |_| {}));
+    let header = b"PROXY TCP4 192.0.2.7 127.0.0.1 40000 443\r\n";
+    let connect = |browser: &Browser| {
+        let connected = browser.try_connect_after(header, site.gateway.address, "app.test");
+        connected.unwrap_or_else(|error| panic!("{error}"))
+    };
+    let forged = [("x-forwarded-for", "127.0.0.1")];
+    assert_eq!(connect(&robot).request("GET", "/any", &forged, b"").status, 200);
+    let seen = site.upstream.last();
+    assert!(seen.contains("x-forwarded-for: 192.0.2.7\r\n"), "{seen}");
+    assert!(seen.contains("x-forwarded-proto: https\r\n"), "{seen}");
+    assert_eq!(connect(&site.browser).request("GET", "/any", &[], b"").status, 403);
+    assert!(site.browser.try_connect(site.gateway.address, "app.test").is_err(), "without the header");
 }
 
 #[test]
