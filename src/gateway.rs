@@ -179,7 +179,7 @@ impl Gateway {
         drop(orders);
         // Readiness turns first, for whoever asks on an open connection, or on a new one within the delay.
         process.draining.store(true, Ordering::Relaxed);
-        let limits = control.with_config(|config| config.limits.clone());
+        let limits = control.with_config(|config| config.limits);
         let (delay, at_most) = (limits.drain_delay, limits.drain_timeout + CLOSING);
         if !delay.is_zero() {
             tracing::info!(?delay, "stopping: not ready any more; connections are taken for a while yet");
