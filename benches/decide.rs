@@ -102,7 +102,13 @@ fn request(target: &str, fields: &[(http::HeaderName, &HeaderValue)]) -> (Contex
     }
     let (parts, ()) = request.body(()).expect("a request").into_parts();
     let trusted = TrustedProxies::default();
-    let arrival = Arrival { now: SystemTime::now(), peer: CLIENT, scheme: Scheme::Http, trusted: &trusted };
+    let arrival = Arrival {
+        certificate: None,
+        now: SystemTime::now(),
+        peer: CLIENT,
+        scheme: Scheme::Http,
+        trusted: &trusted,
+    };
     (Context::new(&parts, &arrival).expect("a sound request"), parts.headers)
 }
 

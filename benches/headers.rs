@@ -51,7 +51,13 @@ fn identity() -> HeaderSet {
 fn context() -> Context {
     let (parts, ()) = Request::get("/").header("host", "app.test").body(()).expect("a request").into_parts();
     let trusted = TrustedProxies::default();
-    let arrival = Arrival { now: SystemTime::now(), peer: CLIENT, scheme: Scheme::Http, trusted: &trusted };
+    let arrival = Arrival {
+        certificate: None,
+        now: SystemTime::now(),
+        peer: CLIENT,
+        scheme: Scheme::Http,
+        trusted: &trusted,
+    };
     Context::new(&parts, &arrival).expect("a sound request")
 }
 

@@ -100,6 +100,10 @@ pub struct ExplainArguments {
     /// The URL as a browser has it, or a path alone
     pub url: String,
 
+    /// The subject of the client's certificate, such as CN=robot,O=Example, or its common name
+    #[arg(long, value_name = "SUBJECT")]
+    pub client_certificate: Option<String>,
+
     /// Which kind of credential the request shows; the default suits the route
     #[arg(long, value_name = "KIND")]
     pub credential: Option<CredentialKind>,

@@ -29,10 +29,12 @@ mod routes;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod units;
 mod upstreams;
 
 pub use fault::{Fault, Faults};
+pub use tls::{ClientCa, ServerCertificate, TlsSettings};
 pub use units::{InvalidListenAddress, Listen, ListenAddress};
 
 /// The keys that a running process keeps, each with the fault of changing it.
@@ -90,6 +92,8 @@ pub struct Config {
     pub session: SessionSettings,
     /// The folder of the store.
     pub store: PathBuf,
+    /// How clients are served over TLS; `None`: over plain HTTP.
+    pub tls: Option<TlsSettings>,
     /// Our own tokens.
     pub tokens: TokenSettings,
     /// Whose word about the client is taken.
@@ -168,7 +172,9 @@ impl Config {
 
     fn read(root: &mut reader::Section<'_>) -> Option<Self> {
         let (listen, listen_value) = settings::listen(root);
-        let public_url = settings::public_url(root, &listen, listen_value);
+        let tls_value = root.get("tls");
+        let public_url = settings::public_url(root, &listen, listen_value, tls_value.is_some());
+        let tls = tls_value.map(|value| tls::read(&value, &listen, public_url.as_ref()));
         let trusted_proxies = settings::trusted_proxies(root);
         let proxy_protocol = settings::proxy_protocol(root, &trusted_proxies);
         let (store, store_fixed) = settings::store(root);
@@ -183,12 +189,22 @@ impl Config {
         let upstreams = upstreams::read(root);
         let cookies = Portal::cookie_names(&session);
         let around = routes::Around {
+            client_headers: tls.iter().flat_map(|tls| tls.client_headers.names().cloned()).collect(),
             cookies: CookieNames::new(cookies.iter().map(String::as_str)),
             everywhere: &identity_headers,
+            // A faulty one is told of itself alone.
+            has_client_ca: tls_value
+                .is_some_and(|value| value.read_in_part(|tls| tls.get("client_ca").is_some())),
             prefix: &portal.prefix,
             upstreams: &upstreams,
         };
         let routes = routes::read(root, &around);
+        if let (Some(tls), Some(value)) = (&tls, &tls_value) {
+            let maps = routes.iter().map(|route| &route.identity_headers).chain([&identity_headers]);
+            let names = maps.flat_map(|map| map.names());
+            let place = value.read_in_part(|tls| tls.get("client_headers")).unwrap_or(*value);
+            tls::refuse_shared_names(&tls.client_headers, names, &place);
+        }
         let ((admin_socket, socket_fixed), (admin_listen, listen_fixed)) = root.section("admin", |admin| {
             (settings::admin_socket(admin, &store), settings::admin_listen(admin, &listen))
         });
@@ -217,6 +233,7 @@ impl Config {
             routes,
             session,
             store,
+            tls,
             tokens,
             trusted_proxies,
             upstreams,

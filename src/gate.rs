@@ -67,15 +67,15 @@ pub enum Refusal {
     Challenge(Challenge),
     /// An unsafe request that another site made a browser send, with a cookie or a Basic password: 403.
     CrossSite {
-        /// Whose session it is.
-        identity: Arc<Identity>,
+        /// Whose session it is; nobody's where a certificate alone let it in.
+        identity: Option<Arc<Identity>>,
         /// The route that minds.
         route: Arc<Route>,
     },
-    /// Signed in, and not permitted: 403.
+    /// Not permitted, and signing in would not help: 403.
     Forbid {
-        /// Who it is.
-        identity: Arc<Identity>,
+        /// Who it is, where somebody signed in.
+        identity: Option<Arc<Identity>>,
         /// For the log.
         reason: Reason,
         /// The route that says no.
@@ -143,17 +143,27 @@ impl Gate {
             Ok(route) => route,
             Err(refusal) => return Ok(Decision::Refuse(refusal)),
         };
-        // No authentication work at all, and so nobody is identified.
-        if matches!(route.policy, Policy::Public) {
-            return Ok(Decision::Allow(Permit { identity: None, route: Arc::clone(route) }));
-        }
-        let asker = Asker { client: context.client, now: context.received_at, patience };
-        let authentication = self.authenticator.authenticate(headers, &route.credentials, asker).await?;
-        let facts = Facts { client: context.client, now: context.received_at };
-        let decision = judge(route, authentication, facts, || context.navigates(headers));
+        let facts = Facts {
+            certificate: context.certificate.as_deref().map(|client| &client.certificate),
+            client: context.client,
+            now: context.received_at,
+        };
+        let decision = match &route.policy {
+            // No authentication work at all, and so nobody is identified.
+            Policy::Public => {
+                return Ok(Decision::Allow(Permit { identity: None, route: Arc::clone(route) }));
+            }
+            Policy::PublicIf(_) => judge(route, Authentication::Absent, facts, || false),
+            Policy::Authenticated | Policy::Optional | Policy::Require(_) => {
+                let asker = Asker { client: context.client, now: context.received_at, patience };
+                let authentication =
+                    self.authenticator.authenticate(headers, &route.credentials, asker).await?;
+                judge(route, authentication, facts, || context.navigates(headers))
+            }
+        };
         Ok(match decision {
-            Decision::Allow(Permit { identity: Some(identity), route })
-                if is_cross_site(&identity, &route, context, headers, &self.public_url) =>
+            Decision::Allow(Permit { identity, route })
+                if is_cross_site(identity.as_deref(), &route, context, headers, &self.public_url) =>
             {
                 Decision::Refuse(Refusal::CrossSite { identity, route })
             }
@@ -204,7 +214,7 @@ fn find<'a>(
 fn judge(
     route: &Arc<Route>,
     authentication: Authentication,
-    facts: Facts,
+    facts: Facts<'_>,
     navigates: impl FnOnce() -> bool,
 ) -> Decision {
     let identity = match authentication {
@@ -230,15 +240,13 @@ fn judge(
     };
     match (route.policy.evaluate(identity.as_deref(), facts), identity) {
         (Verdict::Allow, identity) => Decision::Allow(Permit { identity, route: Arc::clone(route) }),
-        (Verdict::Forbid(reason), Some(identity)) => {
+        (Verdict::Forbid(reason), identity) => {
             Decision::Refuse(Refusal::Forbid { identity, reason, route: Arc::clone(route) })
         }
         (Verdict::Stale { max_age }, Some(identity)) => {
             challenge(route, Why::Stale { identity, max_age }, to_login())
         }
-        (Verdict::Challenge | Verdict::Forbid(_) | Verdict::Stale { .. }, _) => {
-            challenge(route, Why::Absent, to_login())
-        }
+        (Verdict::Challenge | Verdict::Stale { .. }, _) => challenge(route, Why::Absent, to_login()),
     }
 }
 
@@ -246,9 +254,10 @@ fn challenge(route: &Arc<Route>, why: Why, to_login: bool) -> Decision {
     Decision::Refuse(Refusal::Challenge(Challenge { route: Arc::clone(route), to_login, why }))
 }
 
-/// Whether a browser says that another site made it send this with the session cookie.
+/// Whether a browser says that another site made it send this with what it sends by itself: the session cookie, a
+/// Basic password, a certificate; or by where it stands.
 fn is_cross_site(
-    identity: &Identity,
+    identity: Option<&Identity>,
     route: &Route,
     context: &Context,
     headers: &HeaderMap,
@@ -257,12 +266,15 @@ fn is_cross_site(
     let safe = matches!(context.method, Method::GET | Method::HEAD | Method::OPTIONS)
         // A WebSocket starts with a GET and carries anything afterwards.
         && !headers.contains_key(UPGRADE);
+    // A token is put there by a program.
+    let by_itself = match identity.map(|identity| identity.credential) {
+        Some(Credential::Session | Credential::Basic) => true,
+        Some(Credential::Bearer) => false,
+        // A certificate, or the place that the browser stands in.
+        None => matches!(route.policy, Policy::PublicIf(_)),
+    };
     // Another origin of the same site (a sister host) is no other site.
-    // A browser sends a Basic password by itself, as it does a cookie; a token is put there by a program.
-    matches!(identity.credential, Credential::Session | Credential::Basic)
-        && route.csrf
-        && !safe
-        && sent_from(headers, context, public) == SentFrom::Elsewhere
+    by_itself && route.csrf && !safe && sent_from(headers, context, public) == SentFrom::Elsewhere
 }
 
 #[cfg(test)]

@@ -37,16 +37,18 @@ mod proxy_protocol;
 mod rooms;
 mod slot;
 mod stream;
+mod tls;
 mod wire;
 mod worker;
 
 pub use control::{Control, ReloadError};
 pub use listener::ListenError;
 pub use rooms::AccountRooms;
+pub use tls::TlsError;
 
 use control::Order;
 use files::Files;
-use listener::{Beside, Bound, Door, Inherited};
+use listener::{Beside, Bound, Door, Inherited, Purpose};
 use rooms::{Process, Rooms, open_store};
 use slot::ConnectionLimits;
 use worker::{Change, DoorId, Message};
@@ -74,6 +76,9 @@ pub enum StartError {
     /// The upstreams: a configuration that was checked holds none of these.
     #[error(transparent)]
     Proxy(#[from] InvalidProxy),
+    /// TLS: a configuration that was checked holds nothing of this.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The operating system has no thread for us.
     #[error("a thread could not be started: {0}")]
     Thread(#[source] io::Error),
@@ -106,7 +111,7 @@ impl Gateway {
             _ => config.limits.drain_timeout + CLOSING,
         };
         let store = open_store(&config, patience).await?;
-        if let Err(error) = doors.change(&config.listen).await {
+        if let Err(error) = doors.change(&listed(&config)).await {
             store.close().await;
             return Err(error.into());
         }
@@ -176,7 +181,7 @@ impl Gateway {
         drop(orders);
         // Readiness turns first, for whoever asks on an open connection, or on a new one within the delay.
         process.draining.store(true, Ordering::Relaxed);
-        let limits = control.with_config(|config| config.limits.clone());
+        let limits = control.with_config(|config| config.limits);
         let (delay, at_most) = (limits.drain_delay, limits.drain_timeout + CLOSING);
         if !delay.is_zero() {
             tracing::info!(?delay, "stopping: not ready any more; connections are taken for a while yet");
@@ -264,7 +269,7 @@ async fn try_reload(
     old.config.refuse_change(&config).map_err(ReloadError::Faulty)?;
     let refused = |error: StartError| ReloadError::Refused(Arc::new(error));
     // New sockets before the old ones close: there is no moment in which nobody listens.
-    let mut closing = doors.change(&config.listen).await.map_err(|error| refused(error.into()))?;
+    let mut closing = doors.change(&listed(&config)).await.map_err(|error| refused(error.into()))?;
     let warnings = config.warnings.iter().map(ToString::to_string).collect();
     let config = doors.with_chosen_port(config);
     let level = config.log.level;
@@ -294,6 +299,13 @@ async fn build(old: &Rooms, config: Config) -> Result<Rooms, StartError> {
     Ok(rooms)
 }
 
+/// What a configuration listens on, and what for.
+fn listed(config: &Config) -> Vec<(Listen, Purpose)> {
+    let serving = config.listen.iter().map(|listen| (listen.clone(), Purpose::Serve));
+    let redirecting = config.tls.iter().flat_map(|tls| &tls.redirect_from);
+    serving.chain(redirecting.map(|address| (Listen::Tcp(address.clone()), Purpose::Redirect))).collect()
+}
+
 /// What is listened on.
 struct Doors {
     entries: Vec<Entry>,
@@ -309,6 +321,7 @@ struct Entry {
     bound: Bound,
     id: DoorId,
     listen: Listen,
+    purpose: Purpose,
 }
 
 /// What a change takes away, for as long as it may still be undone.
@@ -320,11 +333,12 @@ struct Closing {
 
 impl Entry {
     /// Whether it is what the configuration lists there, with another mode at most.
-    fn is(&self, listen: &Listen) -> bool {
-        match (&self.listen, listen) {
+    fn is(&self, listen: &Listen, purpose: Purpose) -> bool {
+        let same = match (&self.listen, listen) {
             (Listen::Unix { path, .. }, Listen::Unix { path: listed, .. }) => path == listed,
             (Listen::Systemd | Listen::Tcp(_) | Listen::Unix { .. }, _) => self.listen == *listen,
-        }
+        };
+        same && self.purpose == purpose
     }
 
     /// Whether it takes IPv4, or leaves it, as it would if it were opened now.
@@ -364,25 +378,29 @@ impl Doors {
 
     /// Opens what is listed and isn't open yet. Gives what is open and isn't listed any more, to be closed. Where
     /// something can't be opened nothing changes.
-    async fn change(&mut self, listed: &[Listen]) -> Result<Closing, ListenError> {
+    async fn change(&mut self, listed: &[(Listen, Purpose)]) -> Result<Closing, ListenError> {
         self.leaving.retain(|(_, since)| since.elapsed() < LEAVING);
         let leaving = self.leaving.iter().map(|(port, _)| *port);
-        let mut own_ports: Vec<u16> = self.addresses().map(|address| address.port()).chain(leaving).collect();
+        let own = self.entries.iter().filter_map(|entry| entry.bound.address);
+        let mut own_ports: Vec<u16> = own.map(|address| address.port()).chain(leaving).collect();
+        let all: Vec<Listen> = listed.iter().map(|(listen, _)| listen.clone()).collect();
         let mut opened: Vec<Entry> = Vec::new();
-        for listen in listed {
-            let beside = Beside { listed, own_ports: &own_ports };
-            if self.entries.iter().any(|entry| entry.is(listen) && entry.fits(&beside)) {
+        for (listen, purpose) in listed {
+            let beside = Beside { listed: &all, own_ports: &own_ports };
+            if self.entries.iter().any(|entry| entry.is(listen, *purpose) && entry.fits(&beside)) {
                 continue;
             }
             for bound in listener::open(listen, self.threads, &self.inherited, &beside).await? {
-                opened.push(Entry { bound, id: self.next, listen: listen.clone() });
+                opened.push(Entry { bound, id: self.next, listen: listen.clone(), purpose: *purpose });
                 self.next += 1;
             }
             let ports = opened.iter().filter_map(|entry| entry.bound.address);
             own_ports.extend(ports.map(|address| address.port()));
         }
-        let beside = Beside { listed, own_ports: &own_ports };
-        let is_listed = |entry: &Entry| entry.fits(&beside) && listed.iter().any(|listen| entry.is(listen));
+        let beside = Beside { listed: &all, own_ports: &own_ports };
+        let is_listed = |entry: &Entry| {
+            entry.fits(&beside) && listed.iter().any(|(listen, purpose)| entry.is(listen, *purpose))
+        };
         let (kept, gone) = std::mem::take(&mut self.entries).into_iter().partition::<Vec<_>, _>(is_listed);
         self.entries = kept;
         self.entries.append(&mut opened);
@@ -398,12 +416,12 @@ impl Doors {
 
     fn change_modes(
         &mut self,
-        listed: &[Listen],
+        listed: &[(Listen, Purpose)],
         before: &mut Vec<(DoorId, u32)>,
     ) -> Result<(), ListenError> {
         for entry in &mut self.entries {
-            let mode = listed.iter().find_map(|listen| match listen {
-                Listen::Unix { mode, .. } if entry.is(listen) => Some(*mode),
+            let mode = listed.iter().find_map(|(listen, purpose)| match listen {
+                Listen::Unix { mode, .. } if entry.is(listen, *purpose) => Some(*mode),
                 Listen::Systemd | Listen::Tcp(_) | Listen::Unix { .. } => None,
             });
             if let Some(mode) = mode
@@ -443,17 +461,23 @@ impl Doors {
     }
 
     /// The sockets that no thread has yet, one for each thread in a row.
-    fn fresh(&mut self) -> Vec<(DoorId, Vec<Door>)> {
+    fn fresh(&mut self) -> Vec<(DoorId, Purpose, Vec<Door>)> {
         let fresh = self.entries.iter_mut().filter(|entry| !entry.bound.doors.is_empty());
-        fresh.map(|entry| (entry.id, std::mem::take(&mut entry.bound.doors))).collect()
+        fresh.map(|entry| (entry.id, entry.purpose, std::mem::take(&mut entry.bound.doors))).collect()
     }
 
+    /// Where requests are answered.
     fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.entries.iter().filter_map(|entry| entry.bound.address)
+        let serving = self.entries.iter().filter(|entry| entry.purpose == Purpose::Serve);
+        serving.filter_map(|entry| entry.bound.address)
     }
 
     fn shown(&self) -> Vec<String> {
-        self.entries.iter().map(|entry| entry.bound.shown.clone()).collect()
+        let shown = |entry: &Entry| match entry.purpose {
+            Purpose::Redirect => format!("{} (redirects)", entry.bound.shown),
+            Purpose::Serve => entry.bound.shown.clone(),
+        };
+        self.entries.iter().map(shown).collect()
     }
 
     /// The public URL with the port that the kernel chose, where it has port 0.
@@ -489,11 +513,17 @@ impl Crew {
     }
 
     /// Gives every thread its rooms and sockets, waits until each has taken them, and has the servers checked.
-    async fn change(&mut self, rooms: &Arc<Rooms>, mut open: Vec<(DoorId, Vec<Door>)>, close: &[DoorId]) {
+    async fn change(
+        &mut self,
+        rooms: &Arc<Rooms>,
+        mut open: Vec<(DoorId, Purpose, Vec<Door>)>,
+        close: &[DoorId],
+    ) {
         let mut taken = Vec::new();
         for thread in &self.messages {
             let (done, when_done) = oneshot::channel();
-            let open = open.iter_mut().filter_map(|(id, doors)| Some((*id, doors.pop()?))).collect();
+            let open = open.iter_mut();
+            let open = open.filter_map(|(id, purpose, doors)| Some((*id, *purpose, doors.pop()?))).collect();
             let change = Change { close: close.to_vec(), done, open, rooms: Arc::clone(rooms) };
             // A thread that is gone has stopped the others.
             if thread.send(Message::Change(change)).is_ok() {

@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
+pub mod certificate;
+
+pub use certificate::Certificate;
+
 /// An account's number: a UUIDv7, never used twice and never shown as a name.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct UserId(Uuid);

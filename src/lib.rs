@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | 1 | `main` | the process shell |
 //! | 2 | [`cli`] | the command line: parse, call a room, print |
-//! | 3 | [`gateway`] | composition: threads, sockets, PROXY headers, the wire in front of hyper, a request's way, reload, the stop |
+//! | 3 | [`gateway`] | composition: threads, sockets, PROXY headers, TLS, the wire in front of hyper, a request's way, reload, the stop |
 //! | 4 | [`config`] | the file, read into every room's settings, with all faults and their places |
 //! | 5 | [`portal`] | our own pages and endpoints, under one prefix |
 //! | 5 | [`subrequest`] | nginx, Traefik, Caddy, HAProxy and Envoy ask about a request that they hold |
@@ -24,14 +24,14 @@
 //! | 8 | [`password`] | hashing on threads of its own; what a good password is |
 //! | 8 | [`policy`] | identity and facts to a verdict; pure |
 //! | 8 | [`store`] | accounts, sessions, tokens and keys on disk; hides the engine |
-//! | 9 | [`identity`] | names, roles and the authenticated principal |
+//! | 9 | [`identity`] | names, roles and the authenticated principal; what a certificate says |
 //! | – | [`response`] | body type, problem details and their page twin; a leaf from line 7 upwards |
 //! | – | [`telemetry`] | the log and the figures; a leaf from line 7 upwards |
 //!
 //! # One request, end to end
 //!
 //! ```text
-//! accept     gateway   a place among the connections; the wire judges every byte before hyper reads it
+//! accept     gateway   a place among the connections; TLS, if it is set; the wire judges every byte before hyper reads it
 //! describe   request   Context::new: one host, every reading of the target, the client's address; doubt is a 400
 //! ours?      portal    paths under the prefix: parse, call account, render
 //!            subrequest   ... or take the original request from a trusted peer's headers, and go on to decide

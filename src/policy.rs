@@ -12,13 +12,21 @@ use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
-use crate::identity::{Credential, Identity, Role};
+use crate::identity::{Certificate, Credential, Identity, Role};
+
+mod certificate;
+
+pub use certificate::{
+    CertificateRequirement, InvalidNamePattern, InvalidSubjectPattern, NamePattern, SubjectPattern,
+};
 
 /// Who may pass a route.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Policy {
     /// Everybody; no credential is looked at, so nobody is identified.
     Public,
+    /// Everybody whose connection meets these; no credential is looked at, so nobody is identified.
+    PublicIf(Conditions),
     /// Everybody; whoever shows a good credential is identified.
     Optional,
     /// Everybody who signed in.
@@ -36,15 +44,26 @@ pub struct Requirements {
     pub users: Option<BTreeSet<String>>,
     /// The address ends in exactly one of these domains, folded.
     pub email_domains: Option<BTreeSet<String>>,
-    /// The client's address is in one of these networks.
-    pub networks: Option<Vec<IpNet>>,
+    /// What signing in does not change.
+    pub conditions: Conditions,
     /// The password was typed at most this long ago.
     pub fresh_login: Option<Duration>,
 }
 
+/// What is required of the connection, whoever signs in on it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Conditions {
+    /// It showed a certificate, and one of those.
+    pub client_certificate: Option<CertificateRequirement>,
+    /// The client's address is in one of these networks.
+    pub networks: Option<Vec<IpNet>>,
+}
+
 /// What is known of the request besides the identity.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct Facts<'f> {
+    /// What the client's connection showed, if it is good; a sub-request shows none.
+    pub certificate: Option<&'f Certificate>,
     /// The client's address, by the rule for trusted proxies.
     pub client: IpAddr,
     /// When the request arrived.
@@ -58,7 +77,7 @@ pub enum Verdict {
     Allow,
     /// Nobody is signed in and somebody has to be.
     Challenge,
-    /// Signed in, and signing in again as the same person would not help.
+    /// Signing in, or again as the same person, would not help.
     Forbid(Reason),
     /// Signed in, but the password was typed too long ago (RFC 9470).
     Stale {
@@ -78,6 +97,8 @@ pub enum Reason {
     EmailDomains,
     /// Comes from none of the networks.
     Networks,
+    /// Shows no certificate, or not the right one.
+    ClientCertificate,
 }
 
 impl Reason {
@@ -88,15 +109,23 @@ impl Reason {
             Self::Users => "is none of the required users",
             Self::EmailDomains => "has no address in one of the required domains",
             Self::Networks => "comes from none of the required networks",
+            Self::ClientCertificate => "shows none of the required client certificates",
         }
     }
 }
 
 impl Policy {
     /// The rule. Never fails: what isn't known counts as not met.
-    pub fn evaluate(&self, identity: Option<&Identity>, facts: Facts) -> Verdict {
+    pub fn evaluate(&self, identity: Option<&Identity>, facts: Facts<'_>) -> Verdict {
         match (self, identity) {
             (Self::Public | Self::Optional, _) => Verdict::Allow,
+            (Self::PublicIf(conditions), _) => {
+                conditions.unmet(facts).map_or(Verdict::Allow, Verdict::Forbid)
+            }
+            // A login page is of no use to whoever has to come with a certificate.
+            (Self::Require(requirements), None) if !requirements.conditions.shows_certificate(facts) => {
+                Verdict::Forbid(Reason::ClientCertificate)
+            }
             (Self::Authenticated | Self::Require(_), None) => Verdict::Challenge,
             (Self::Authenticated, Some(_)) => Verdict::Allow,
             (Self::Require(requirements), Some(identity)) => requirements.evaluate(identity, facts),
@@ -104,12 +133,25 @@ impl Policy {
     }
 }
 
-impl Requirements {
-    fn evaluate(&self, identity: &Identity, facts: Facts) -> Verdict {
+impl Conditions {
+    fn unmet(&self, facts: Facts<'_>) -> Option<Reason> {
         if let Some(networks) = &self.networks
             && !networks.iter().any(|network| network.contains(&facts.client))
         {
-            return Verdict::Forbid(Reason::Networks);
+            return Some(Reason::Networks);
+        }
+        (!self.shows_certificate(facts)).then_some(Reason::ClientCertificate)
+    }
+
+    fn shows_certificate(&self, facts: Facts<'_>) -> bool {
+        self.client_certificate.as_ref().is_none_or(|wanted| wanted.is_met_by(facts.certificate))
+    }
+}
+
+impl Requirements {
+    fn evaluate(&self, identity: &Identity, facts: Facts<'_>) -> Verdict {
+        if let Some(reason) = self.conditions.unmet(facts) {
+            return Verdict::Forbid(reason);
         }
         if let Some(roles) = &self.roles
             && roles.is_disjoint(&identity.roles)
@@ -162,8 +204,12 @@ mod tests {
         }
     }
 
-    fn facts(after: u64) -> Facts {
-        Facts { client: IpAddr::from([10, 1, 2, 3]), now: NOON + Duration::from_secs(after) }
+    fn facts(after: u64) -> Facts<'static> {
+        Facts {
+            certificate: None,
+            client: IpAddr::from([10, 1, 2, 3]),
+            now: NOON + Duration::from_secs(after),
+        }
     }
 
     fn require(change: impl FnOnce(&mut Requirements)) -> Policy {
@@ -192,14 +238,51 @@ mod tests {
             (require(|r| r.users = set("bob")), true, 0, Verdict::Forbid(Reason::Users)),
             (require(|r| r.email_domains = set("example.com")), true, 0, Verdict::Allow),
             (require(|r| r.email_domains = set("ample.com")), true, 0, Verdict::Forbid(Reason::EmailDomains)),
-            (require(|r| r.networks = network("10.0.0.0/8")), true, 0, Verdict::Allow),
-            (require(|r| r.networks = network("10.0.0.0/16")), true, 0, Verdict::Forbid(Reason::Networks)),
+            (require(|r| r.conditions.networks = network("10.0.0.0/8")), true, 0, Verdict::Allow),
+            (
+                require(|r| r.conditions.networks = network("10.0.0.0/16")),
+                true,
+                0,
+                Verdict::Forbid(Reason::Networks),
+            ),
             (require(|r| r.fresh_login = Some(minute)), true, 60, Verdict::Allow),
             (require(|r| r.fresh_login = Some(minute)), true, 61, Verdict::Stale { max_age: minute }),
         ];
         for (policy, signed_in, after, expected) in cases {
             let identity = signed_in.then(alice);
             assert_eq!(policy.evaluate(identity.as_ref(), facts(after)), expected, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_missing_is_forbidden_and_no_reason_to_sign_in() {
+        let certificate = Certificate {
+            alternative_names: Vec::new(),
+            common_name: Some("robot".to_owned()),
+            der: Vec::new(),
+            not_after: NOON,
+            not_before: NOON,
+            serial: String::new(),
+            subject: "CN=robot".to_owned(),
+        };
+        let wanted = || Some(CertificateRequirement::default());
+        let conditions = Conditions { client_certificate: wanted(), networks: None };
+        let far = Conditions { networks: Some(Vec::new()), ..conditions.clone() };
+        let with_login = require(|r| r.conditions.client_certificate = wanted());
+        let forbidden = Verdict::Forbid(Reason::ClientCertificate);
+        for (policy, shown, signed_in, expected) in [
+            (Policy::PublicIf(conditions.clone()), true, false, Verdict::Allow),
+            (Policy::PublicIf(conditions.clone()), false, false, forbidden),
+            (Policy::PublicIf(conditions), false, true, forbidden),
+            (Policy::PublicIf(far), true, false, Verdict::Forbid(Reason::Networks)),
+            (with_login.clone(), true, true, Verdict::Allow),
+            (with_login.clone(), true, false, Verdict::Challenge),
+            (with_login.clone(), false, true, forbidden),
+            (with_login, false, false, forbidden),
+        ] {
+            let identity = signed_in.then(alice);
+            let facts = Facts { certificate: shown.then_some(&certificate), ..facts(0) };
+            assert_eq!(policy.evaluate(identity.as_ref(), facts), expected, "{policy:?} {shown} {signed_in}");
         }
     }
 
@@ -222,7 +305,11 @@ mod tests {
     #[test]
     fn a_login_from_the_future_is_not_fresh() {
         let policy = require(|r| r.fresh_login = Some(Duration::from_secs(60)));
-        let facts = Facts { client: IpAddr::from([10, 0, 0, 1]), now: NOON - Duration::from_secs(1) };
+        let facts = Facts {
+            certificate: None,
+            client: IpAddr::from([10, 0, 0, 1]),
+            now: NOON - Duration::from_secs(1),
+        };
         assert!(matches!(policy.evaluate(Some(&alice()), facts), Verdict::Stale { .. }));
     }
 }

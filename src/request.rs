@@ -7,11 +7,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::request::Parts;
 use http::uri::Uri;
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 pub mod forwarded;
 pub mod head;
@@ -25,6 +26,8 @@ use forwarded::{ForwardedFault, Forwarding};
 use head::HeadFault;
 use target::TargetFault;
 
+use crate::identity::Certificate;
+
 pub use forwarded::TrustedProxies;
 pub use host::{Host, InvalidHost};
 pub use id::RequestId;
@@ -35,6 +38,8 @@ pub use target::Target;
 /// One request, described without doubt.
 #[derive(Clone, Debug)]
 pub struct Context {
+    /// What the client's connection showed, if it is good now; the one behind a proxy shows us none.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// Who really asks: the right-most address that is not a trusted proxy's, IPv4 also where it came mapped into IPv6.
     pub client: IpAddr,
     /// The one host that is asked for.
@@ -58,6 +63,8 @@ pub struct Context {
 /// What the connection knows and the request doesn't say.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'c> {
+    /// What the client showed, if it is good now.
+    pub certificate: Option<&'c Arc<ClientCertificate>>,
     /// When the head was complete.
     pub now: SystemTime,
     /// The other end of the connection.
@@ -66,6 +73,15 @@ pub struct Arrival<'c> {
     pub scheme: Scheme,
     /// Whose word is taken.
     pub trusted: &'c TrustedProxies,
+}
+
+/// A client's certificate that TLS has verified, and what upstreams are told of it: made once for a connection.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// Whose it is.
+    pub certificate: Certificate,
+    /// Ready to be set, each once.
+    pub headers: Arc<[(HeaderName, HeaderValue)]>,
 }
 
 /// A request that a trusted proxy asks about, read out of what it sent.
@@ -106,6 +122,8 @@ impl Context {
         // an inner hop's, left over beside the outer one's scheme.
         host.port = host.port.or(told.port.filter(|port| !matches!(port, 80 | 443)));
         Ok(Self {
+            // A proxy that speaks for somebody else shows its own.
+            certificate: arrival.certificate.filter(|_| told.client == peer).cloned(),
             client: told.client,
             host,
             id: id.unwrap_or_else(RequestId::generate),
@@ -124,6 +142,8 @@ impl Context {
         let OriginalRequest { client, host, method, scheme, target } = original;
         check_method(&method)?;
         Ok(Self {
+            // The connection is the proxy's.
+            certificate: None,
             client: client.to_canonical(),
             host,
             id: question.id.clone(),

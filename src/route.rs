@@ -29,7 +29,7 @@ pub use table::{Mismatch, Table};
 pub struct Route {
     /// Which of the credentials count here; the order in the file is of no account.
     pub credentials: BTreeSet<Credential>,
-    /// Whether a session's unsafe requests from another site are refused.
+    /// Whether unsafe requests from another site are refused, where a browser is let in by what it sends by itself.
     pub csrf: bool,
     /// Whether the client's `Authorization` goes on to the upstream as it came.
     pub forward_authorization: bool,

@@ -32,15 +32,15 @@ const LIBRARIES: [(&str, &[&str]); 17] = [
     ("moka", &["authn/cache.rs"]),
     ("prometheus_client", &["telemetry/metrics"]),
     ("proxy_header", &["gateway/proxy_protocol.rs"]),
-    ("rustls", &["proxy/tls.rs"]),
+    ("rustls", &["config/tls.rs", "gateway/tls", "proxy/tls.rs"]),
     ("rustls_native_certs", &["proxy/tls.rs"]),
     ("saphyr_parser", &["config/file.rs"]),
     ("sd_notify", &["gateway/notify.rs"]),
     ("serde_yaml", &["config/file.rs"]),
     // `store.rs` names the room of that name.
     ("sled", &["store.rs", "store/sled"]),
-    ("tokio_rustls", &["proxy/tls.rs", "proxy/wire.rs"]),
-    ("x509_parser", &["proxy/tls.rs"]),
+    ("tokio_rustls", &["gateway/tls", "proxy/tls.rs", "proxy/wire.rs"]),
+    ("x509_parser", &["identity/certificate.rs", "proxy/tls.rs"]),
 ];
 
 struct File {

@@ -16,7 +16,7 @@ use super::{CliError, CredentialKind, ExplainArguments, print};
 use crate::admin::{Command, Reply};
 use crate::config::Config;
 use crate::gate::{Explanation, Gate, Question};
-use crate::identity::{Credential, Identity, UserId};
+use crate::identity::{Certificate, Credential, Identity, UserId};
 use crate::policy::Facts;
 use crate::portal::Place;
 use crate::request::{Host, Target, read_url};
@@ -28,8 +28,9 @@ pub(super) fn run(path: &Path, arguments: &ExplainArguments) -> Result<(), CliEr
     let now = SystemTime::now();
     let client = arguments.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_canonical();
     let (host, target) = place(&arguments.url, config.public_url.host())?;
+    let certificate = arguments.client_certificate.as_deref().map(certificate);
     let question = Question {
-        facts: Facts { client, now },
+        facts: Facts { certificate: certificate.as_ref(), client, now },
         host,
         identity: identity(&config, arguments, now)?.map(Arc::new),
         method: arguments.method.clone(),
@@ -45,6 +46,21 @@ pub(super) fn run(path: &Path, arguments: &ExplainArguments) -> Result<(), CliEr
     let explanation =
         explanation.unwrap_or_else(|| Gate::explain(&Table::new(config.routes.clone()), &question));
     print(&render(&explanation, arguments.json))
+}
+
+/// One that nobody issued, with this subject, or this common name alone.
+fn certificate(subject: &str) -> Certificate {
+    let whole = if subject.contains('=') { subject.to_owned() } else { format!("CN={subject}") };
+    let common_name = whole.split(',').find_map(|part| part.strip_prefix("CN=")).map(str::to_owned);
+    Certificate {
+        alternative_names: Vec::new(),
+        common_name,
+        der: Vec::new(),
+        not_after: SystemTime::UNIX_EPOCH,
+        not_before: SystemTime::UNIX_EPOCH,
+        serial: String::new(),
+        subject: whole,
+    }
 }
 
 /// What is said of targets that no route decides.

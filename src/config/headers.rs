@@ -1,7 +1,8 @@
 //! Headers: which names may carry an identity, with the templates of their values, and which a route may
 //! set or remove, with their values.
 //!
-//! Callers: `config` for the global map of identity headers, `routes` for a route's own and its edits.
+//! Callers: `config` for the global map of identity headers, `routes` for a route's own and its edits; `tls` for
+//! the names that tell of a certificate.
 
 use http::{HeaderName, HeaderValue, header};
 
@@ -44,11 +45,11 @@ pub(super) fn read(map: &Value<'_>) -> IdentityHeaders {
 
 /// The names of one map so far, and where they stand.
 #[derive(Default)]
-struct Seen<'a>(Vec<(HeaderName, Value<'a>)>);
+pub(super) struct Seen<'a>(Vec<(HeaderName, Value<'a>)>);
 
 impl<'a> Seen<'a> {
     /// Whether no other stands there already that some backend takes for this one; then this is told.
-    fn is_new(&mut self, name: &HeaderName, value: Value<'a>) -> bool {
+    pub(super) fn is_new(&mut self, name: &HeaderName, value: Value<'a>) -> bool {
         if let Some((_, first)) = self.0.iter().find(|(known, _)| names::same(known, name)) {
             let message = format!("`{}` and `{}` are one name to some backends", first.key(), value.key());
             let fault = value.fault_of_key(message).help("expected one of them alone");
@@ -137,7 +138,8 @@ fn header_name(value: &Value<'_>) -> Option<HeaderName> {
     name
 }
 
-fn identity_name(value: &Value<'_>) -> Option<HeaderName> {
+/// A key that may name a header of ours.
+pub(super) fn identity_name(value: &Value<'_>) -> Option<HeaderName> {
     let (key, name) = (value.key(), header_name(value)?);
     if names::is_taken(&name) {
         let fault = value.fault_of_key(format!("`{key}` can't carry an identity"));

@@ -15,7 +15,7 @@ use super::reader::{Section, Value};
 use super::settings::plain_path;
 use super::units::{Expected, duration, network};
 use crate::identity::{Credential, InvalidUsername, Role, Username};
-use crate::policy::{Policy, Requirements};
+use crate::policy::{CertificateRequirement, Conditions, NamePattern, Policy, Requirements, SubjectPattern};
 use crate::proxy::UpstreamSettings;
 use crate::proxy::headers::{CookieNames, ReservedNames};
 use crate::route::{
@@ -37,10 +37,14 @@ type Edited<'a> = (HeaderName, Value<'a>);
 
 /// What routes are read against.
 pub(super) struct Around<'a> {
+    /// The names that tell of a client's certificate.
+    pub(super) client_headers: Vec<HeaderName>,
     /// Our own cookies.
     pub(super) cookies: CookieNames,
     /// The identity headers of routes that have none of their own.
     pub(super) everywhere: &'a Arc<IdentityHeaders>,
+    /// Whether clients are asked for certificates.
+    pub(super) has_client_ca: bool,
     /// What lies under it is the portal's.
     pub(super) prefix: &'a str,
     pub(super) upstreams: &'a [UpstreamSettings],
@@ -58,7 +62,7 @@ pub(super) fn read(root: &mut Section<'_>, around: &Around<'_>) -> Vec<Route> {
     let routes: Vec<Read<'_>> =
         values.iter().filter_map(|value| value.section(|section| route(section, around))).collect();
     report_unreachable(&routes, around.prefix);
-    report_edited_identities(&routes, around.everywhere);
+    report_edited_identities(&routes, around);
     routes.into_iter().map(|read| read.route).collect()
 }
 
@@ -68,7 +72,7 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     let path_value = section.require("path", "expected a path such as `/admin/**`");
     let path = path_value.and_then(|value| value.parse(PathPattern::from_str));
     let methods = section.get("methods").map(|value| methods(&value));
-    let policy = policy(section);
+    let policy = policy(section, around.has_client_ca);
     let credentials = section.get("credentials").map(|value| credentials(&value));
     let forward_authorization = section.get("forward_authorization").and_then(|value| value.flag());
     let unauthenticated = section.get("unauthenticated").and_then(|value| {
@@ -162,12 +166,12 @@ fn report_authorization_twice(headers: &[(HeaderEdit, Value<'_>)]) {
 }
 
 /// An identity header of any route is ours to set on all of them, for two routes may lead to one backend.
-fn report_edited_identities(routes: &[Read<'_>], everywhere: &IdentityHeaders) {
+fn report_edited_identities(routes: &[Read<'_>], around: &Around<'_>) {
     if routes.iter().all(|read| read.edits.is_empty()) {
         return;
     }
     let own = routes.iter().flat_map(|read| read.route.identity_headers.names());
-    let reserved = ReservedNames::new(everywhere.names().chain(own));
+    let reserved = ReservedNames::new(around.everywhere.names().chain(own).chain(&around.client_headers));
     for (name, value) in routes.iter().flat_map(|read| &read.edits) {
         if reserved.contains(name) {
             let fault = value.fault_of_key(format!("a route can't change `{}`", value.key()));
@@ -210,7 +214,7 @@ fn upstream(value: &Value<'_>, upstreams: &[UpstreamSettings]) -> Option<Arc<str
 }
 
 /// `access` and `require` in one.
-fn policy(section: &mut Section<'_>) -> Policy {
+fn policy(section: &mut Section<'_>, has_client_ca: bool) -> Policy {
     let access_value = section.get("access");
     let access = access_value.and_then(|value| {
         value.word(&[
@@ -219,7 +223,9 @@ fn policy(section: &mut Section<'_>) -> Policy {
             ("authenticated", Access::Authenticated),
         ])
     });
-    let require = section.get("require").map(|value| (value, value.section(requirements)));
+    let require = section
+        .get("require")
+        .map(|value| (value, value.section(|section| requirements(section, has_client_ca))));
     match (access, require) {
         (Some(Access::Public), None) => Policy::Public,
         (Some(Access::Optional), None) => Policy::Optional,
@@ -231,6 +237,14 @@ fn policy(section: &mut Section<'_>) -> Policy {
                 Policy::Require(requirements)
             }
         }
+        // What asks for nothing but a certificate or a network needs no login.
+        (
+            Some(Access::Public),
+            Some((
+                _,
+                Requirements { conditions, roles: None, users: None, email_domains: None, fresh_login: None },
+            )),
+        ) if conditions != Conditions::default() => Policy::PublicIf(conditions),
         (Some(Access::Public | Access::Optional), Some((require, requirements))) => {
             if let Some(access) = access_value {
                 let written = access.written().unwrap_or_default();
@@ -251,19 +265,38 @@ enum Access {
     Public,
 }
 
-fn requirements(section: &mut Section<'_>) -> Requirements {
+fn requirements(section: &mut Section<'_>, has_client_ca: bool) -> Requirements {
     // An empty list asks for nothing, as in the reference.
     let roles = section.get("roles").and_then(|value| value.parse_list(role));
     let users = section.get("users").and_then(|value| value.parse_list(user));
     let email_domains = section.get("email_domains").and_then(|value| value.parse_list(email_domain));
     let networks = section.get("networks").and_then(|value| value.parse_list(network));
+    let client_certificate = section.get("client_certificate").and_then(|value| {
+        let wanted = client_certificate(&value)?;
+        if !has_client_ca {
+            let fault = value.fault_of_key("nobody is asked for a certificate: `tls.client_ca` is not set");
+            value.reader().add(fault.help("set it to a file with the certificates of your authorities"));
+        }
+        Some(wanted)
+    });
     Requirements {
         roles: roles.map(BTreeSet::from_iter),
         users: users.map(BTreeSet::from_iter),
         email_domains: email_domains.map(BTreeSet::from_iter),
-        networks,
+        conditions: Conditions { client_certificate, networks },
         fresh_login: section.get("fresh_login").and_then(|value| value.parse(duration)),
     }
+}
+
+/// `true`, or which ones.
+fn client_certificate(value: &Value<'_>) -> Option<CertificateRequirement> {
+    if !value.is_mapping() {
+        return value.flag()?.then(CertificateRequirement::default);
+    }
+    Some(value.section(|section| CertificateRequirement {
+        subjects: section.get("subjects").and_then(|value| value.parse_list(SubjectPattern::from_str)),
+        alternative_names: section.get("sans").and_then(|value| value.parse_list(NamePattern::from_str)),
+    }))
 }
 
 fn role(raw: &str) -> Result<Role, Expected> {

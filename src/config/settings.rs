@@ -109,6 +109,7 @@ pub(super) fn public_url(
     root: &mut Section<'_>,
     listen: &[Listen],
     listen_value: Option<Value<'_>>,
+    over_tls: bool,
 ) -> Option<Origin> {
     let value = root.get("public_url");
     let url = match &value {
@@ -117,6 +118,7 @@ pub(super) fn public_url(
             Listen::Tcp(address) => Some(address),
             Listen::Systemd | Listen::Unix { .. } => None,
         }) {
+            Some(address) if over_tls => Origin::https(&address.host, address.port),
             Some(address) => Origin::http(&address.host, address.port),
             None => {
                 // Only a faulty `listen` leaves nothing, and then there was a fault.
@@ -127,6 +129,10 @@ pub(super) fn public_url(
             }
         },
     };
+    if let Some(value) = value.filter(|_| over_tls && !url.is_https()) {
+        value.refuse("expected `https://` and a host: with `tls` browsers come over https");
+        return None;
+    }
     let open = listen.iter().any(|listen| !listen.is_local());
     if let Some(place) = value.or(listen_value).filter(|_| open && !url.is_https()) {
         let message = "passwords and sessions travel unencrypted: `public_url` is plain http, and `listen` is open to other machines";

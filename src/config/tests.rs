@@ -10,6 +10,7 @@ use crate::proxy::Balance;
 use crate::route::HeaderEdit;
 
 mod faults;
+mod tls;
 
 const REFERENCE: &str = include_str!("../../config/foregate.yaml");
 const MINIMAL: &str = "upstreams: { app: http://127.0.0.1:3000 }\nroutes: [{ path: /**, upstream: app }]\n";

@@ -16,9 +16,9 @@ use crate::route::{Mismatch, Route, Table};
 
 /// A request that nobody sent.
 #[derive(Clone, Debug)]
-pub struct Question {
-    /// Client and time.
-    pub facts: Facts,
+pub struct Question<'q> {
+    /// Client, certificate and time.
+    pub facts: Facts<'q>,
     /// Lower case, without a port.
     pub host: String,
     /// Who asks, if anybody is signed in.
@@ -46,7 +46,7 @@ pub struct Explanation {
 
 impl Gate {
     /// What `decide` would say to this, with the reasons.
-    pub fn explain(table: &Table, question: &Question) -> Explanation {
+    pub fn explain(table: &Table, question: &Question<'_>) -> Explanation {
         let target = match &question.target {
             Ok(target) => target,
             Err(reason) => return Explanation::bad_request(reason.clone()),
@@ -104,16 +104,17 @@ impl Explanation {
     }
 }
 
-fn explain_route(route: &Arc<Route>, question: &Question) -> (&'static str, String) {
+fn explain_route(route: &Arc<Route>, question: &Question<'_>) -> (&'static str, String) {
     if matches!(route.policy, Policy::Public) {
         return ("allow", "the route is public".to_owned());
     }
-    let counted =
-        question.identity.as_ref().filter(|identity| route.credentials.contains(&identity.credential));
+    let is_looked_at = !matches!(route.policy, Policy::PublicIf(_));
+    let identity = question.identity.as_ref().filter(|_| is_looked_at);
+    let counted = identity.filter(|identity| route.credentials.contains(&identity.credential));
     let authentication =
         counted.map_or(Authentication::Absent, |identity| Authentication::Verified(Arc::clone(identity)));
     let mut why = String::new();
-    if let (Some(identity), None) = (&question.identity, counted) {
+    if let (Some(identity), None) = (identity, counted) {
         let kinds: Vec<&str> = route.credentials.iter().copied().map(Credential::as_str).collect();
         let shown = identity.credential.as_str();
         let _ =
@@ -122,6 +123,7 @@ fn explain_route(route: &Arc<Route>, question: &Question) -> (&'static str, Stri
     match judge(route, authentication, question.facts, || question.navigates) {
         Decision::Allow(permit) => {
             why += match (permit.identity(), &route.policy) {
+                (_, Policy::PublicIf(_)) => "what is required of the connection holds, and no login is",
                 (None, _) => "the route is open to everybody",
                 (Some(_), Policy::Require(_)) => "signed in, and everything that is required holds",
                 (Some(_), _) => "signed in",

@@ -12,6 +12,7 @@ use http::header::WWW_AUTHENTICATE;
 use super::{Challenge, Refusal, Why};
 use crate::authn::AuthenticationError;
 use crate::identity::{Credential, Identity};
+use crate::policy::Reason;
 use crate::response::Problem;
 use crate::route::Route;
 use crate::telemetry::metrics::Decided;
@@ -27,7 +28,11 @@ impl Refusal {
             Self::Ambiguous => Problem::bad_request("The address can be read in more than one way."),
             Self::Challenge(challenge) => challenge.problem(next),
             Self::CrossSite { .. } => Problem::cross_site(),
-            Self::Forbid { identity, .. } => Problem::forbidden(identity.username.as_str(), host, next),
+            Self::Forbid { reason: Reason::ClientCertificate, .. } => Problem::no_certificate(),
+            Self::Forbid { identity: Some(identity), .. } => {
+                Problem::forbidden(identity.username.as_str(), host, next)
+            }
+            Self::Forbid { identity: None, .. } => Problem::not_from_here(),
             Self::Limited { retry_after, .. } => Problem::too_many_requests(*retry_after),
             Self::NotFound => Problem::not_found(),
         }
@@ -60,9 +65,8 @@ impl Refusal {
     /// Who was refused, where somebody is known.
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         match self {
-            Self::Challenge(Challenge { why: Why::Stale { identity, .. }, .. })
-            | Self::CrossSite { identity, .. }
-            | Self::Forbid { identity, .. } => Some(identity),
+            Self::Challenge(Challenge { why: Why::Stale { identity, .. }, .. }) => Some(identity),
+            Self::CrossSite { identity, .. } | Self::Forbid { identity, .. } => identity.as_ref(),
             Self::Challenge(_) | Self::Ambiguous | Self::Limited { .. } | Self::NotFound => None,
         }
     }
@@ -110,7 +114,10 @@ impl fmt::Display for Refusal {
                 Why::Stale { .. } => "the password was typed too long ago",
             }),
             Self::CrossSite { .. } => f.write_str("the request comes from another site"),
-            Self::Forbid { identity, reason, .. } => write!(f, "{} {}", identity.username, reason.as_str()),
+            Self::Forbid { identity: Some(identity), reason, .. } => {
+                write!(f, "{} {}", identity.username, reason.as_str())
+            }
+            Self::Forbid { identity: None, reason, .. } => write!(f, "the client {}", reason.as_str()),
             Self::Limited { .. } => f.write_str("too many logins have failed"),
             Self::NotFound => f.write_str("no route matches"),
         }

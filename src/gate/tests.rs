@@ -48,8 +48,8 @@ fn alice() -> Arc<Identity> {
     })
 }
 
-fn facts(after: u64) -> Facts {
-    Facts { client: IpAddr::from([192, 0, 2, 1]), now: NOW + Duration::from_secs(after) }
+fn facts(after: u64) -> Facts<'static> {
+    Facts { certificate: None, client: IpAddr::from([192, 0, 2, 1]), now: NOW + Duration::from_secs(after) }
 }
 
 /// What a decision is, in one word.

@@ -22,9 +22,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::listener::Purpose;
 use super::proxy_protocol::{self, HeaderFault};
 use super::slot::{Slot, TurnedAway};
 use super::stream::Stream;
+use super::tls::{self, Client, Greeting, Tls};
 use super::wire::{InFlight, Wire, WireControl};
 use super::worker::Thread;
 use crate::request::RequestId;
@@ -42,15 +44,29 @@ const TURNING_AWAY: Duration = Duration::from_millis(500);
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Tells a connection that there are too many. It has no slot; how many there are is bounded by `_turned_away`.
-pub(super) async fn turn_away(mut stream: Stream, _turned_away: TurnedAway) {
+pub(super) async fn turn_away(stream: Stream, _turned_away: TurnedAway, over_tls: bool) {
+    if over_tls && matches!(stream, Stream::Tcp(_)) {
+        // A handshake is what there is too much of.
+        return tell(stream, &tls::ALERT).await;
+    }
     let id = RequestId::generate();
     let full = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\
         cache-control: no-store\r\nx-request-id: {}\r\nconnection: close\r\n\r\n",
         id.as_str()
     );
+    tell(stream, full.as_bytes()).await;
+}
+
+/// To who sent a plain request to a port that speaks TLS.
+const PLAIN_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 42\r\ncache-control: no-store\r\nconnection: close\r\n\r\n\
+    This port speaks TLS: ask it with https.\r\n";
+
+/// The last words on a connection, and its end.
+async fn tell(mut stream: Stream, words: &[u8]) {
     let telling = async {
-        stream.write_all(full.as_bytes()).await?;
+        stream.write_all(words).await?;
         stream.shutdown().await?;
         // Closed with its request unread, the connection would be reset and the answer with it.
         let mut request = [0; 1024];
@@ -65,14 +81,16 @@ pub(super) async fn serve(
     thread: Rc<Thread>,
     mut stream: Stream,
     mut peer: IpAddr,
+    purpose: Purpose,
     mut slot: Slot,
     stopping: CancellationToken,
 ) {
     // The limits of a connection are those under which it began. Nothing else of its worker is kept: a connection that lives
     // for days would hold all the rooms of a configuration that is long gone.
-    let (head_limits, timeouts, expects_header) = {
+    let (head_limits, timeouts, tls, expects_header) = {
         let worker = thread.worker();
-        (worker.head_limits, worker.timeouts, worker.expects_proxy_header(peer))
+        let tls = worker.tls_for(purpose).cloned();
+        (worker.head_limits, worker.timeouts, tls, worker.expects_proxy_header(peer))
     };
     if expects_header {
         // In a box, for every connection has room for what is awaited here, also where the protocol is off.
@@ -81,14 +99,26 @@ pub(super) async fn serve(
             Some(_) | None => return,
         }
     }
+    let client = match tls {
+        Some(tls) => match Box::pin(greeted(&thread, tls, stream, peer, timeouts.head)).await {
+            Some((greeted, client)) => {
+                stream = greeted;
+                client
+            }
+            None => return,
+        },
+        None => Client::plain(peer),
+    };
+    let client = Rc::new(client);
     let control = Arc::new(WireControl::new(Some(slot)));
     let wire = Wire::new(stream, head_limits, timeouts, Arc::clone(&control));
     let service = service_fn(|request| {
         // A request keeps the rooms that it begins with.
-        let (thread, worker, control) = (Rc::clone(&thread), thread.worker(), Arc::clone(&control));
+        let (thread, worker) = (Rc::clone(&thread), thread.worker());
+        let (client, control) = (Rc::clone(&client), Arc::clone(&control));
         async move {
             let in_flight = control.begin();
-            let mut response = worker.answer(request, peer, &control).await;
+            let mut response = worker.answer(request, &client, purpose, &control).await;
             // hyper closes a connection that says so.
             if thread.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -117,6 +147,25 @@ pub(super) async fn serve(
     if let Err(error) = ended {
         // A client that went away, a limit that was over: nothing for the operator to do.
         tracing::debug!(%error, peer.address = %peer, "a connection ended early");
+    }
+}
+
+/// Speaks TLS with a connection where it is to be spoken. A Unix socket is plain: what is in front of it ends TLS.
+async fn greeted(
+    thread: &Thread,
+    tls: Arc<Tls>,
+    stream: Stream,
+    peer: IpAddr,
+    limit: Duration,
+) -> Option<(Stream, Client)> {
+    let Stream::Tcp(stream) = stream else { return Some((stream, Client::plain(peer))) };
+    match tls::greet(tls, stream, peer, &thread.handshakes, limit).await {
+        Greeting::Established(stream, client) => Some((Stream::Tls(stream), client)),
+        Greeting::Plain(stream) => {
+            tell(Stream::Tcp(stream), PLAIN_REQUEST).await;
+            None
+        }
+        Greeting::Failed => None,
     }
 }
 

@@ -50,6 +50,15 @@ pub enum ListenError {
     NoSystemd,
 }
 
+/// What is done with whoever comes in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// It is sent to `public_url`; always over plain HTTP.
+    Redirect,
+    /// It is answered.
+    Serve,
+}
+
 /// A listening socket of one thread.
 #[derive(Debug)]
 pub(super) struct Door {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::StartError;
 use super::slot::Connections;
+use super::tls::Tls;
 use crate::account::Accounts;
 use crate::admin::{LinkBase, NotReady};
 use crate::authn::throttle::Throttle;
@@ -96,6 +97,8 @@ pub(super) struct Rooms {
     pub(super) pages: Arc<Pages>,
     pub(super) portal: Portal,
     pub(super) process: Arc<Process>,
+    /// `None`: plain HTTP.
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 impl Rooms {
@@ -104,6 +107,7 @@ impl Rooms {
         let metrics = Metrics::new(SystemTime::now());
         let AccountRooms { accounts, authenticator, csrf_key, metrics, store } =
             AccountRooms::build(&config, store, metrics).await?;
+        let tls = Tls::renewed(None, config.tls.as_ref())?;
         let process = Process {
             access: AccessWriter::start(config.log),
             connections: Arc::new(Connections::new(metrics.clone())),
@@ -113,15 +117,16 @@ impl Rooms {
             metrics,
             store,
         };
-        Ok(Self::over(config, accounts, authenticator, Arc::new(process)))
+        Ok(Self::over(config, accounts, authenticator, Arc::new(process), tls))
     }
 
     /// Of the configuration that takes this one's place.
     pub(super) async fn renewed(&self, config: Config) -> Result<Self, StartError> {
+        let tls = Tls::renewed(self.tls.as_ref(), config.tls.as_ref())?;
         let authenticator = self.renewed_authenticator(&config).await?;
         let store = self.process.store.clone();
         let accounts = Accounts::new(store, Arc::clone(&authenticator), config.public_url.host());
-        Ok(Self::over(config, accounts, authenticator, Arc::clone(&self.process)))
+        Ok(Self::over(config, accounts, authenticator, Arc::clone(&self.process), tls))
     }
 
     async fn renewed_authenticator(&self, config: &Config) -> Result<Arc<Authenticator>, StartError> {
@@ -146,6 +151,7 @@ impl Rooms {
         accounts: Accounts,
         authenticator: Arc<Authenticator>,
         process: Arc<Process>,
+        tls: Option<Arc<Tls>>,
     ) -> Self {
         let pages = Arc::new(Pages::new(PageSettings {
             prefix: config.portal.prefix.clone(),
@@ -167,7 +173,7 @@ impl Rooms {
         let hosts = config.routes.iter().filter_map(|route| route.host.clone()).collect();
         let portal =
             Portal::new(config.portal.clone(), &config.session, config.public_url.clone(), hosts, doors);
-        Self { accounts, authenticator, config, gate, pages, portal, process }
+        Self { accounts, authenticator, config, gate, pages, portal, process, tls }
     }
 
     /// Where links to our pages begin.
@@ -179,12 +185,13 @@ impl Rooms {
         let config = &self.config;
         let own = config.routes.iter().map(|route| &route.identity_headers);
         let maps = own.chain([&config.identity_headers]);
+        let client_headers = config.tls.iter().flat_map(|tls| tls.client_headers.names().cloned());
         let edits = config.routes.iter().flat_map(|route| &route.headers);
         ProxySettings {
             body_bytes: config.limits.body_bytes,
             cookie_names: Portal::cookie_names(&config.session),
             edited_names: edits.map(|edit| edit.name.clone()).collect(),
-            identity_names: maps.flat_map(|map| map.names().cloned()).collect(),
+            identity_names: maps.flat_map(|map| map.names().cloned()).chain(client_headers).collect(),
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::listener::{Door, Listener};
+use super::tls::TlsStream;
 
 /// A listening socket, as the runtime of one thread has it.
 pub(super) enum Acceptor {
@@ -68,6 +69,8 @@ impl Acceptor {
 #[derive(Debug)]
 pub(super) enum Stream {
     Tcp(TcpStream),
+    /// TLS over TCP, after its handshake.
+    Tls(Box<TlsStream>),
     Unix(UnixStream),
 }
 
@@ -76,16 +79,18 @@ impl Stream {
     pub(super) async fn readable(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.readable().await,
+            Self::Tls(stream) => stream.get_ref().0.readable().await,
             Self::Unix(stream) => stream.readable().await,
         }
     }
 
-    /// What is there to be read; it stays there.
+    /// What is there to be read; it stays there. Of TLS nothing can be seen so.
     pub(super) fn try_peek(&self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => {
                 stream.try_io(Interest::READABLE, || Ok(rustix::net::recv(stream, bytes, RecvFlags::PEEK)?.1))
             }
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
             Self::Unix(stream) => {
                 stream.try_io(Interest::READABLE, || Ok(rustix::net::recv(stream, bytes, RecvFlags::PEEK)?.1))
             }
@@ -98,6 +103,7 @@ macro_rules! on {
     ($stream:expr, $inner:ident => $run:expr) => {
         match $stream {
             Stream::Tcp($inner) => $run,
+            Stream::Tls($inner) => $run,
             Stream::Unix($inner) => $run,
         }
     };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::ALLOW;
+use http::header::{ALLOW, CONNECTION, LOCATION, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{serve, turn_away};
-use super::listener::Door;
+use super::listener::{Door, Purpose};
 use super::rooms::{Process, Rooms};
 use super::slot::{ConnectionLimits, Slot};
 use super::stream::{Acceptor, Stream};
+use super::tls::{Client, Handshakes, Tls};
 use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::portal::Place;
@@ -59,7 +60,7 @@ pub(super) struct Change {
     pub(super) close: Vec<DoorId>,
     /// Told once this thread has taken it.
     pub(super) done: oneshot::Sender<()>,
-    pub(super) open: Vec<(DoorId, Door)>,
+    pub(super) open: Vec<(DoorId, Purpose, Door)>,
     pub(super) rooms: Arc<Rooms>,
 }
 
@@ -71,6 +72,7 @@ pub(super) struct Thread {
     access: AccessLog,
     connections: TaskTracker,
     doors: RefCell<HashMap<DoorId, CancellationToken>>,
+    pub(super) handshakes: Handshakes,
     process: Arc<Process>,
     stopping: CancellationToken,
     tunnels: Tunnels,
@@ -155,6 +157,7 @@ impl Thread {
         Rc::new(Self {
             connections: TaskTracker::new(),
             doors: RefCell::default(),
+            handshakes: Handshakes::new(most_handshakes(rooms)),
             process: Arc::clone(&rooms.process),
             stopping,
             worker: RefCell::new(Rc::new(Worker::new(rooms, tunnels.clone(), access.clone()))),
@@ -188,10 +191,11 @@ impl Thread {
     fn take(self: &Rc<Self>, change: Change) {
         let worker = self.worker().renewed(&change.rooms);
         *self.worker.borrow_mut() = Rc::new(worker);
-        for (id, door) in change.open {
+        self.handshakes.limit(most_handshakes(&change.rooms));
+        for (id, purpose, door) in change.open {
             let closing = self.stopping.child_token();
             self.doors.borrow_mut().insert(id, closing.clone());
-            self.connections.spawn_local(accept(Rc::clone(self), door, closing));
+            self.connections.spawn_local(accept(Rc::clone(self), door, purpose, closing));
         }
         for id in change.close {
             if let Some(closing) = self.doors.borrow_mut().remove(&id) {
@@ -218,7 +222,7 @@ impl Thread {
         }
     }
 
-    fn begin(self: &Rc<Self>, stream: Stream, peer: IpAddr) {
+    fn begin(self: &Rc<Self>, stream: Stream, peer: IpAddr, purpose: Purpose) {
         let (worker, open) = (self.worker(), &self.process.connections);
         let config = &worker.rooms.config;
         let trusted = config.trusted_proxies.contains(peer);
@@ -229,18 +233,26 @@ impl Thread {
                     tracing::warn!(count, peer.address = %peer, "connections were turned away: {full}");
                 }
                 if let Some(turned_away) = open.turn_away() {
-                    self.connections.spawn_local(turn_away(stream, turned_away));
+                    let over_tls = worker.tls_for(purpose).is_some();
+                    self.connections.spawn_local(turn_away(stream, turned_away, over_tls));
                 }
                 return;
             }
         };
-        self.connections.spawn_local(serve(Rc::clone(self), stream, peer, slot, self.stopping.clone()));
+        let stopping = self.stopping.clone();
+        self.connections.spawn_local(serve(Rc::clone(self), stream, peer, purpose, slot, stopping));
     }
+}
+
+/// Clients that don't finish their handshakes leave three quarters of the connections to all others.
+fn most_handshakes(rooms: &Rooms) -> usize {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (rooms.config.limits.connections / 4 / threads).max(16)
 }
 
 /// Accepts until the door closes, and then what the kernel had taken for it by that time: that would be reset with the
 /// socket.
-async fn accept(thread: Rc<Thread>, door: Door, closing: CancellationToken) {
+async fn accept(thread: Rc<Thread>, door: Door, purpose: Purpose, closing: CancellationToken) {
     let inherited = door.inherited;
     let acceptor = match Acceptor::new(door) {
         Ok(acceptor) => acceptor,
@@ -253,20 +265,20 @@ async fn accept(thread: Rc<Thread>, door: Door, closing: CancellationToken) {
         // In this order, for a flood of connections must not keep a door open.
         biased;
         () = closing.cancelled() => {}
-        () = accept_all(&thread, &acceptor) => {}
+        () = accept_all(&thread, &acceptor, purpose) => {}
     }
     // The queue of an inherited socket stays, for the process that comes after this one.
     if !inherited {
         acceptor.stop_new();
-        let _ = timeout(LAST_CALL, accept_all(&thread, &acceptor)).await;
+        let _ = timeout(LAST_CALL, accept_all(&thread, &acceptor, purpose)).await;
     }
 }
 
 /// Accepts. Never ends.
-async fn accept_all(thread: &Rc<Thread>, acceptor: &Acceptor) {
+async fn accept_all(thread: &Rc<Thread>, acceptor: &Acceptor, purpose: Purpose) {
     loop {
         match acceptor.accept().await {
-            Ok((stream, peer)) => thread.begin(stream, peer),
+            Ok((stream, peer)) => thread.begin(stream, peer, purpose),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -310,38 +322,73 @@ impl Worker {
         }
     }
 
+    /// With what connections of this purpose are greeted; `None` for plain HTTP.
+    pub(super) fn tls_for(&self, purpose: Purpose) -> Option<&Arc<Tls>> {
+        match purpose {
+            Purpose::Redirect => None,
+            Purpose::Serve => self.rooms.tls.as_ref(),
+        }
+    }
+
     /// Whether connections from this address begin with a PROXY header.
     pub(super) fn expects_proxy_header(&self, peer: IpAddr) -> bool {
         let config = &self.rooms.config;
         config.proxy_protocol && config.trusted_proxies.contains(peer)
     }
 
-    /// Takes one request through the rooms.
+    /// Takes one request through the rooms, or sends it to `public_url`.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: IpAddr,
+        client: &Client,
+        purpose: Purpose,
+        control: &WireControl,
+    ) -> Response<Body> {
+        let mut response = self.take_through(request, client, purpose, control).await;
+        if client.scheme == Scheme::Https
+            && let Some(hsts) = self.rooms.tls.as_ref().and_then(|tls| tls.hsts())
+        {
+            // An application that says more about itself is let.
+            response.headers_mut().entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.clone());
+        }
+        response
+    }
+
+    async fn take_through(
+        &self,
+        request: Request<Incoming>,
+        client: &Client,
+        purpose: Purpose,
         control: &WireControl,
     ) -> Response<Body> {
         let (started, now) = (Instant::now(), SystemTime::now());
         let (parts, body) = request.into_parts();
         if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
             let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-            return self.refuse_unsound(&parts, problem, peer, &fault, started);
+            return self.refuse_unsound(&parts, problem, client.address, &fault, started);
         }
-        let arrival =
-            Arrival { now, peer, scheme: Scheme::Http, trusted: &self.rooms.config.trusted_proxies };
+        let certificate = client.certificate(self.rooms.tls.as_ref(), now);
+        let arrival = Arrival {
+            certificate: certificate.as_ref(),
+            now,
+            peer: client.address,
+            scheme: client.scheme,
+            trusted: &self.rooms.config.trusted_proxies,
+        };
         let context = match Context::new(&parts, &arrival) {
             Ok(context) => context,
             Err(fault) => {
                 let problem =
                     Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-                return self.refuse_unsound(&parts, problem, peer, &fault, started);
+                return self.refuse_unsound(&parts, problem, client.address, &fault, started);
             }
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
         let request = Request::from_parts(parts, body);
-        let Answered { decided, identity, mut response, route } = self.decide(&context, request).await;
+        let Answered { decided, identity, mut response, route } = match purpose {
+            Purpose::Redirect => Answered::from(self.redirect(&context, &request)),
+            Purpose::Serve => self.decide(&context, request).await,
+        };
         let duration = started.elapsed();
         let counted_as = match (&route, decided) {
             (Some(route), _) => &*route.name,
@@ -367,6 +414,21 @@ impl Worker {
                 user: identity.as_deref().map(|identity| identity.username.as_str()),
             },
         );
+        response
+    }
+
+    /// To the same target under `public_url`, whatever host was asked for.
+    fn redirect(&self, context: &Context, request: &Request<Incoming>) -> Response<Body> {
+        let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone());
+        let to = format!("{}{}", self.rooms.config.public_url, context.target.as_str());
+        // A target with a byte that no field holds was refused before.
+        let Ok(to) = HeaderValue::try_from(to) else {
+            return Problem::internal().respond(&asker, &self.rooms.pages);
+        };
+        let mut response = asker.text(StatusCode::PERMANENT_REDIRECT, "");
+        response.headers_mut().insert(LOCATION, to);
+        // What the client has to say next belongs elsewhere.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         response
     }
 

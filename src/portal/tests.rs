@@ -131,6 +131,7 @@ impl Browser {
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
         let (parts, body) = request.into_parts();
         let arrival = Arrival {
+            certificate: None,
             now: SystemTime::now(),
             peer: IpAddr::from([192, 0, 2, 1]),
             scheme: Scheme::Http,

@@ -3,15 +3,17 @@
 //! Pure: no socket and no clock. The order of the work on a request carries the promise "identity
 //! headers come from us or not at all", so it is written down in one place, `HeaderRules::forward`.
 //!
-//! Callers: `proxy`, and the benches. The parts are in `headers/`: names, cookies, identity, origin.
+//! Callers: `proxy`, and the benches. The parts are in `headers/`: names, cookies, certificate, origin.
 
 use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+pub mod certificate;
 pub(crate) mod cookies;
 pub(crate) mod names;
 pub(crate) mod origin;
 
+pub use certificate::CertificateHeaders;
 pub use cookies::CookieNames;
 pub use names::ReservedNames;
 
@@ -82,7 +84,10 @@ impl HeaderRules {
             self.cookies.take_out(headers);
         }
         // Once for all that is set from here on.
-        headers.reserve(SET_ALWAYS + request.edits.len() + request.identity.map_or(0, |set| set.len()));
+        let certificate = request.context.certificate.as_deref().map(|client| &client.headers);
+        let sets = || request.identity.into_iter().chain(certificate);
+        let set = sets().map(|set| set.len()).sum::<usize>();
+        headers.reserve(SET_ALWAYS + request.edits.len() + set);
         set_edited(headers, request.edits);
         self.origins.with(request.context, |origin| {
             origin.set(headers, &chain)?;
@@ -103,7 +108,7 @@ impl HeaderRules {
         if let Some(names) = found.trailers {
             headers.insert(header::TRAILER, names);
         }
-        for (name, value) in request.identity.into_iter().flat_map(|set| set.iter()) {
+        for (name, value) in sets().flat_map(|set| set.iter()) {
             headers.insert(name, value.clone());
         }
         Ok(())

@@ -24,6 +24,9 @@ use crate::telemetry::metrics::Metrics;
 /// After one side has closed, the other has this long to finish.
 const CLOSING: Duration = Duration::from_secs(60);
 
+/// A tunnel that has to end says so to a peer that takes it within this time.
+const ENDING: Duration = Duration::from_millis(250);
+
 /// The upgraded connections of a gateway, to be ended with it. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Tunnels {
@@ -67,18 +70,29 @@ impl Tunnels {
         self.tracker.spawn_local(async move {
             // The server has this to do until the tunnel ends, whatever becomes of the lease.
             let _flight = lease.flight.take();
-            let carried = async {
-                let (Ok(downstream), Ok(upstream)) = tokio::join!(downstream, upstream) else { return };
-                // hyper has given the socket out; what is left of the connection has no more to do.
-                drop(lease);
-                let (down_read, down_write) = tokio::io::split(TokioIo::new(downstream));
-                let (up_read, up_write) = tokio::io::split(TokioIo::new(upstream));
-                both(pipe(down_read, up_write), pipe(up_read, down_write)).await;
+            let told_to_end = async {
+                tokio::select! {
+                    () = ended => {}
+                    () = all_ended.cancelled() => {}
+                }
             };
+            tokio::pin!(told_to_end);
+            let opened = tokio::select! {
+                opened = async { tokio::join!(downstream, upstream) } => opened,
+                () = &mut told_to_end => return,
+            };
+            let (Ok(downstream), Ok(upstream)) = opened else { return };
+            // hyper has given the socket out; what is left of the connection has no more to do.
+            drop(lease);
+            let (mut down_read, mut down_write) = tokio::io::split(TokioIo::new(downstream));
+            let (mut up_read, mut up_write) = tokio::io::split(TokioIo::new(upstream));
             tokio::select! {
-                () = carried => {}
-                () = ended => {}
-                () = all_ended.cancelled() => {}
+                () = both(pipe(&mut down_read, &mut up_write), pipe(&mut up_read, &mut down_write)) => {}
+                () = &mut told_to_end => {
+                    // TLS has an end of its own, without which a peer takes the connection for cut off.
+                    let ending = async { tokio::join!(down_write.shutdown(), up_write.shutdown()) };
+                    let _ = tokio::time::timeout(ENDING, ending).await;
+                }
             }
             drop(open);
         });
@@ -96,8 +110,8 @@ async fn both(up: impl Future<Output = io::Result<()>>, down: impl Future<Output
 }
 
 /// One direction: 8 KiB at a time, as fast as the receiver takes it.
-async fn pipe<R: AsyncRead, W: AsyncWrite>(mut from: ReadHalf<R>, mut to: WriteHalf<W>) -> io::Result<()> {
-    tokio::io::copy(&mut from, &mut to).await?;
+async fn pipe<R: AsyncRead, W: AsyncWrite>(from: &mut ReadHalf<R>, to: &mut WriteHalf<W>) -> io::Result<()> {
+    tokio::io::copy(from, to).await?;
     to.shutdown().await
 }
 

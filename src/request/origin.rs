@@ -44,6 +44,11 @@ impl Origin {
         Self { host, port, scheme: Scheme::Http }
     }
 
+    /// As `http`, of a listener with TLS.
+    pub fn https(host: &str, port: u16) -> Self {
+        Self { scheme: Scheme::Https, ..Self::http(host, port) }
+    }
+
     /// The same with the port that the kernel chose, where one was left to it.
     pub fn with_chosen_port(self, chosen: u16) -> Self {
         let port = if self.port == 0 { chosen } else { self.port };
@@ -177,6 +182,7 @@ mod tests {
             id: RequestId::generate(),
             method: Method::POST,
             peer: IpAddr::from([192, 0, 2, 1]),
+            certificate: None,
             peer_trusted: false,
             received_at: SystemTime::UNIX_EPOCH,
             scheme,

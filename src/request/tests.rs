@@ -23,7 +23,13 @@ fn context_of(peer: &str, line: &str, lines: &[(&str, &str)]) -> Result<Context,
     let peer = peer.parse().expect("address");
     Context::new(
         &parts,
-        &Arrival { now: SystemTime::UNIX_EPOCH, peer, scheme: Scheme::Http, trusted: &trusted },
+        &Arrival {
+            certificate: None,
+            now: SystemTime::UNIX_EPOCH,
+            peer,
+            scheme: Scheme::Http,
+            trusted: &trusted,
+        },
     )
 }
 

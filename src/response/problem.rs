@@ -122,6 +122,20 @@ impl Problem {
             .with(Action::SignIn { next: next.map(str::to_owned), prompt: Some(Prompt::SelectAccount) })
     }
 
+    /// 403: no certificate that opens this, or none at all. Signing in would not change that.
+    pub fn no_certificate() -> Self {
+        let detail = "This page is for clients with a certificate, and yours has shown none that opens it. \
+             If it has one, ask whoever looks after this page and quote the request id.";
+        Self::new(StatusCode::FORBIDDEN, "client_certificate", "A certificate is needed", detail)
+    }
+
+    /// 403: open to everybody, but not from everywhere.
+    pub fn not_from_here() -> Self {
+        let detail = "This page is not open to the network that you come from. \
+             If you think it should be, ask whoever looks after it and quote the request id.";
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "You don’t have access", detail)
+    }
+
     /// 403: a request that changes something came from another site.
     pub fn cross_site() -> Self {
         let detail = "This request was sent from another site, so it was not carried out. Open the page here and try again.";

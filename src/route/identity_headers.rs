@@ -124,36 +124,46 @@ impl FromStr for Template {
     type Err = InvalidTemplate;
 
     fn from_str(raw: &str) -> Result<Self, InvalidTemplate> {
-        if raw.contains(char::is_control) {
-            return Err(InvalidTemplate::Control);
-        }
-        let mut parts = Vec::new();
-        let mut rest = raw;
-        while let Some(open) = rest.find(['{', '}']) {
-            let (text, from_brace) = rest.split_at(open);
-            if !text.is_empty() {
-                parts.push(TemplatePart::Text(text.to_owned()));
-            }
-            let inside = from_brace.strip_prefix('{').ok_or(InvalidTemplate::Brace)?;
-            let (name, after) = inside.split_once('}').ok_or(InvalidTemplate::Brace)?;
-            parts.push(match name {
-                "email" => TemplatePart::Email,
-                "name" => TemplatePart::Name,
-                "roles" => TemplatePart::Roles,
-                "username" => TemplatePart::Username,
-                other => return Err(InvalidTemplate::Placeholder(other.to_owned())),
-            });
-            rest = after;
-        }
-        if !rest.is_empty() {
-            parts.push(TemplatePart::Text(rest.to_owned()));
-        }
-        Ok(Self(parts))
+        let named = |name: &str| match name {
+            "email" => Some(TemplatePart::Email),
+            "name" => Some(TemplatePart::Name),
+            "roles" => Some(TemplatePart::Roles),
+            "username" => Some(TemplatePart::Username),
+            _ => None,
+        };
+        template_parts(raw, TemplatePart::Text, named).map(Self)
     }
 }
 
+/// The pieces of a template with whatever placeholders.
+pub(crate) fn template_parts<P>(
+    raw: &str,
+    text: impl Fn(String) -> P,
+    named: impl Fn(&str) -> Option<P>,
+) -> Result<Vec<P>, InvalidTemplate> {
+    if raw.contains(char::is_control) {
+        return Err(InvalidTemplate::Control);
+    }
+    let mut parts = Vec::new();
+    let mut rest = raw;
+    while let Some(open) = rest.find(['{', '}']) {
+        let (before, from_brace) = rest.split_at(open);
+        if !before.is_empty() {
+            parts.push(text(before.to_owned()));
+        }
+        let inside = from_brace.strip_prefix('{').ok_or(InvalidTemplate::Brace)?;
+        let (name, after) = inside.split_once('}').ok_or(InvalidTemplate::Brace)?;
+        parts.push(named(name).ok_or_else(|| InvalidTemplate::Placeholder(name.to_owned()))?);
+        rest = after;
+    }
+    if !rest.is_empty() {
+        parts.push(text(rest.to_owned()));
+    }
+    Ok(parts)
+}
+
 /// By the rule at the top of this file.
-fn header_value(text: &str) -> Result<HeaderValue, InvalidIdentity> {
+pub(crate) fn header_value(text: &str) -> Result<HeaderValue, InvalidIdentity> {
     if text.contains(char::is_control) {
         return Err(InvalidIdentity);
     }

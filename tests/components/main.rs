@@ -25,6 +25,7 @@ mod prometheus;
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
 mod requests;
 mod smuggling;
+mod tls;
 mod traefik;
 mod webdav;
 mod websocket;

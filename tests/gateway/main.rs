@@ -31,6 +31,7 @@ mod smuggling;
 mod subrequests;
 mod targets;
 mod throttle;
+mod tls;
 mod tokens;
 mod upstreams_connect;
 mod upstreams_health;

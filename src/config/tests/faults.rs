@@ -21,11 +21,11 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         ],
     );
     told(
-        &with("tls: {}"),
+        &with("vhosts: {}"),
         &[
-            "foregate.yaml:1:1: unknown key `tls`",
-            "    1 | tls: {}",
-            "      | ^^^ expected `listen`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
+            "foregate.yaml:1:1: unknown key `vhosts`",
+            "    1 | vhosts: {}",
+            "      | ^^^^^^ expected `listen`, `tls`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
         ],
     );
 }

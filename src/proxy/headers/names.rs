@@ -32,14 +32,18 @@ pub(crate) enum Fate {
 }
 
 /// The families of names that some backend or another believes, configured or not.
-const FAMILIES: [&str; 8] = [
+const FAMILIES: [&str; 12] = [
+    "client-cert",
     "remote-",
+    "ssl-client-",
     "x-auth-",
     "x-authentik-",
+    "x-client-cert",
     "x-foregate-",
     "x-original-",
     "x-remote-",
     "x-rewrite-",
+    "x-ssl-client-",
     "x-webauth-",
 ];
 
@@ -179,6 +183,7 @@ fn fate_by_family(name: &[u8]) -> Fate {
     match name[0] {
         b'a' if is(name, b"authorization") => Fate::Authorization,
         b'c' if is(name, b"cookie") => Fate::Cookie,
+        b'c' if starts(name, b"client-cert") => Fate::Reserved,
         b'c' => hop_by_hop(&["connection", "content-length"]),
         b'e' => hop_by_hop(&["expect"]),
         b'f' if is(name, b"forwarded") => Fate::SetAnew,
@@ -187,6 +192,7 @@ fn fate_by_family(name: &[u8]) -> Fate {
         // `Proxy` alone becomes `HTTP_PROXY` in CGI, which some client libraries obey.
         b'p' if starts(name, b"proxy-") || name == b"proxy" => Fate::HopByHop,
         b'r' if starts(name, b"remote-") => Fate::Reserved,
+        b's' if starts(name, b"ssl-client-") => Fate::Reserved,
         b't' if name == b"te" => Fate::Te,
         b't' if name == b"trailer" => Fate::Trailer,
         b't' => hop_by_hop(&["transfer-encoding"]),

@@ -10,6 +10,7 @@ use crate::request::{Host, RequestId, Scheme, Target};
 
 fn context(peer_trusted: bool) -> Context {
     Context {
+        certificate: None,
         client: IpAddr::from([192, 0, 2, 7]),
         host: Host { name: "app.example.com".to_owned(), port: Some(8443) },
         id: RequestId::for_tests("id-1"),

@@ -153,6 +153,7 @@ fn context(request: &Request<Incoming>) -> Context {
         id: RequestId::for_tests("id-1"),
         method: request.method().clone(),
         peer: [192, 0, 2, 7].into(),
+        certificate: None,
         peer_trusted: false,
         received_at: SystemTime::UNIX_EPOCH,
         scheme: Scheme::Http,
