@@ -1,11 +1,14 @@
-//! One connection: the wire round its socket, hyper on the wire, and its end.
+//! One connection: what is spoken on it, the wire round its socket, hyper on the wire, and its end.
+//!
+//! An HTTP/1 connection that rests between two requests keeps its socket and little else: hyper is put
+//! on it again when the next request comes.
 //!
 //! Callers: `gateway::worker`, once for each accepted socket.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,9 +20,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::http2;
+use super::opening::{Protocol, open};
 use super::slot::Slot;
 use super::stream::Stream;
 use super::wire::{InFlight, Wire, WireControl};
@@ -55,45 +60,98 @@ pub(super) async fn turn_away(mut stream: Stream) {
 /// Serves a connection to its end, or until the stop: then the request that is running is finished.
 pub(super) async fn serve(
     thread: Rc<Thread>,
-    stream: Stream,
+    mut stream: Stream,
     peer: IpAddr,
     slot: Slot,
     stopping: CancellationToken,
+    protocol: Protocol,
 ) {
-    let control = Arc::new(WireControl::new(Some(slot)));
+    let (mut since, mut held) = (Instant::now(), Vec::new());
     // The limits of a connection are those under which it began.
-    let worker = thread.worker();
-    let wire = Wire::new(stream, worker.head_limits, worker.timeouts, Arc::clone(&control));
-    let service = service_fn(|request| {
-        // A request keeps the rooms that it begins with.
-        let (worker, control) = (thread.worker(), Arc::clone(&control));
-        async move {
-            let in_flight = control.begin();
-            let response = worker.answer(request, peer, &control).await;
-            control.answered(response.status());
-            Ok::<_, Infallible>(response.map(|body| Answer { body, _in_flight: in_flight }))
-        }
-    });
-    let connection = http1::Builder::new()
-        // The wire keeps the time; hyper would need a timer for each request.
-        .header_read_timeout(None)
-        .max_headers(worker.head_limits.headers)
-        .max_buf_size(worker.head_limits.head_bytes + BUFFER)
-        .serve_connection(TokioIo::new(wire), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        // In this order, for nearly every turn is the connection's.
+    let (limits, timeouts) = thread.worker().connection_limits();
+    let opened = tokio::select! {
+        // In this order: a request that is there is answered, also when the stop has come.
         biased;
-        ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        opened = timeout(timeouts.head, open(&mut stream, protocol, &mut held)) => opened,
+        () = stopping.cancelled() => return,
     };
-    if let Err(error) = ended {
-        // A client that went away, a limit that was over: nothing for the operator to do.
-        tracing::debug!(%error, peer.address = %peer, "a connection ended early");
+    let protocol = match opened {
+        Ok(Ok(Some(protocol))) => {
+            since = Instant::now();
+            protocol
+        }
+        // A head that began like the preface, and has had its time.
+        Err(_) if !held.is_empty() => Protocol::Http1,
+        // Gone, or silent, or broken: there is nobody to tell.
+        Ok(Ok(None) | Err(_)) | Err(_) => return,
+    };
+    if protocol == Protocol::Http2 {
+        // Boxed, so that a connection of HTTP/1 does not hold the room for it.
+        return Box::pin(http2::serve(thread, stream, held, peer, slot, stopping)).await;
+    }
+    let control = Arc::new(WireControl::new(Some(slot)));
+    let wire = Wire::new(stream, limits, timeouts, Arc::clone(&control)).holding(held, since);
+    serve_http1(&thread, wire, &control, peer, stopping).await;
+}
+
+async fn serve_http1(
+    thread: &Rc<Thread>,
+    mut wire: Wire<Stream>,
+    control: &Arc<WireControl>,
+    peer: IpAddr,
+    stopping: CancellationToken,
+) {
+    let (limits, timeouts) = (wire.limits(), wire.timeouts());
+    loop {
+        let service = service_fn(|request| {
+            // A request keeps the rooms that it begins with.
+            let (worker, control) = (thread.worker(), Arc::clone(control));
+            async move {
+                let in_flight = control.begin();
+                let response = worker.answer(request, peer, control.fault()).await;
+                control.answered(response.status());
+                Ok::<_, Infallible>(response.map(|body| Answer { body, _in_flight: in_flight }))
+            }
+        });
+        let connection = http1::Builder::new()
+            // The wire keeps the time; hyper would need a timer for each request.
+            .header_read_timeout(None)
+            .max_headers(limits.headers)
+            .max_buf_size(limits.head_bytes + BUFFER)
+            .serve_connection(TokioIo::new(wire), service)
+            .with_upgrades();
+        // Boxed, so that a connection at rest does not hold the room for it.
+        let mut connection = Box::new(connection);
+        let ended = tokio::select! {
+            // In this order, for nearly every turn is the connection's.
+            biased;
+            ended = connection.as_mut() => Some(ended),
+            () = stopping.cancelled() => {
+                Pin::new(&mut *connection).graceful_shutdown();
+                Some(connection.as_mut().await)
+            }
+            () = control.rests() => None,
+        };
+        if let Some(ended) = ended {
+            if let Err(error) = ended {
+                // A client that went away, a limit that was over: nothing for the operator to do.
+                tracing::debug!(%error, peer.address = %peer, "a connection ended early");
+            }
+            return;
+        }
+        // hyper's buffers are given back until the next request comes.
+        let Some(parts) = connection.into_parts() else { return };
+        wire = parts.io.into_inner();
+        wire.give_back(&parts.read_buf);
+        let woken = tokio::select! {
+            biased;
+            woken = timeout_at(control.idle_since() + timeouts.idle, wire.rest()) => woken,
+            () = stopping.cancelled() => Ok(Ok(false)),
+        };
+        if !matches!(woken, Ok(Ok(true))) {
+            let _ = wire.shutdown().await;
+            return;
+        }
     }
 }
 

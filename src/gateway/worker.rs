@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::ALLOW;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -22,18 +22,20 @@ use tokio_util::task::TaskTracker;
 
 use super::DRAIN;
 use super::connection::{serve, turn_away};
+use super::http2::{Handshake, NoWebSocket, admit};
 use super::listener::Door;
+use super::opening::Protocol;
 use super::rooms::{Process, Rooms};
 use super::slot::Slot;
 use super::stream::{Acceptor, Stream};
-use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
+use super::wire::{FAULT_METHOD, WireFault, WireTimeouts};
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::portal::Place;
 use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme};
-use crate::response::{Asker, Body, Problem, Prompt, REQUEST_ID};
+use crate::response::{Asker, Body, GRPC_STATUS, Problem, Prompt, REQUEST_ID};
 use crate::subrequest::{Answered, Dialect, Subrequests};
 use crate::telemetry::{AccessLine, AccessLog};
 
@@ -179,7 +181,8 @@ impl Thread {
             self.connections.spawn_local(turn_away(stream));
             return;
         };
-        self.connections.spawn_local(serve(Rc::clone(self), stream, peer, slot, self.stopping.clone()));
+        let stopping = self.stopping.clone();
+        self.connections.spawn_local(serve(Rc::clone(self), stream, peer, slot, stopping, Protocol::Sniff));
     }
 }
 
@@ -237,23 +240,31 @@ impl Worker {
         }
     }
 
-    /// Takes one request through the rooms.
+    /// What holds for a connection that begins now.
+    pub(super) fn connection_limits(&self) -> (HeadLimits, WireTimeouts) {
+        (self.head_limits, self.timeouts)
+    }
+
+    /// Takes one request through the rooms. `fault` is why the connection can't go on, where it can't.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
         peer: IpAddr,
-        control: &WireControl,
+        fault: Option<WireFault>,
     ) -> Response<Body> {
         let (started, now) = (Instant::now(), SystemTime::now());
-        let (parts, body) = request.into_parts();
-        if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
+        let (mut parts, body) = request.into_parts();
+        let version = parts.version;
+        if let Some(fault) = fault.filter(|_| parts.method.as_str() == FAULT_METHOD) {
             let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
             return self.refuse_unsound(&parts, problem, peer, &fault);
         }
         let arrival =
             Arrival { now, peer, scheme: Scheme::Http, trusted: &self.rooms.config.trusted_proxies };
-        let context = match Context::new(&parts, &arrival) {
-            Ok(context) => context,
+        let described = admit(&mut parts, &self.head_limits)
+            .and_then(|handshake| Ok((Context::new(&parts, &arrival)?, handshake)));
+        let (context, handshake) = match described {
+            Ok(described) => described,
             Err(fault) => {
                 let problem =
                     Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
@@ -261,14 +272,21 @@ impl Worker {
             }
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
+        if let Some(handshake) = &handshake {
+            handshake.put(&mut parts);
+        }
         let request = Request::from_parts(parts, body);
         let Answered { identity, mut response, route } = self.decide(&context, request).await;
+        if let Some(handshake) = &handshake {
+            response = self.websocket(handshake, response, &context);
+        }
         response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
         self.access.write(
             now,
             &AccessLine {
                 client: context.client,
                 duration: started.elapsed(),
+                grpc_status: response.headers().get(GRPC_STATUS).and_then(|status| status.to_str().ok()),
                 host: &context.host.name,
                 id: context.id.as_str(),
                 method: context.method.as_str(),
@@ -276,9 +294,34 @@ impl Worker {
                 route: route.as_deref().map(|route| &*route.name),
                 status: response.status().as_u16(),
                 user: identity.as_deref().map(|identity| identity.username.as_str()),
+                version: if version == Version::HTTP_2 { "2" } else { "1.1" },
             },
         );
         response
+    }
+
+    /// The answer to a WebSocket over HTTP/2.
+    fn websocket(
+        &self,
+        handshake: &Handshake,
+        response: Response<Body>,
+        context: &Context,
+    ) -> Response<Body> {
+        handshake.answer(response).unwrap_or_else(|fault| {
+            tracing::warn!(%fault, request.id = context.id.as_str(), "a WebSocket was not opened");
+            // What it asked for is JSON at most: a WebSocket shows no page.
+            let asker = Asker::new(&context.method, &HeaderMap::new(), context.id.header_value().clone());
+            let problem = match fault {
+                NoWebSocket::Accept => Problem::bad_gateway(),
+                NoWebSocket::Ordinary => Problem::new(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "not_implemented",
+                    "No WebSocket here",
+                    "There is no WebSocket at this address.",
+                ),
+            };
+            problem.respond(&asker, &self.rooms.pages)
+        })
     }
 
     async fn decide(&self, context: &Context, request: Request<Incoming>) -> Answered {
@@ -295,6 +338,8 @@ impl Worker {
                 return Answered::from(self.refuse(&Refusal::Ambiguous, context, &request, &asker()));
             }
         }
+        // From here on it is not a question of another proxy, which reads the status alone.
+        let asker = || asker().for_calls(request.method(), request.headers());
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
             Ok(Decision::Allow(permit)) => self.forward(context, request, &permit).await,
             Ok(Decision::Refuse(refusal)) => {
@@ -311,7 +356,8 @@ impl Worker {
     }
 
     async fn forward(&self, context: &Context, request: Request<Incoming>, permit: &Permit) -> Answered {
-        let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone());
+        let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone())
+            .for_calls(request.method(), request.headers());
         let ended = || -> Ended {
             match permit.identity() {
                 Some(identity) => Box::pin(
@@ -341,7 +387,7 @@ impl Worker {
         let next = context.navigates(request.headers()).then(|| context.target.as_str());
         let pages = &self.rooms.pages;
         match refusal {
-            Refusal::Challenge(challenge) if challenge.to_login => {
+            Refusal::Challenge(challenge) if challenge.to_login && !asker.calls() => {
                 let prompt = match challenge.why {
                     Why::Stale { .. } => Some(Prompt::Login),
                     Why::Absent | Why::Rejected(_) => None,
