@@ -71,7 +71,9 @@ impl Rig {
 
         let mut stale = config.clone();
         stale.cache.ttl = Duration::ZERO;
-        let forgetful = AccountRooms::build(&stale, rooms.store.clone()).await.expect("the keys are there");
+        let forgetful = AccountRooms::build(&stale, rooms.store.clone(), rooms.metrics.clone())
+            .await
+            .expect("the keys are there");
         let gate = |rooms: &AccountRooms| {
             let table = Table::new(config.routes.clone());
             Gate::new(table, rooms.authenticator.clone(), config.public_url.clone())

@@ -62,8 +62,10 @@ fn forward(c: &mut Criterion) {
     let forwarding = |identity| Forwarding {
         authorization: false,
         context: &context,
+        edits: &[],
         host: None,
         identity,
+        prefix: None,
         upgrade: None,
     };
     let spoofs: Vec<_> = (0..80).map(|number| format!("x-auth-{number}")).collect();
@@ -118,7 +120,7 @@ fn forward(c: &mut Criterion) {
     ] {
         group.bench_function(name, |b| {
             let run = |headers: &mut HeaderMap| {
-                rules.answer(StatusCode::OK, headers, &context).expect("framed in one way");
+                rules.answer(StatusCode::OK, headers, &context, &[]).expect("framed in one way");
             };
             b.iter_batched_ref(|| headers.clone(), run, BatchSize::SmallInput);
         });

@@ -1,4 +1,5 @@
-//! The admin socket: what an administrator does to accounts, through the running server.
+//! The admin socket: what an administrator does to accounts, through the running server. And the
+//! admin listener, in `admin/http.rs`: figures and health, for those who watch it.
 //!
 //! The store belongs to one process. While the server has it, the command line sends its commands
 //! here: one JSON line for each request and each reply, over a Unix socket that only our own user
@@ -10,6 +11,7 @@
 
 mod client;
 mod failure;
+mod http;
 mod line;
 mod message;
 mod perform;
@@ -18,6 +20,7 @@ pub mod socket;
 
 pub use client::{Client, ClientError, connect};
 pub use failure::Failure;
+pub use http::{AdminHttp, AdminListenError, AdminSources, NotReady};
 pub use message::{
     AccountView, AddUser, Command, LinkBase, Moment, Password, ReloadStatus, Reply, Secret, ServerStatus,
     SetUser,

@@ -19,6 +19,7 @@ use http::header::AUTHORIZATION;
 
 use crate::identity::{Credential, Identity, SessionId};
 use crate::store::{Digest, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 pub mod basic;
 pub mod bearer;
@@ -191,7 +192,7 @@ impl Authenticator {
             return Ok(Authentication::Absent);
         };
         let digest = Digest::of(token.as_bytes());
-        if let Some(entry) = self.cache.find(digest, Credential::Session, asker.now) {
+        if let Some(entry) = self.find(digest, Credential::Session, asker.now) {
             return Ok(self.used(&entry, digest, asker.now));
         }
         let epoch = self.cache.epoch();
@@ -219,12 +220,15 @@ impl Authenticator {
     ) -> Result<Authentication, AuthenticationError> {
         let digest = Digest::of(value);
         if let Some(entry) = self.cache.find(digest, Credential::Bearer, asker.now) {
+            self.metrics().cache_hit();
             return Ok(Authentication::Verified(Arc::clone(entry.identity())));
         }
         let rejected = Authentication::Rejected(Rejection::Bearer);
         if self.cache.is_known_bad(digest) {
+            self.metrics().cache_hit();
             return Ok(rejected);
         }
+        self.metrics().cache_missed();
         let epoch = self.cache.epoch();
         let claims = match self.tokens.verify(token, asker.now) {
             Ok(claims) => claims,
@@ -254,7 +258,7 @@ impl Authenticator {
         asker: Asker,
     ) -> Result<Authentication, AuthenticationError> {
         let digest = Digest::of(value);
-        if let Some(entry) = self.cache.find(digest, Credential::Basic, asker.now) {
+        if let Some(entry) = self.find(digest, Credential::Basic, asker.now) {
             // Braked means braked at every door, also for who has been in before.
             return Ok(match self.login.throttle().check_user(asker.client, entry.identity().user_id) {
                 Ok(()) => Authentication::Verified(Arc::clone(entry.identity())),
@@ -288,6 +292,20 @@ impl Authenticator {
             Some(Err(LoginFailure::Busy)) => Err(AuthenticationError::Busy),
             Some(Err(LoginFailure::Store(error))) => Err(error.into()),
         }
+    }
+
+    /// Looks into the cache, and counts what is found and what is not.
+    fn find(&self, digest: Digest, kind: Credential, now: SystemTime) -> Option<Arc<Entry>> {
+        let entry = self.cache.find(digest, kind, now);
+        match entry {
+            Some(_) => self.metrics().cache_hit(),
+            None => self.metrics().cache_missed(),
+        }
+        entry
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.login.metrics()
     }
 
     /// Notes the use of a session, at most once in a tenth of its idle timeout.

@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
 use crate::password::PasswordSettings;
-use crate::portal::PortalSettings;
+use crate::portal::{Portal, PortalSettings};
 use crate::proxy::UpstreamSettings;
+use crate::proxy::headers::CookieNames;
 use crate::request::Limits;
 use crate::request::{Origin, TrustedProxies};
 use crate::route::{IdentityHeaders, Route};
@@ -37,6 +38,7 @@ pub use units::{InvalidListenAddress, Listen, ListenAddress};
 /// The keys that a running process keeps, each with the fault of changing it.
 #[derive(Clone)]
 struct FixedKeys {
+    admin_listen: Fault,
     admin_socket: Fault,
     log_format: Fault,
     store: Fault,
@@ -52,6 +54,8 @@ impl fmt::Debug for FixedKeys {
 /// A sound configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where metrics and health are told, if anywhere.
+    pub admin_listen: Option<ListenAddress>,
     /// Where a running server takes orders.
     pub admin_socket: PathBuf,
     /// The cache of validated credentials.
@@ -116,7 +120,11 @@ impl Config {
         let reader = reader::Reader::new(&source, base, &environment, Vec::new());
         let socket = reader.root(&tree).read_in_part(|root| {
             let (store, _) = settings::store(root);
-            settings::admin_socket(root, &store).0
+            let socket = |admin: &mut _| settings::admin_socket(admin, &store).0;
+            match root.get("admin") {
+                Some(admin) => admin.read_in_part(socket),
+                None => root.section("admin", socket),
+            }
         });
         reader.finish()?;
         Ok(socket)
@@ -124,8 +132,9 @@ impl Config {
 
     /// What of `next` can't take this one's place without a restart.
     pub fn refuse_change(&self, next: &Self) -> Result<(), Faults> {
-        let FixedKeys { admin_socket, log_format, store } = &next.fixed;
+        let FixedKeys { admin_listen, admin_socket, log_format, store } = &next.fixed;
         let changes = [
+            (self.admin_listen != next.admin_listen, admin_listen),
             (self.admin_socket != next.admin_socket, admin_socket),
             (self.log.format != next.log.format, log_format),
             (self.store != next.store, store),
@@ -166,15 +175,30 @@ impl Config {
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits) = settings::limits(root);
         let upstreams = upstreams::read(root);
-        let routes = routes::read(root, &portal.prefix, &upstreams, &identity_headers);
-        let (admin_socket, socket_fixed) = settings::admin_socket(root, &store);
+        let cookies = Portal::cookie_names(&session);
+        let around = routes::Around {
+            cookies: CookieNames::new(cookies.iter().map(String::as_str)),
+            everywhere: &identity_headers,
+            prefix: &portal.prefix,
+            upstreams: &upstreams,
+        };
+        let routes = routes::read(root, &around);
+        let ((admin_socket, socket_fixed), (admin_listen, listen_fixed)) = root.section("admin", |admin| {
+            (settings::admin_socket(admin, &store), settings::admin_listen(admin, &listen))
+        });
         let (log, format_fixed) = settings::log(root);
         Some(Self {
+            admin_listen,
             admin_socket,
             cache,
             file: PathBuf::new(),
             files: BTreeSet::new(),
-            fixed: FixedKeys { admin_socket: socket_fixed, log_format: format_fixed, store: store_fixed },
+            fixed: FixedKeys {
+                admin_listen: listen_fixed,
+                admin_socket: socket_fixed,
+                log_format: format_fixed,
+                store: store_fixed,
+            },
             identity_headers,
             limits,
             listen,

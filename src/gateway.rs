@@ -18,14 +18,17 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::admin::AdminSources;
 use crate::config::{Config, Listen};
-use crate::proxy::{InvalidProxy, Tunnels};
+use crate::proxy::{InvalidProxy, Tunnels, health};
 use crate::request::Origin;
 use crate::store::{OpenError, StoreError};
 
 mod connection;
 mod control;
+mod figures;
 mod files;
 mod http2;
 mod listener;
@@ -41,13 +44,10 @@ pub use listener::ListenError;
 pub use rooms::AccountRooms;
 
 use control::Order;
-use files::Files;
 use listener::{Beside, Bound, Door, Inherited};
 use rooms::{Rooms, open_store};
+use slot::ConnectionLimits;
 use worker::{Change, DoorId};
-
-/// How long requests in flight may take to finish after the stop was asked for.
-const DRAIN: Duration = Duration::from_secs(30);
 
 /// Why the gateway does not start, or does not take a configuration over. The sentence is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,6 @@ pub enum StartError {
 pub struct Gateway {
     control: Control,
     doors: Doors,
-    files: Files,
     orders: mpsc::Receiver<Order>,
     rooms: Arc<Rooms>,
     threads: usize,
@@ -86,8 +85,8 @@ impl Gateway {
     /// Opens the store, builds the rooms and binds every address; nothing is answered before `run`.
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        raise_descriptor_limit(config.limits.connections);
-        let files = Files::of(&config);
+        raise_descriptor_limit(ConnectionLimits::of(&config.limits).most());
+        let looks = files::look_at(&config.files);
         // The store before the ports: a second start of the same configuration finds both taken, and
         // it is the store's error that says by whom.
         let store = open_store(&config).await?;
@@ -100,9 +99,10 @@ impl Gateway {
         let rooms = Arc::new(Rooms::first(config, store).await?);
         // Built once here, so that a fault is told before anything is answered.
         worker::proxy(&rooms, Tunnels::new())?;
-        let (control, orders) = Control::new(Arc::clone(&rooms));
+        figures::name(&rooms);
+        let (control, orders) = Control::new(Arc::clone(&rooms), looks);
         control.state().listening.store(Arc::new(doors.shown()));
-        Ok(Self { control, doors, files, orders, rooms, threads })
+        Ok(Self { control, doors, orders, rooms, threads })
     }
 
     /// What is listened on, with the ports that the kernel chose.
@@ -120,6 +120,13 @@ impl Gateway {
         &self.rooms.config.public_url
     }
 
+    /// What is told to those who watch.
+    pub fn watched(&self) -> AdminSources {
+        let process = Arc::clone(&self.rooms.process);
+        let metrics = process.metrics.clone();
+        AdminSources { metrics, ready: Arc::new(move || process.readiness()) }
+    }
+
     /// What is in force, and the way to change it.
     pub fn control(&self) -> Control {
         self.control.clone()
@@ -127,12 +134,12 @@ impl Gateway {
 
     /// Answers until `stop` is done; then finishes what is running, within a bound, and closes the store.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Self { control, mut doors, files, mut orders, rooms, threads } = self;
+        let Self { control, mut doors, mut orders, rooms, threads } = self;
         let process = Arc::clone(&rooms.process);
         let stopping = CancellationToken::new();
         let mut crew = Crew::start(threads, &stopping)?;
         crew.change(&rooms, doors.fresh(), &[]).await;
-        let watching = tokio::spawn(files.watch(control.clone()));
+        let watching = tokio::spawn(files::watch(control.clone()));
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -152,7 +159,7 @@ impl Gateway {
         process.draining.store(true, Ordering::Relaxed);
         stopping.cancel();
         let began = Instant::now();
-        crew.join().await;
+        crew.join(control.state().rooms.load().config.limits.drain_timeout).await;
         drop(doors);
         process.store.clone().close().await;
         tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
@@ -190,6 +197,9 @@ async fn try_reload(
 ) -> Result<Vec<String>, ReloadError> {
     let old = control.state().rooms.load_full();
     let file = old.config.file.clone();
+    // Before they are read: a change in between is seen by the watch.
+    let mut looks = files::look_at(&old.config.files);
+    control.state().looks.store(Arc::new(looks.clone()));
     // Certificates and secrets may lie on a slow disk; nobody else waits for that.
     let loaded = tokio::task::spawn_blocking(move || Config::load(&file)).await;
     let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
@@ -201,6 +211,9 @@ async fn try_reload(
     let warnings = config.warnings.iter().map(ToString::to_string).collect();
     let config = doors.with_chosen_port(config);
     let level = config.log.level;
+    let named = files::look_at(config.files.iter().filter(|file| !looks.contains_key(*file)));
+    looks.retain(|file, _| config.files.contains(file));
+    looks.extend(named);
     let rooms = match build(&old, config).await {
         Ok(rooms) => Arc::new(rooms),
         Err(error) => {
@@ -209,11 +222,14 @@ async fn try_reload(
         }
     };
     let closed: Vec<DoorId> = closing.iter().map(|entry| entry.id).collect();
+    // Before any thread counts under a new name.
+    figures::name(&rooms);
     crew.change(&rooms, doors.fresh(), &closed).await;
     crate::telemetry::set_level(level);
     rooms.process.access.set_level(level);
     control.state().rooms.store(rooms);
     control.state().listening.store(Arc::new(doors.shown()));
+    control.state().looks.store(Arc::new(looks));
     Ok(warnings)
 }
 
@@ -297,13 +313,15 @@ impl Doors {
 
 /// The threads that serve.
 struct Crew {
+    /// Of the servers of the configuration in force.
+    checks: Option<AbortOnDropHandle<()>>,
     changes: Vec<mpsc::UnboundedSender<Change>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Crew {
     fn start(count: usize, stopping: &CancellationToken) -> Result<Self, StartError> {
-        let mut crew = Self { changes: Vec::new(), threads: Vec::new() };
+        let mut crew = Self { checks: None, changes: Vec::new(), threads: Vec::new() };
         for number in 0..count {
             let (sender, changes) = mpsc::unbounded_channel();
             let stopping = stopping.clone();
@@ -317,8 +335,8 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Gives every thread its rooms and sockets, and waits until each has taken them.
-    async fn change(&self, rooms: &Arc<Rooms>, mut open: Vec<(DoorId, Vec<Door>)>, close: &[DoorId]) {
+    /// Gives every thread its rooms and sockets, waits until each has taken them, and has the servers checked.
+    async fn change(&mut self, rooms: &Arc<Rooms>, mut open: Vec<(DoorId, Vec<Door>)>, close: &[DoorId]) {
         let mut taken = Vec::new();
         for thread in &self.changes {
             let (done, when_done) = oneshot::channel();
@@ -332,10 +350,13 @@ impl Crew {
         for one in taken {
             let _ = one.await;
         }
+        // Those of the configuration before are dropped with their handle, so no server is checked twice.
+        let checks = health::run(rooms.process.health.clone(), rooms.config.upstreams.clone());
+        self.checks = Some(AbortOnDropHandle::new(tokio::spawn(checks)));
     }
 
-    /// Waits until every thread has ended.
-    async fn join(self) {
+    /// Waits until every thread has ended, each of which gives its requests so much time.
+    async fn join(self, drain: Duration) {
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
             for thread in threads {
@@ -345,7 +366,7 @@ impl Crew {
             }
         });
         // Each thread ends by itself within the bound; one that doesn't is left behind with the process.
-        if tokio::time::timeout(DRAIN + Duration::from_secs(5), joined).await.is_err() {
+        if tokio::time::timeout(drain + Duration::from_secs(5), joined).await.is_err() {
             tracing::warn!("a thread did not end in time");
         }
     }

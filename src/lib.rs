@@ -14,8 +14,8 @@
 //! | 4 | [`config`] | the file, read into every room's settings, with all faults and their places |
 //! | 5 | [`portal`] | our own pages and endpoints, under one prefix |
 //! | 5 | [`subrequest`] | nginx, Traefik, Caddy, HAProxy and Envoy ask about a request that they hold |
-//! | 5 | [`proxy`] | forwarding: headers, connections to servers, bodies, tunnels |
-//! | 5 | [`admin`] | the admin socket: the same calls on accounts for a running server |
+//! | 5 | [`proxy`] | forwarding: headers, choice and health of servers, connections to them, bodies, tunnels |
+//! | 5 | [`admin`] | the admin socket: the same calls on accounts for a running server; the listener for metrics and health |
 //! | 6 | [`gate`] | the decision; the only maker of a [`gate::Permit`] |
 //! | 6 | [`account`] | what changes accounts and sessions, and says what it ended |
 //! | 7 | [`authn`] | whose credential is this and does it hold: sessions, tokens, Basic, throttle, cache |
@@ -26,7 +26,7 @@
 //! | 8 | [`store`] | accounts, sessions, tokens and keys on disk; hides the engine |
 //! | 9 | [`identity`] | names, roles and the authenticated principal |
 //! | – | [`response`] | body type, problem details and their page twin; a leaf from line 7 upwards |
-//! | – | [`telemetry`] | the log; a leaf from line 7 upwards |
+//! | – | [`telemetry`] | the log and the figures; a leaf from line 7 upwards |
 //!
 //! # One request, end to end
 //!
@@ -40,10 +40,12 @@
 //!                      public: no authentication work at all
 //!                      Authenticator: digest -> cache -> store | JWT | password -> Arc<Identity>
 //!                      Policy::evaluate -> Allow(Permit) | Challenge | Forbid; a failure of ours is 503
-//! forward    proxy     hop-by-hop off, our cookies and Authorization off, identity names off, ours on;
-//!                      the target byte for byte; bodies streamed both ways; 101 hands both halves on
+//! forward    proxy     hop-by-hop off, our cookies and Authorization off, identity names off, the route's on, ours last;
+//!                      one of the servers that are well, and another where the first failed and no harm is done;
+//!                      the target byte for byte, but for a prefix that the route cuts off; bodies streamed both ways;
+//!                      101 hands both halves on
 //! otherwise  response  303 to the login page, or a problem: a page for a person, RFC 9457 for a program
-//! answer     gateway   request id, one access line
+//! answer     gateway   request id, one access line, counted for its route
 //! ```
 //!
 //! A sub-request enters at *describe* with a description of another request, `foregate explain` at
@@ -53,7 +55,8 @@
 //!
 //! 1. [`proxy::Proxy::forward`] takes a [`gate::Permit`], and only [`gate::Gate::decide`] makes one.
 //! 2. Identity headers reach an upstream from us or not at all; hop-by-hop removal comes before they are added.
-//! 3. A target is forwarded only if every reading of it leads to the same route, and then unchanged.
+//! 3. A target is forwarded only if every reading of it leads to the same route, and then unchanged, or with
+//!    another beginning under which nobody reads anything that he could not read before.
 //! 4. A credential is never in a log line, an error or a `Debug`, and ours is never forwarded.
 //! 5. A failure of ours is 5xx. It never becomes a challenge, and never a pass.
 //! 6. A cached identity is checked against the clock and the revocation epoch on every hit; the cache's own

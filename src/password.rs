@@ -10,11 +10,13 @@
 use secrecy::{ExposeSecret, SecretString};
 
 mod argon;
+mod legacy;
+mod pace;
 mod pool;
 mod strength;
 
 pub use argon::UnusableHash;
-pub use pool::{Busy, Passwords, Verified};
+pub use pool::{Busy, Load, Passwords, Verified};
 pub use strength::Weakness;
 
 /// Code points of the longest password that is taken.
@@ -37,7 +39,12 @@ pub struct PasswordSettings {
     pub workers: usize,
 }
 
+/// How a stored hash was made, in one word: `argon2id` or another application's, which the next login replaces.
+pub fn scheme(hash: &SecretString) -> Result<&'static str, UnusableHash> {
+    argon::StoredHash::parse(hash.expose_secret()).map(|hash| hash.scheme())
+}
+
 /// Whether a stored hash is in a format that can be verified, within the bounds on its cost.
 pub fn check_hash(hash: &SecretString) -> Result<(), UnusableHash> {
-    argon::parse(hash.expose_secret()).map(drop)
+    argon::StoredHash::parse(hash.expose_secret()).map(drop)
 }

@@ -1,14 +1,20 @@
 //! Forwarding what the gate let through: choose a server, stream both ways, answer for its failures.
 //!
 //! `forward` takes a `Permit`, and only the gate makes one. Headers are put in order in
-//! `proxy/headers.rs`; connections to servers are kept in `proxy/pool.rs`; one request and its
-//! retries are in `proxy/exchange.rs`; bodies in `proxy/body.rs`; an upgraded connection is carried
-//! by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares nothing with those of others.
+//! `proxy/headers.rs`; a server is chosen in `proxy/upstream.rs`, by `proxy/balance.rs`'s rule and what
+//! `proxy/health.rs` knows; connections to servers are made in `proxy/connect.rs`, over TLS by
+//! `proxy/tls.rs`, and kept in `proxy/pool.rs`, those of HTTP/2 shared by `proxy/streams.rs`; one
+//! request and its retries are in `proxy/exchange.rs`; bodies in `proxy/body.rs`; an upgraded
+//! connection is carried by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares with those
+//! of others the health of the servers and TLS sessions, and nothing else.
 //!
 //! Callers: `gateway`. Nothing here knows who may pass.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
@@ -16,33 +22,43 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+mod balance;
 mod body;
+mod connect;
 mod error;
 mod exchange;
+mod form;
 pub mod headers;
+pub mod health;
 mod pool;
+mod spare;
+mod streams;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod upgrade;
 mod upstream;
 mod watch;
 mod wire;
 
+pub use balance::Balance;
 pub use body::drain_refused;
 pub use error::ForwardError;
+pub use health::{HealthBoard, HealthSettings, ServerSnapshot, ServerState};
 pub use upgrade::Tunnels;
 
 use body::{Progress, RequestBody, RequestStream, ResponseBody};
 use headers::{CookieNames, Forwarding, HeaderRules, ReservedNames};
 use pool::Lease;
+use tls::UpstreamTls;
 use upstream::Upstream;
 use watch::Watch;
 
 use crate::gate::Permit;
 use crate::request::Context;
 use crate::response::Body;
-use crate::route::Route;
 use crate::route::identity_headers::ReadyValues;
+use crate::route::{PathRewrite, Route};
 
 /// What holds for everything that is forwarded.
 #[derive(Clone, Debug)]
@@ -51,6 +67,8 @@ pub struct ProxySettings {
     pub body_bytes: Option<u64>,
     /// Our own cookies, by the names under which they are sent: they reach no upstream.
     pub cookie_names: Vec<String>,
+    /// Every field that some route sets or removes on the way to its upstream: no trailer can bring it back.
+    pub edited_names: Vec<HeaderName>,
     /// Every name that some route sets. It is taken out of every request, for two routes may lead to one backend.
     pub identity_names: Vec<HeaderName>,
 }
@@ -68,7 +86,7 @@ pub struct Proxy {
     reserved: Rc<ReservedNames>,
     rules: HeaderRules,
     tunnels: Tunnels,
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Rc<Upstream>>,
     watch: Watch,
 }
 
@@ -86,14 +104,35 @@ impl Proxy {
         upstreams: &[UpstreamSettings],
         settings: ProxySettings,
         tunnels: Tunnels,
+        health: &HealthBoard,
     ) -> Result<Self, InvalidProxy> {
-        let reserved = ReservedNames::new(&settings.identity_names);
         let watch = Watch::new();
-        let upstream = |upstream: &UpstreamSettings| {
-            Upstream::new(upstream, &watch).map_err(|_| InvalidProxy::Host(upstream.name.clone()))
+        let upstreams: Result<_, _> =
+            upstreams.iter().map(|upstream| connect_later(upstream, &watch, health)).collect();
+        Ok(Self::with(upstreams?, settings, tunnels, watch))
+    }
+
+    /// Under another configuration. An upstream that is as it was keeps its connections.
+    pub fn renewed(
+        &self,
+        upstreams: &[UpstreamSettings],
+        settings: ProxySettings,
+        health: &HealthBoard,
+    ) -> Result<Self, InvalidProxy> {
+        let kept = |wanted: &UpstreamSettings| {
+            self.upstreams.iter().find(|upstream| upstream.settings == *wanted).cloned()
         };
-        let upstreams = upstreams.iter().map(upstream).collect::<Result<_, _>>()?;
-        Ok(Self {
+        let upstream = |wanted| match kept(wanted) {
+            Some(upstream) => Ok(upstream),
+            None => connect_later(wanted, &self.watch, health),
+        };
+        let upstreams: Result<_, _> = upstreams.iter().map(upstream).collect();
+        Ok(Self::with(upstreams?, settings, self.tunnels.clone(), self.watch.clone()))
+    }
+
+    fn with(upstreams: Vec<Rc<Upstream>>, settings: ProxySettings, tunnels: Tunnels, watch: Watch) -> Self {
+        let reserved = ReservedNames::new(&settings.identity_names).with_edited(settings.edited_names);
+        Self {
             body_bytes: settings.body_bytes,
             ready: ReadyValues::default(),
             reserved: Rc::new(reserved.clone()),
@@ -104,7 +143,7 @@ impl Proxy {
             tunnels,
             upstreams,
             watch,
-        })
+        }
     }
 
     /// Sends a permitted request to its upstream and gives back the answer as it comes.
@@ -129,6 +168,17 @@ impl Proxy {
             drain_refused(request);
             return Err(ForwardError::BodyTooLarge { limit });
         }
+        let uri = match &route.rewrite {
+            None => judged_target(request.uri(), context),
+            Some(rewrite) => rewritten_target(rewrite, context),
+        };
+        let uri = match uri {
+            Ok(uri) => uri,
+            Err(fault) => {
+                drain_refused(request);
+                return Err(fault);
+            }
+        };
         // A request with a body can't become a tunnel: it goes on as an ordinary one.
         let offered = match request.body().is_end_stream() {
             true => upgrade::offered(request.version(), request.headers()),
@@ -137,15 +187,16 @@ impl Proxy {
         let downstream = offered.is_some().then(|| hyper::upgrade::on(&mut request));
 
         let (parts, body) = request.into_parts();
-        let uri = judged_target(&parts.uri, context)?;
         let mut headers = parts.headers;
         let told_length = headers.contains_key(header::CONTENT_LENGTH);
         let expects = headers.contains_key(header::EXPECT);
         let forwarding = Forwarding {
             authorization: route.forward_authorization,
             context,
+            edits: &route.headers,
             host: upstream.host.as_ref(),
             identity: identity.as_ref(),
+            prefix: route.rewrite.as_ref().and_then(PathRewrite::told),
             upgrade: offered.as_ref(),
         };
         self.rules
@@ -153,14 +204,15 @@ impl Proxy {
             .map_err(|_| ForwardError::BadRequest("a field's value"))?;
         frame_request(&parts.method, &mut headers, &body, told_length);
         let is_head = parts.method == Method::HEAD;
-        let (body, progress) = self.request_body(body, expects, upstream);
+        let stall = (!is_kind(&headers, b"application/grpc")).then_some(upstream.stall_ticks);
+        let (body, progress) = self.request_body(body, expects, stall);
         let mut sent = Request::new(body);
         *sent.method_mut() = parts.method;
         *sent.uri_mut() = uri;
         *sent.headers_mut() = headers;
 
         let (mut answer, lease) =
-            exchange::exchange(upstream, &self.watch, sent, progress.as_deref(), limit).await?;
+            exchange::exchange(upstream, &self.watch, context.client, sent, progress.as_ref(), limit).await?;
         *answer.version_mut() = Version::HTTP_11;
         let status = answer.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
@@ -169,7 +221,7 @@ impl Proxy {
                 return Err(ForwardError::BadAnswer("an upgrade that nobody asked for"));
             };
             let upstream = hyper::upgrade::on(&mut answer);
-            self.answer_head(status, answer.headers_mut(), context)?;
+            self.answer_head(status, answer.headers_mut(), context, route)?;
             let (mut parts, _) = answer.into_parts();
             parts.headers.remove(header::CONTENT_LENGTH);
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -177,8 +229,26 @@ impl Proxy {
             self.tunnels.carry(downstream, upstream, lease, ended());
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        self.answer_head(status, answer.headers_mut(), context)?;
-        Ok(self.answer_body(answer, is_head, upstream, lease, progress, ended))
+        // HTTP/2 has no coding that would say that trailers may come.
+        let trailer = match lease.is_http2() && !answer.headers().contains_key(header::CONTENT_LENGTH) {
+            true => answer.headers_mut().remove(header::TRAILER),
+            false => None,
+        };
+        let chunked = answer.headers().contains_key(header::TRANSFER_ENCODING);
+        self.answer_head(status, answer.headers_mut(), context, route)?;
+        if let Some(trailer) = trailer {
+            answer.headers_mut().insert(header::TRAILER, trailer);
+        }
+        let (parts, body) = answer.into_parts();
+        if is_head || body.is_end_stream() {
+            lease.end(progress.as_deref());
+            return Ok(Response::from_parts(parts, Body::Empty));
+        }
+        let mut stream = self.answer_body(&parts, body, upstream, lease, progress, ended);
+        if chunked && stream.begin().await.is_err() {
+            return Err(ForwardError::BadAnswer("a body that is not chunked as its head says"));
+        }
+        Ok(Response::from_parts(parts, Body::Stream(Box::pin(stream))))
     }
 
     fn answer_head(
@@ -186,57 +256,65 @@ impl Proxy {
         status: StatusCode,
         headers: &mut HeaderMap,
         context: &Context,
+        route: &Route,
     ) -> Result<(), ForwardError> {
         let unframed = |headers::Unframed| ForwardError::BadAnswer("a body framed in two ways");
-        self.rules.answer(status, headers, context).map_err(unframed)
+        self.rules.answer(status, headers, context, &route.response_headers).map_err(unframed)
     }
 
     fn answer_body(
         &self,
-        answer: Response<Incoming>,
-        is_head: bool,
+        head: &http::response::Parts,
+        body: Incoming,
         upstream: &Upstream,
         lease: Lease,
         progress: Option<Rc<Progress>>,
         ended: impl FnOnce() -> Ended,
-    ) -> Response<Body> {
-        let (parts, body) = answer.into_parts();
-        if is_head || body.is_end_stream() {
-            lease.end(progress.as_deref());
-            return Response::from_parts(parts, Body::Empty);
-        }
-        // Events may be far apart: silence is no fault there. A peer that is gone is found by the
-        // system's keep-alive, a client that is gone by hyper.
-        let events = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| {
-            kind.as_bytes().get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
-        });
+    ) -> ResponseBody {
+        // Events and messages may be far apart: silence is no fault there. A peer that is gone is
+        // found by the system's keep-alive, a client that is gone by hyper.
+        let events =
+            is_kind(&head.headers, b"text/event-stream") || is_kind(&head.headers, b"application/grpc");
         let stall = (!events).then_some(upstream.stall_ticks);
         let ended = events.then(ended);
-        let stream = ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended);
-        Response::from_parts(parts, Body::Stream(Box::pin(stream)))
+        ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended)
     }
 
     fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {
         let name = route.upstream.as_deref().ok_or(ForwardError::NoUpstream)?;
-        let known = self.upstreams.iter().find(|upstream| upstream.name == name);
-        known.ok_or(ForwardError::UnknownRoute("its upstream is missing"))
+        let known = self.upstreams.iter().find(|upstream| upstream.settings.name == name);
+        known.map(Rc::as_ref).ok_or(ForwardError::UnknownRoute("its upstream is missing"))
     }
 
     fn request_body(
         &self,
         body: Incoming,
         expects: bool,
-        upstream: &Upstream,
+        stall: Option<u64>,
     ) -> (RequestBody, Option<Rc<Progress>>) {
         if body.is_end_stream() {
             return (RequestBody::Empty, None);
         }
         let deadline = self.watch.deadline();
         let (limit, reserved) = (self.body_bytes, self.reserved.clone());
-        let (stream, progress) =
-            RequestStream::new(body, expects, limit, reserved, deadline, upstream.stall_ticks);
+        let (stream, progress) = RequestStream::new(body, expects, limit, reserved, deadline, stall);
         (RequestBody::Stream(stream), Some(progress))
     }
+}
+
+/// Whether the type of a body begins with this.
+fn is_kind(headers: &HeaderMap, kind: &[u8]) -> bool {
+    let told = headers.get(header::CONTENT_TYPE).and_then(|told| told.as_bytes().get(..kind.len()));
+    told.is_some_and(|told| told.eq_ignore_ascii_case(kind))
+}
+
+fn connect_later(
+    settings: &UpstreamSettings,
+    watch: &Watch,
+    health: &HealthBoard,
+) -> Result<Rc<Upstream>, InvalidProxy> {
+    let upstream = Upstream::new(settings, watch, health);
+    upstream.map(Rc::new).map_err(|_| InvalidProxy::Host(settings.name.clone()))
 }
 
 /// The target in origin form. What is sent is what was judged, or nothing is.
@@ -249,6 +327,12 @@ fn judged_target(uri: &Uri, context: &Context) -> Result<Uri, ForwardError> {
             parsed.map(Uri::from).ok_or(ForwardError::BadRequest("its target"))
         }
     }
+}
+
+/// The target with another beginning. Decided was on the one that came, and so this reaches nothing that one could not.
+fn rewritten_target(rewrite: &PathRewrite, context: &Context) -> Result<Uri, ForwardError> {
+    let rewritten = context.target.rewritten(rewrite.strip(), rewrite.add())?;
+    Ok(rewritten.path_and_query().clone().into())
 }
 
 /// Frames the request by its body alone. hyper tells the length where it is known; where it is not, it
@@ -268,20 +352,30 @@ fn frame_request(method: &Method, headers: &mut HeaderMap, body: &Incoming, told
 }
 
 /// Where requests go (`upstreams.NAME` in the configuration).
-#[derive(Clone, Debug)]
+///
+/// Two are equal if they do the same, the certificates and keys that they were made of included.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamSettings {
+    /// How requests are spread over the servers.
+    pub balance: Balance,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// How the servers are checked; `None`: they are not.
+    pub health: Option<HealthSettings>,
     /// What the server sees as `Host`.
     pub host: HostHeader,
+    /// Whether HTTP/2 is spoken: if the server agrees over TLS, and without asking where there is none.
+    pub http2: bool,
     /// How long an unused connection is kept, and a body may stand still.
     pub idle_timeout: Duration,
     /// Its name in routes, logs and metrics.
     pub name: String,
     /// How long the head of an answer may take.
     pub response_timeout: Duration,
-    /// Its servers, at least one; used in turn.
+    /// Its servers, at least one.
     pub servers: Vec<Server>,
+    /// There if one of the servers is spoken to over TLS.
+    pub tls: Option<Arc<UpstreamTls>>,
 }
 
 /// What the server sees as `Host`.
@@ -295,11 +389,50 @@ pub enum HostHeader {
     Upstream,
 }
 
-/// One server of an upstream: `http://host:port`.
+/// One server of an upstream: `http://host:port`, `https://host:port` or `unix:/path`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Server {
-    /// Name or address; an IPv6 address without brackets.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
+pub enum Server {
+    /// By a network.
+    Tcp {
+        /// Name or address; an IPv6 address without brackets.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// Whether over TLS.
+        tls: bool,
+    },
+    /// By a socket on this machine.
+    Unix(PathBuf),
+}
+
+impl Server {
+    /// What a client of it says as `Host`.
+    pub(crate) fn authority(&self) -> String {
+        match self {
+            Self::Unix(_) => "localhost".to_owned(),
+            Self::Tcp { host, port, tls } => {
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                match (port, tls) {
+                    (80, false) | (443, true) => host,
+                    (port, _) => format!("{host}:{port}"),
+                }
+            }
+        }
+    }
+}
+
+/// As in the configuration, the port included: the name by which its health is known.
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp { host, port, tls } => {
+                let scheme = if *tls { "https" } else { "http" };
+                match host.contains(':') {
+                    true => write!(f, "{scheme}://[{host}]:{port}"),
+                    false => write!(f, "{scheme}://{host}:{port}"),
+                }
+            }
+        }
+    }
 }

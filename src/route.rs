@@ -14,10 +14,12 @@ use http::Method;
 use crate::identity::Credential;
 use crate::policy::Policy;
 
+mod edits;
 pub mod identity_headers;
 mod pattern;
 mod table;
 
+pub use edits::{HeaderEdit, PathRewrite};
 pub use identity_headers::IdentityHeaders;
 pub use pattern::{InvalidHostPattern, InvalidPathPattern};
 pub use table::{Mismatch, Table};
@@ -31,6 +33,8 @@ pub struct Route {
     pub csrf: bool,
     /// Whether the client's `Authorization` goes on to the upstream as it came.
     pub forward_authorization: bool,
+    /// Fields that are set on the forwarded request, or removed from it.
+    pub headers: Vec<HeaderEdit>,
     /// For which hosts; `None` for any.
     pub host: Option<HostPattern>,
     /// What the application is told of who it is: the route's own map, or the one for all.
@@ -43,6 +47,10 @@ pub struct Route {
     pub path: PathPattern,
     /// Who may pass.
     pub policy: Policy,
+    /// Fields that are set on the upstream's answers, or removed from them.
+    pub response_headers: Vec<HeaderEdit>,
+    /// How the path begins for the upstream; `None`: as it came.
+    pub rewrite: Option<PathRewrite>,
     /// What somebody without a credential is answered.
     pub unauthenticated: Unauthenticated,
     /// Where it goes, by the upstream's name; `None`: for sub-requests alone.

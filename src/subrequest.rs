@@ -19,6 +19,7 @@ use crate::request::{Context, Origin};
 use crate::response::{Asker, Body, Pages, Problem, Prompt};
 use crate::route::Route;
 use crate::route::identity_headers::ReadyValues;
+use crate::telemetry::metrics::Decided;
 
 mod original;
 
@@ -61,8 +62,10 @@ pub struct Subrequests {
     ready: ReadyValues,
 }
 
-/// An answer, and what the log says of it.
+/// An answer, and what the log and the figures say of it.
 pub struct Answered {
+    /// What the gate said, where it was asked.
+    pub decided: Option<Decided>,
     /// Who it was about, if somebody is known.
     pub identity: Option<Arc<Identity>>,
     /// For the proxy.
@@ -73,7 +76,7 @@ pub struct Answered {
 
 impl From<Response<Body>> for Answered {
     fn from(response: Response<Body>) -> Self {
-        Self { identity: None, response, route: None }
+        Self { decided: None, identity: None, response, route: None }
     }
 }
 
@@ -108,13 +111,15 @@ impl Subrequests {
         match self.gate.decide(&original, headers, PATIENCE).await {
             Ok(Decision::Allow(permit)) => self.allow(&permit, &asker),
             Ok(Decision::Refuse(refusal)) => Answered {
+                decided: Some(refusal.decided()),
                 identity: refusal.identity().cloned(),
                 response: self.refuse(dialect, &refusal, &original, headers, &asker),
                 route: refusal.route().cloned(),
             },
             Err(error) => {
                 tracing::error!(%error, request.id = context.id.as_str(), "a sub-request could not be decided");
-                Problem::from(&error).respond(&asker, &self.pages).into()
+                let response = Problem::from(&error).respond(&asker, &self.pages);
+                Answered { decided: Some(Decided::Error), ..response.into() }
             }
         }
     }
@@ -131,14 +136,20 @@ impl Subrequests {
             Ok(values) => values,
             Err(error) => {
                 tracing::error!(%error, request.id = asker.request_id(), "a sub-request can't be answered");
-                return Problem::internal().respond(asker, &self.pages).into();
+                let response = Problem::internal().respond(asker, &self.pages);
+                return Answered { decided: Some(Decided::Error), ..response.into() };
             }
         };
         let mut response = asker.text(StatusCode::OK, "");
         for (name, value) in values.iter() {
             response.headers_mut().insert(name, value.clone());
         }
-        Answered { identity: permit.identity().cloned(), response, route: Some(Arc::clone(permit.route())) }
+        Answered {
+            decided: Some(Decided::Allow),
+            identity: permit.identity().cloned(),
+            response,
+            route: Some(Arc::clone(permit.route())),
+        }
     }
 
     fn refuse(

@@ -1,4 +1,4 @@
-//! The log: its subscriber, and one line for each request.
+//! The log: its subscriber, and one line for each request; and, in `telemetry/metrics.rs`, the figures.
 //!
 //! Lines of requests are collected by each thread and handed over in batches to a thread that
 //! writes them, so that a request pays a fraction of a microsecond for its own and never waits for a
@@ -20,6 +20,8 @@ use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
+
+pub mod metrics;
 
 /// A batch is handed over when it has this size, and otherwise by `flush`.
 const BATCH_BYTES: usize = 16 * 1024;
@@ -108,7 +110,7 @@ pub struct AccessLine<'a> {
     pub status: u16,
     /// Who it was, if somebody is known.
     pub user: Option<&'a str>,
-    /// Of HTTP: "1.1" or "2".
+    /// Of HTTP: "1.0", "1.1" or "2".
     pub version: &'static str,
 }
 

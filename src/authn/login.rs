@@ -13,6 +13,7 @@ use super::throttle::{Account, LoginLimits, Throttle};
 use crate::identity::{Credential, Identity, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Store, StoreError, User};
+use crate::telemetry::metrics::{Login, Metrics};
 
 /// Why a name and a password did not do.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -37,20 +38,22 @@ pub enum LoginFailure {
 /// Checks names and passwords. Cheap to clone.
 #[derive(Clone)]
 pub struct PasswordLogin {
+    metrics: Metrics,
     passwords: Passwords,
     store: Store,
     throttle: Throttle,
 }
 
 impl PasswordLogin {
-    /// With its own counters.
-    pub fn new(store: Store, passwords: Passwords, throttle: Throttle) -> Self {
-        Self { passwords, store, throttle }
+    /// With its own counters of failures.
+    pub fn new(store: Store, passwords: Passwords, throttle: Throttle, metrics: Metrics) -> Self {
+        Self { metrics, passwords, store, throttle }
     }
 
     /// Under other settings: the failures counted so far stay.
     pub fn renewed(&self, passwords: PasswordSettings, limits: LoginLimits) -> Self {
         Self {
+            metrics: self.metrics.clone(),
             passwords: match *self.passwords.settings() == passwords {
                 true => self.passwords.clone(),
                 false => Passwords::start(passwords),
@@ -67,6 +70,18 @@ impl PasswordLogin {
         login: &str,
         password: SecretString,
     ) -> Result<User, LoginFailure> {
+        let verified = self.check(source, login, password).await;
+        self.metrics.login(match &verified {
+            Ok(_) => Login::Ok,
+            Err(LoginFailure::Busy) => Login::Busy,
+            Err(LoginFailure::Incorrect) => Login::Failed,
+            Err(LoginFailure::Limited { .. }) => Login::Limited,
+            Err(LoginFailure::Store(_)) => Login::Error,
+        });
+        verified
+    }
+
+    async fn check(&self, source: IpAddr, login: &str, password: SecretString) -> Result<User, LoginFailure> {
         let login = login.trim();
         let user = self.store.user_by_login(login)?;
         let account = match &user {
@@ -100,6 +115,11 @@ impl PasswordLogin {
     /// The counters.
     pub fn throttle(&self) -> &Throttle {
         &self.throttle
+    }
+
+    /// The figures, for the authenticator.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The hashing threads, for whoever sets a password.

@@ -16,6 +16,7 @@ use crate::admin::{Client, Command, Failure, LinkBase, Reply, connect, perform};
 use crate::config::Config;
 use crate::gateway::AccountRooms;
 use crate::store::{OpenError, Store, StoreSettings};
+use crate::telemetry::metrics::Metrics;
 
 /// Carries out commands.
 pub(super) enum Administration {
@@ -95,7 +96,7 @@ impl Offline {
         // One password at most is hashed here; a thread for each core would only take memory.
         let mut config = config.clone();
         config.password.workers = 1;
-        let rooms = AccountRooms::build(&config, store).await?;
+        let rooms = AccountRooms::build(&config, store, Metrics::new(SystemTime::now())).await?;
         Ok(Self { accounts: rooms.accounts, links: links(&config), store: rooms.store })
     }
 }

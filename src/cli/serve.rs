@@ -1,4 +1,4 @@
-//! `foregate serve`: the gateway and its admin socket, until a signal ends them.
+//! `foregate serve`: the gateway, its admin socket and its admin listener, until a signal ends them.
 //!
 //! Callers: `cli`, and `cli::demo` with a stop of its own.
 
@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, note};
-use crate::admin::AdminServer;
+use crate::admin::{AdminHttp, AdminServer};
 use crate::config::Config;
 use crate::gateway::{Control, Gateway, ReloadError};
 use crate::telemetry;
@@ -34,18 +34,33 @@ pub(super) async fn until(
     ready: impl FnOnce() -> Result<(), CliError>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
-    let socket = config.admin_socket.clone();
+    let (socket, watched) = (config.admin_socket.clone(), config.admin_listen.clone());
     let gateway = Gateway::open(config).await?;
-    let admin = AdminServer::bind(&socket).await.with_context(|| {
-        format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
-    });
-    let admin = match admin {
-        Ok(admin) => admin,
+    let bound = async {
+        let admin = AdminServer::bind(&socket).await.with_context(|| {
+            format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
+        })?;
+        let watching = match &watched {
+            Some(address) => Some(AdminHttp::bind(&address.host, address.port).await?),
+            None => None,
+        };
+        anyhow::Ok((admin, watching))
+    };
+    let (admin, watching) = match bound.await {
+        Ok(bound) => bound,
         Err(error) => {
             gateway.close().await;
             return Err(error.into());
         }
     };
+    // Ends after the gateway has: until then it says that the gateway is draining.
+    let ended = CancellationToken::new();
+    let watching = watching.map(|watching| {
+        for address in watching.addresses() {
+            tracing::info!(admin.address = %address, "listening for metrics and health");
+        }
+        tokio::spawn(watching.run(gateway.watched(), ended.clone().cancelled_owned()))
+    });
     let control = gateway.control();
     let stopping = CancellationToken::new();
     let administration = {
@@ -71,6 +86,10 @@ pub(super) async fn until(
     reloading.abort();
     stopping.cancel();
     let _ = administration.await;
+    ended.cancel();
+    if let Some(watching) = watching {
+        let _ = watching.await;
+    }
     Ok(served?)
 }
 

@@ -73,7 +73,8 @@ pub(super) struct AddArguments {
     /// Read the password from standard input, one line
     #[arg(long, conflicts_with = "password_hash")]
     password_stdin: bool,
-    /// Take this Argon2 hash (a PHC string) from another system as it is
+    /// Take this hash from another application as it is: Argon2, bcrypt, scrypt and PBKDF2 as Werkzeug, Django, passlib
+    /// or htpasswd write them; the next login replaces it
     #[arg(long, value_name = "HASH", value_parser = secret)]
     password_hash: Option<SecretString>,
 }

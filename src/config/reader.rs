@@ -275,6 +275,31 @@ impl<'a> Value<'a> {
         Some(text)
     }
 
+    /// A text, or `{ file: PATH }` for the content of a file, without the newline at its end.
+    pub(super) fn secret(&self) -> Option<String> {
+        if !self.is_mapping() {
+            return self.text();
+        }
+        let path = self.section(|section| {
+            let value = section.require("file", "expected a text, or `{ file: PATH }`")?;
+            Some((value, value.path()?))
+        });
+        let (value, path) = path?;
+        let text = self.reader.read_file(&path).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))
+        });
+        let text = match text {
+            Ok(text) => text,
+            Err(error) => {
+                let fault = value.fault(format!("{} can't be read: {error}", quote(&path.to_string_lossy())));
+                self.reader.add(fault.help("expected a text file that this user can read"));
+                return None;
+            }
+        };
+        let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+        Some(text.to_owned())
+    }
+
     /// A whole number.
     pub(super) fn number(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let expected = || format!("expected a whole number from {} to {}", range.start(), range.end());
@@ -400,7 +425,8 @@ impl<'a> Value<'a> {
         if self.key == WHOLE { self.key.to_owned() } else { format!("`{}`", quote(self.key)) }
     }
 
-    fn is_null(&self) -> bool {
+    /// Whether nothing stands there, or `null`.
+    pub(super) fn is_null(&self) -> bool {
         match &self.node.kind {
             // Most values are seen not to be one without asking.
             Kind::Scalar { text, plain } => {

@@ -6,30 +6,48 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::Method;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, Method};
 
 use super::fault::{quote, suggest};
-use super::headers;
+use super::headers::{self, Way};
 use super::reader::{Section, Value};
+use super::settings::plain_path;
 use super::units::{Expected, duration, network};
 use crate::identity::{Credential, InvalidUsername, Role, Username};
 use crate::policy::{Policy, Requirements};
 use crate::proxy::UpstreamSettings;
-use crate::route::{HostPattern, IdentityHeaders, PathPattern, Route, Unauthenticated};
+use crate::proxy::headers::{CookieNames, ReservedNames};
+use crate::route::{
+    HeaderEdit, HostPattern, IdentityHeaders, PathPattern, PathRewrite, Route, Segment, Unauthenticated,
+};
 
 /// Each is compared with those before it; so many are done in a moment.
 const MAX_ROUTES: usize = 5000;
 
-/// A route and where its path stands.
-type Read<'a> = (Route, Value<'a>);
+/// A route, and where its path and what it changes stand.
+struct Read<'a> {
+    edits: Vec<Edited<'a>>,
+    path: Value<'a>,
+    route: Route,
+}
 
-/// Every sound route. What lies under `prefix` is the portal's.
-pub(super) fn read(
-    root: &mut Section<'_>,
-    prefix: &str,
-    upstreams: &[UpstreamSettings],
-    everywhere: &Arc<IdentityHeaders>,
-) -> Vec<Route> {
+/// The name of a field that a route changes, and where it stands.
+type Edited<'a> = (HeaderName, Value<'a>);
+
+/// What routes are read against.
+pub(super) struct Around<'a> {
+    /// Our own cookies.
+    pub(super) cookies: CookieNames,
+    /// The identity headers of routes that have none of their own.
+    pub(super) everywhere: &'a Arc<IdentityHeaders>,
+    /// What lies under it is the portal's.
+    pub(super) prefix: &'a str,
+    pub(super) upstreams: &'a [UpstreamSettings],
+}
+
+/// Every sound route.
+pub(super) fn read(root: &mut Section<'_>, around: &Around<'_>) -> Vec<Route> {
     let example = "expected a list of routes, such as `- { path: /**, upstream: app }`";
     let Some(list) = root.require("routes", example) else { return Vec::new() };
     let values = list.list_of_some(example);
@@ -37,19 +55,14 @@ pub(super) fn read(
         value.reader().add(value.fault(format!("there are more than {MAX_ROUTES} routes")));
         return Vec::new();
     }
-    let routes: Vec<Read<'_>> = values
-        .iter()
-        .filter_map(|value| value.section(|section| route(section, upstreams, everywhere)))
-        .collect();
-    report_unreachable(&routes, prefix);
-    routes.into_iter().map(|(route, _)| route).collect()
+    let routes: Vec<Read<'_>> =
+        values.iter().filter_map(|value| value.section(|section| route(section, around))).collect();
+    report_unreachable(&routes, around.prefix);
+    report_edited_identities(&routes, around.everywhere);
+    routes.into_iter().map(|read| read.route).collect()
 }
 
-fn route<'a>(
-    section: &mut Section<'a>,
-    upstreams: &[UpstreamSettings],
-    everywhere: &Arc<IdentityHeaders>,
-) -> Option<Read<'a>> {
+fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>> {
     let name = section.get("name").and_then(|value| value.line(100));
     let host = section.get("host").map(|value| value.parse(HostPattern::from_str));
     let path_value = section.require("path", "expected a path such as `/admin/**`");
@@ -66,8 +79,20 @@ fn route<'a>(
         ])
     });
     let identity_headers = section.get("identity_headers").map(|value| Arc::new(headers::read(&value)));
+    let headers_value = section.get("headers");
+    let headers = headers_value.map(|map| headers::edits(&map, Way::Request)).unwrap_or_default();
+    if forward_authorization == Some(true) {
+        report_authorization_twice(&headers);
+    }
+    let response_headers = section.get("response_headers");
+    let response_headers =
+        response_headers.map(|map| headers::edits(&map, Way::Answer(&around.cookies))).unwrap_or_default();
+    let rewrite = rewrite(section, path.as_ref().zip(path_value));
     let csrf = section.get("csrf").and_then(|value| value.flag());
-    let upstream = section.get("upstream").map(|value| upstream(&value, upstreams));
+    let upstream = section.get("upstream").map(|value| upstream(&value, around.upstreams));
+    let edited = headers.iter().chain(&response_headers).map(|(edit, value)| (edit.name.clone(), *value));
+    let edits = edited.collect();
+    let only = |edits: Vec<(HeaderEdit, Value<'a>)>| edits.into_iter().map(|(edit, _)| edit).collect();
 
     // A host, method or upstream that is faulty must not make the route one for all of them: it would cover others.
     let path = path?;
@@ -75,11 +100,12 @@ fn route<'a>(
         credentials: credentials.unwrap_or_else(|| BTreeSet::from([Credential::Session, Credential::Bearer])),
         csrf: csrf.unwrap_or(true),
         forward_authorization: forward_authorization.unwrap_or(false),
+        headers: only(headers),
         host: match host {
             None => None,
             Some(host) => Some(host?),
         },
-        identity_headers: identity_headers.unwrap_or_else(|| Arc::clone(everywhere)),
+        identity_headers: identity_headers.unwrap_or_else(|| Arc::clone(around.everywhere)),
         methods: match methods {
             None => None,
             Some(methods) => Some(methods?),
@@ -87,13 +113,67 @@ fn route<'a>(
         name: name.unwrap_or_else(|| path.to_string()).into(),
         path,
         policy,
+        response_headers: only(response_headers),
+        rewrite,
         unauthenticated: unauthenticated.unwrap_or_default(),
         upstream: match upstream {
             None => None,
             Some(upstream) => Some(upstream?),
         },
     };
-    Some((route, path_value?))
+    Some(Read { edits, path: path_value?, route })
+}
+
+/// `strip_prefix` and `add_prefix`. With the former every path of the route has to begin.
+fn rewrite(section: &mut Section<'_>, path: Option<(&PathPattern, Value<'_>)>) -> Option<PathRewrite> {
+    let plain = |raw: &str| {
+        plain_path(raw).ok_or(Expected(
+            "a path such as `/api`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+        ))
+    };
+    let strip_value = section.get("strip_prefix");
+    let strip = strip_value.and_then(|value| value.parse(plain));
+    let add = section.get("add_prefix").and_then(|value| value.parse(plain));
+    if let (Some(strip), Some(value), Some((path, path_value))) = (&strip, strip_value, path)
+        && !begins_with(path, strip)
+    {
+        let fault = value.fault(format!("this route also takes paths that do not begin with `{strip}`"));
+        let fault = fault.help("expected the first segments of the route's `path`, as they stand there");
+        value.reader().add(path_value.relate(fault, "the paths that it takes"));
+    }
+    let (strip, add) = (strip.unwrap_or_default(), add.unwrap_or_default());
+    (!strip.is_empty() || !add.is_empty()).then(|| PathRewrite::new(strip, add))
+}
+
+fn begins_with(path: &PathPattern, prefix: &str) -> bool {
+    let mut segments = path.segments.iter();
+    prefix.split('/').skip(1).all(|name| match segments.next() {
+        Some(Segment::Literal(text)) => text == name,
+        Some(Segment::Any) | None => false,
+    })
+}
+
+fn report_authorization_twice(headers: &[(HeaderEdit, Value<'_>)]) {
+    if let Some((_, value)) = headers.iter().find(|(edit, _)| edit.name == AUTHORIZATION) {
+        let message =
+            "`forward_authorization: true` passes the client's `Authorization` on, and this replaces it";
+        value.reader().add(value.fault_of_key(message).help("expected one of them alone"));
+    }
+}
+
+/// An identity header of any route is ours to set on all of them, for two routes may lead to one backend.
+fn report_edited_identities(routes: &[Read<'_>], everywhere: &IdentityHeaders) {
+    if routes.iter().all(|read| read.edits.is_empty()) {
+        return;
+    }
+    let own = routes.iter().flat_map(|read| read.route.identity_headers.names());
+    let reserved = ReservedNames::new(everywhere.names().chain(own));
+    for (name, value) in routes.iter().flat_map(|read| &read.edits) {
+        if reserved.contains(name) {
+            let fault = value.fault_of_key(format!("a route can't change `{}`", value.key()));
+            value.reader().add(fault.help("some backend takes it for one of the `identity_headers`"));
+        }
+    }
 }
 
 fn methods(value: &Value<'_>) -> Option<Vec<Method>> {
@@ -203,14 +283,14 @@ fn email_domain(raw: &str) -> Result<String, Expected> {
 /// Routes that leave no request to a later one, and those where the portal answers.
 fn report_unreachable(routes: &[Read<'_>], prefix: &str) {
     let portal: Option<PathPattern> = format!("{prefix}/**").parse().ok();
-    for (at, (route, path)) in routes.iter().enumerate() {
+    for (at, Read { route, path, .. }) in routes.iter().enumerate() {
         if portal.as_ref().is_some_and(|portal| portal.covers(&route.path)) {
             let fault = path.fault("no request reaches this route");
             path.reader().add(fault.help("what lies under `portal.prefix` is the portal's, on every host"));
-        } else if let Some((_, first)) = routes[..at].iter().find(|(earlier, _)| earlier.covers(route)) {
+        } else if let Some(first) = routes[..at].iter().find(|earlier| earlier.route.covers(route)) {
             let fault = path.fault("no request reaches this route");
             let fault = fault.help("the first that matches decides: move it up, or remove it");
-            path.reader().add(first.relate(fault, "this route takes all of its requests"));
+            path.reader().add(first.path.relate(fault, "this route takes all of its requests"));
         }
     }
 }

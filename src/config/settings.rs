@@ -2,6 +2,7 @@
 //!
 //! Callers: `config`. Upstreams, routes and identity headers have files of their own.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -298,16 +299,20 @@ pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
             timeout.unwrap_or(Duration::from_secs(default))
         };
         let (header_timeout, idle_timeout) = (timeout("header_timeout", 10), timeout("idle_timeout", 75));
+        let drain_timeout = timeout("drain_timeout", 30);
         let mut number = |key, range: RangeInclusive<u64>, default| {
             let number = limits.get(key).and_then(|value| value.number(range));
             number.map_or(default, |number| narrow(number) as usize)
         };
         let connections = number("connections", 1..=1_000_000, 10_000);
         let headers = number("headers", 10..=10_000, 100);
+        let per_ip = limits.get("connections_per_ip").and_then(|value| value.number(1..=1_000_000));
         let header_bytes = limits.get("header_bytes").and_then(|value| value.parse(header_bytes));
         let limits = Limits {
             body_bytes: limits.get("body").and_then(|value| value.parse(size)),
             connections,
+            connections_per_ip: per_ip.map(|number| narrow(number) as usize),
+            drain_timeout,
             header_bytes: header_bytes.map_or(32 << 10, |bytes| narrow(bytes) as usize),
             header_timeout,
             headers,
@@ -318,12 +323,35 @@ pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
 }
 
 /// Where orders are taken, and the fault of changing that while they are.
-pub(super) fn admin_socket(root: &mut Section<'_>, store: &std::path::Path) -> (PathBuf, Fault) {
-    root.section("admin", |admin| {
-        let value = admin.get("socket");
-        let socket = value.and_then(|value| socket_path(&value));
-        (socket.unwrap_or_else(|| store.join("admin.sock")), fixed(admin, value, "admin.socket"))
-    })
+pub(super) fn admin_socket(admin: &mut Section<'_>, store: &std::path::Path) -> (PathBuf, Fault) {
+    let value = admin.get("socket");
+    let socket = value.and_then(|value| socket_path(&value));
+    (socket.unwrap_or_else(|| store.join("admin.sock")), fixed(admin, value, "admin.socket"))
+}
+
+/// Where metrics and health are told, and the fault of changing that. `listen` is where clients come in.
+pub(super) fn admin_listen(admin: &mut Section<'_>, listen: &[Listen]) -> (Option<ListenAddress>, Fault) {
+    let value = admin.get("listen");
+    let address = value.and_then(|value| watched_address(&value, listen));
+    (address, fixed(admin, value, "admin.listen"))
+}
+
+fn watched_address(value: &Value<'_>, listen: &[Listen]) -> Option<ListenAddress> {
+    let expected = Expected("an address with a port, such as `127.0.0.1:9180`");
+    let address = value.parse(|raw| ListenAddress::from_str(raw).map_err(|_| expected))?;
+    if address.port != 0 && listen.contains(&Listen::Tcp(address.clone())) {
+        value.refuse("expected another address than those of `listen`, such as `127.0.0.1:9180`");
+    }
+    // An address of one's own choice is meant; all of them are where the clients come in, too.
+    if address.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        let warning = value.fault(
+            "metrics are told to whoever reaches this machine: the names of routes and upstreams, and how they are used",
+        );
+        value.reader().warn(
+            warning.help("listen on one address that Prometheus alone reaches, such as `127.0.0.1:9180`"),
+        );
+    }
+    Some(address)
 }
 
 /// For a key that a running process can't change.
@@ -367,16 +395,21 @@ fn narrow(number: u64) -> u32 {
 }
 
 fn prefix(raw: &str) -> Result<String, Expected> {
-    let expected =
-        Expected("a path such as `/.auth`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end");
+    plain_path(raw).ok_or(Expected(
+        "a path such as `/.auth`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+    ))
+}
+
+/// A path that every reader takes for itself, and that nobody has a reason to write in another way.
+pub(super) fn plain_path(raw: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._~-".contains(c);
-    let pattern: PathPattern = raw.parse().map_err(|_| expected)?;
+    let pattern: PathPattern = raw.parse().ok()?;
     let literal = |segment: &Segment| match segment {
         Segment::Any => false,
         Segment::Literal(text) => text.chars().all(plain),
     };
     let sound = !pattern.any_depth && !pattern.segments.is_empty() && pattern.segments.iter().all(literal);
-    sound.then(|| raw.to_owned()).ok_or(expected)
+    sound.then(|| raw.to_owned())
 }
 
 /// A path that a browser can't take for another origin.

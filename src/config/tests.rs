@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::Policy;
+use crate::proxy::Balance;
+use crate::route::HeaderEdit;
 
 mod faults;
 
@@ -85,6 +87,34 @@ fn every_key_of_the_reference_is_read() {
 }
 
 #[test]
+fn checks_are_off_unless_asked_for_and_say_their_path_alone() {
+    let upstream = |keys: &str| {
+        let text = format!(
+            "upstreams: {{ app: {{ servers: [http://a:1]{keys} }} }}\nroutes: [{{ path: /, upstream: app }}]\n"
+        );
+        sound(&text).upstreams.remove(0)
+    };
+    let app = upstream("");
+    assert_eq!((app.balance, app.health), (Balance::RoundRobin, None));
+    let health = upstream(", health: { path: /up }").health.expect("checks");
+    assert_eq!(
+        (health.interval, health.unhealthy_after, health.healthy_after),
+        (Duration::from_secs(5), 3, 1)
+    );
+    let app = upstream(
+        ", balance: client_ip, health: { path: '/up?x', interval: 1m, unhealthy_after: 2, healthy_after: 4 }",
+    );
+    let health = app.health.expect("checks");
+    assert_eq!(app.balance, Balance::ClientIp);
+    assert_eq!(health.path, "/up?x");
+    assert_eq!(
+        (health.interval, health.unhealthy_after, health.healthy_after),
+        (Duration::from_secs(60), 2, 4)
+    );
+    assert_eq!(upstream(", balance: least_requests").balance, Balance::LeastRequests);
+}
+
+#[test]
 fn what_is_written_is_what_is_meant() {
     let config = sound(&with(
         "listen: ['127.0.0.1:0', '[::1]:80']\n\
@@ -95,8 +125,8 @@ fn what_is_written_is_what_is_meant() {
          session: { remember: 0, cookie: { name: gate, domain: example.com, same_site: none } }\n\
          password: { argon2: { memory: 64MiB }, workers: 3 }\n\
          tokens: { audience: api, algorithm: HS256 }\n\
-         limits: { login: { per_ip: 5/1m }, body: 10MB, headers: '${PORT}' }\n\
-         admin: { socket: run/admin.sock }\n\
+         limits: { login: { per_ip: 5/1m }, body: 10MB, headers: '${PORT}', connections_per_ip: 20, drain_timeout: 5m }\n\
+         admin: { socket: run/admin.sock, listen: 'localhost:9180' }\n\
          log: { level: debug, format: json }",
     ));
     assert_eq!(
@@ -116,9 +146,56 @@ fn what_is_written_is_what_is_meant() {
     );
     assert_eq!(config.login_limits.per_ip.period, Duration::from_secs(60));
     assert_eq!((config.limits.body_bytes, config.limits.headers), (Some(10_000_000), 9000));
+    assert_eq!(config.limits.connections_per_ip, Some(20));
+    assert_eq!(config.limits.drain_timeout, Duration::from_secs(300));
     assert_eq!(config.admin_socket, Path::new("/etc/foregate/run/admin.sock"));
+    assert_eq!(config.admin_listen.map(|address| address.to_string()).as_deref(), Some("localhost:9180"));
     assert_eq!(config.warnings, []);
     assert_eq!(sound(&with("public_url: https://a.test")).session.cookie_name, "__Host-foregate");
+}
+
+#[test]
+fn a_route_s_headers_are_texts_variables_files_and_removals() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("token"), "Bearer s3cret\r\n").expect("written");
+    let text = "upstreams: { app: http://a:1 }
+routes:
+  - path: /**
+    strip_prefix:
+    headers:
+      X-Tenant: blue
+      X-Secret: \"${SECRET}\"
+      X-Empty: \"\"
+      Authorization: { file: token }
+      Cookie:
+      Accept-Language: ~
+    response_headers: { Server: null, Cache-Control: no-store }
+";
+    let config = Config::parse(text, "foregate.yaml", &environment, folder.path());
+    let config = config.unwrap_or_else(|faults| panic!("{faults}"));
+    let [route] = &config.routes[..] else { panic!("one route") };
+    assert_eq!(route.rewrite, None);
+    let shown = |edits: &[HeaderEdit]| {
+        let value =
+            |edit: &HeaderEdit| edit.value.as_ref().map(|value| value.to_str().expect("text").to_owned());
+        edits.iter().map(|edit| (edit.name.to_string(), value(edit))).collect::<Vec<_>>()
+    };
+    let set = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
+    let removed = |name: &str| (name.to_owned(), None);
+    assert_eq!(
+        shown(&route.headers),
+        [
+            set("x-tenant", "blue"),
+            set("x-secret", "hunter2/x"),
+            set("x-empty", ""),
+            set("authorization", "Bearer s3cret"),
+            removed("cookie"),
+            removed("accept-language"),
+        ]
+    );
+    assert_eq!(shown(&route.response_headers), [removed("server"), set("cache-control", "no-store")]);
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("s3cret") && !printed.contains("hunter2"), "{printed}");
 }
 
 #[test]
@@ -161,6 +238,10 @@ fn what_is_unwise_is_a_warning() {
         (
             "listen: 0.0.0.0:80",
             "passwords and sessions travel unencrypted: `public_url` is plain http, and `listen` is open to other machines",
+        ),
+        (
+            "admin: { listen: '[::]:9180' }",
+            "metrics are told to whoever reaches this machine: the names of routes and upstreams, and how they are used",
         ),
         ("password: { argon2: { iterations: 1 } }", "these Argon2id costs are below what OWASP advises"),
     ] {

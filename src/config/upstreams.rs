@@ -2,13 +2,28 @@
 //!
 //! Callers: `config`. Which route uses one is checked in `routes`.
 
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::reader::{Section, Value};
+use http::uri::PathAndQuery;
+use rustls_pki_types::ServerName;
+use zeroize::Zeroizing;
+
+use super::fault::quote;
+use super::reader::{Reader, Section, Value};
 use super::units::{Expected, duration};
-use crate::proxy::{HostHeader, Server, UpstreamSettings};
+use crate::proxy::tls::{Authorities, ClientIdentity, InvalidIdentity, InvalidTls, UpstreamTls, server_name};
+use crate::proxy::{Balance, HealthSettings, HostHeader, Server, UpstreamSettings};
 use crate::request::Origin;
 
+const BALANCES: [(&str, Balance); 3] = [
+    ("round_robin", Balance::RoundRobin),
+    ("least_requests", Balance::LeastRequests),
+    ("client_ip", Balance::ClientIp),
+];
+const HEALTH_PATH: &str = "expected what to ask the servers for, such as `path: /healthz`";
 const SERVER: &str = "expected a server such as `http://127.0.0.1:3000`";
 
 /// Every upstream that is named, in the order of the file; also faulty ones, so that what names them isn't faulty, too.
@@ -29,22 +44,33 @@ fn upstream(value: &Value<'_>) -> UpstreamSettings {
         value.reader().add(fault.help("expected 1 to 64 characters without blanks"));
     }
     let mut settings = UpstreamSettings {
+        balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(3),
+        health: None,
         host: HostHeader::Preserve,
+        http2: false,
         idle_timeout: Duration::from_secs(90),
         name,
         response_timeout: Duration::from_secs(60),
         servers: Vec::new(),
+        tls: None,
     };
     if !value.is_mapping() {
-        settings.servers = value.parse(server).into_iter().collect();
+        let servers: Vec<_> = read_server(*value).into_iter().collect();
+        settings.tls = Tls::default().settings(&servers, false);
+        settings.servers = servers.into_iter().map(|(_, server)| server).collect();
         return settings;
     }
     value.section(|section| {
-        if let Some(servers) = section.require("servers", SERVER) {
-            let servers = servers.list_of_some("expected a list of servers such as `http://127.0.0.1:3000`");
-            settings.servers = servers.iter().filter_map(|value| value.parse(server)).collect();
+        let mut servers = Vec::new();
+        if let Some(list) = section.require("servers", SERVER) {
+            let list = list.list_of_some("expected a list of servers such as `http://127.0.0.1:3000`");
+            servers = list.into_iter().filter_map(read_server).collect();
         }
+        if let Some(balance) = section.get("balance").and_then(|value| value.word(&BALANCES)) {
+            settings.balance = balance;
+        }
+        settings.health = section.get("health").and_then(|value| value.section(health));
         section.section("timeouts", |timeouts| {
             let mut set = |key, timeout: &mut Duration| {
                 *timeout = timeouts.get(key).and_then(|value| value.parse(duration)).unwrap_or(*timeout);
@@ -56,22 +82,204 @@ fn upstream(value: &Value<'_>) -> UpstreamSettings {
         if let Some(host) = section.get("host").and_then(|value| value.parse(host_header)) {
             settings.host = host;
         }
+        settings.http2 = section.get("http2").and_then(|value| value.flag()).unwrap_or(false);
+        let mut tls = Tls::default();
+        if let Some(value) = section.get("tls") {
+            tls = value.section(read_tls);
+            let none_over_tls = !servers.iter().any(|(_, server)| tls_host(server).is_some());
+            if none_over_tls && !servers.is_empty() && tls.says_something() {
+                let warning = value.fault_of_key("`tls` has no effect: no server here is spoken to over TLS");
+                value.reader().warn(warning.help("write `https://` before the servers that it is for"));
+            }
+        }
+        settings.tls = tls.settings(&servers, settings.http2);
+        settings.servers = servers.into_iter().map(|(_, server)| server).collect();
     });
     settings
 }
 
-fn server(raw: &str) -> Result<Server, Expected> {
-    if raw.starts_with("unix:") {
-        return Err(Expected("`http://host:port`: Unix sockets are not supported yet"));
+/// A server, and where it stands.
+fn read_server(value: Value<'_>) -> Option<(Value<'_>, Server)> {
+    Some((value, value.parse(|raw| server(raw, value.reader()))?))
+}
+
+/// The host of a server that is spoken to over TLS.
+fn tls_host(server: &Server) -> Option<&str> {
+    match server {
+        Server::Tcp { host, tls: true, .. } => Some(host),
+        Server::Tcp { tls: false, .. } | Server::Unix(_) => None,
+    }
+}
+
+/// What stands under `tls`.
+#[derive(Default)]
+struct Tls {
+    authorities: Option<Authorities>,
+    /// Something here is faulty, which has been said.
+    faulty: bool,
+    identity: Option<ClientIdentity>,
+    server_name: Option<ServerName<'static>>,
+}
+
+fn read_tls(section: &mut Section<'_>) -> Tls {
+    let mut tls = Tls::default();
+    if let Some(value) = section.get("ca") {
+        let pem = value.path().and_then(|path| read_pem(&value, &path).map(|pem| (path, pem)));
+        tls.authorities = pem.and_then(|(path, pem)| match Authorities::from_pem(&pem) {
+            Ok(authorities) => Some(authorities),
+            Err(fault) => refuse_file(&value, &path, fault),
+        });
+        tls.faulty |= tls.authorities.is_none();
+    }
+    if let Some(value) = section.get("server_name") {
+        let expected = Expected("a name or an address that the servers' certificates are for");
+        tls.server_name = value.parse(|raw| server_name(raw).ok_or(expected));
+        tls.faulty |= tls.server_name.is_none();
+    }
+    match (section.get("client_cert"), section.get("client_key")) {
+        (None, None) => {}
+        (Some(certificate), Some(key)) => {
+            tls.identity = read_identity(&certificate, &key);
+            tls.faulty |= tls.identity.is_none();
+        }
+        (Some(alone), None) => {
+            let fault = alone.fault_of_key("`client_cert` stands without `client_key`");
+            alone.reader().add(fault.help("expected the key's file beside it"));
+            tls.faulty = true;
+        }
+        (None, Some(alone)) => {
+            let fault = alone.fault_of_key("`client_key` stands without `client_cert`");
+            alone.reader().add(fault.help("expected the certificate's file beside it"));
+            tls.faulty = true;
+        }
+    }
+    tls
+}
+
+fn read_identity(certificate: &Value<'_>, key: &Value<'_>) -> Option<ClientIdentity> {
+    let certificate_path = certificate.path();
+    // As every secret, it may be written `{ file: PATH }`.
+    let key_path = match key.is_mapping() {
+        true => key.section(|section| section.require("file", "expected the path of the key's file")?.path()),
+        false => key.path(),
+    };
+    let certificate_pem = certificate_path.as_deref().and_then(|path| read_pem(certificate, path));
+    let key_pem = key_path.as_deref().and_then(|path| read_pem(key, path)).map(Zeroizing::new);
+    match ClientIdentity::from_pem(&certificate_pem?, &key_pem?) {
+        Ok(identity) => Some(identity),
+        Err(InvalidIdentity::Certificate(fault)) => refuse_file(certificate, &certificate_path?, fault),
+        Err(InvalidIdentity::Key(fault)) => refuse_file(key, &key_path?, fault),
+    }
+}
+
+impl Tls {
+    fn says_something(&self) -> bool {
+        self.authorities.is_some() || self.identity.is_some() || self.server_name.is_some()
+    }
+
+    /// `None` where no server is spoken to over TLS, or something is faulty.
+    fn settings(&self, servers: &[(Value<'_>, Server)], http2: bool) -> Option<Arc<UpstreamTls>> {
+        let over_tls = || servers.iter().filter_map(|(value, server)| Some((value, tls_host(server)?)));
+        for (value, host) in over_tls().filter(|(_, host)| server_name(host).is_none()) {
+            if self.server_name.is_none() {
+                let fault = value.fault(format!("no certificate can be for the name `{}`", quote(host)));
+                value.reader().add(fault.help("set `tls: { server_name: ... }` to the name that it is for"));
+            }
+        }
+        let (value, _) = over_tls().next().filter(|_| !self.faulty)?;
+        let authorities = match &self.authorities {
+            Some(own) => Some(own.clone()),
+            None => Authorities::of_the_system(),
+        };
+        let Some(authorities) = authorities else {
+            let fault = value.fault("no server can be trusted: this machine has no root certificates");
+            let help = "set `tls: { ca: FILE }`, or install the system's (in Debian: ca-certificates)";
+            value.reader().add(fault.help(help));
+            return None;
+        };
+        let name = self.server_name.clone();
+        match UpstreamTls::new(&authorities, self.identity.as_ref(), name, http2) {
+            Ok(tls) => Some(Arc::new(tls)),
+            Err(fault) => {
+                value.reader().add(value.fault(format!("TLS can't be set up: `tls` {fault}")));
+                None
+            }
+        }
+    }
+}
+
+/// What a file holds.
+fn read_pem(value: &Value<'_>, path: &Path) -> Option<Vec<u8>> {
+    let why = match value.reader().read_file(path) {
+        Ok(bytes) => return Some(bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let fault = value.fault(format!("`{}` can't be read: {why}", path.display()));
+    value.reader().add(fault.help("expected a PEM file; a relative path is relative to this file"));
+    None
+}
+
+fn refuse_file<T>(value: &Value<'_>, path: &Path, fault: InvalidTls) -> Option<T> {
+    let expected = match fault {
+        InvalidTls::Certificate | InvalidTls::NoCertificate => {
+            "expected `-----BEGIN CERTIFICATE-----` and what follows it"
+        }
+        InvalidTls::Key | InvalidTls::NoKey => {
+            "expected an unencrypted key: `-----BEGIN PRIVATE KEY-----` and what follows it"
+        }
+        InvalidTls::Mismatch => "expected the key that the certificate was made for",
+    };
+    value.reader().add(value.fault(format!("`{}` {fault}", path.display())).help(expected));
+    None
+}
+
+fn server(raw: &str, reader: &Reader<'_>) -> Result<Server, Expected> {
+    if let Some(path) = raw.strip_prefix("unix:") {
+        let path = reader.resolve(path);
+        let bytes = path.as_os_str().as_encoded_bytes();
+        // What the system takes as a socket's address ends there.
+        let sound = raw != "unix:" && bytes.len() <= 107 && !bytes.iter().any(u8::is_ascii_control);
+        return sound.then_some(Server::Unix(path)).ok_or(Expected("`unix:PATH`, of 107 bytes at most"));
     }
     // A server is an origin: scheme, host and port, and nothing behind them.
-    let url: Origin =
-        raw.parse().map_err(|_| Expected("a server such as `http://127.0.0.1:3000`: no path and no user"))?;
-    if url.is_https() {
-        return Err(Expected("`http://host:port`: TLS to upstreams is not supported yet"));
-    }
+    let url: Origin = raw.parse().map_err(|_| {
+        Expected("a server such as `http://127.0.0.1:3000`, `https://app:8443` or `unix:/run/app.sock`: no path and no user")
+    })?;
     let host = url.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-    Ok(Server { host, port: url.port() })
+    Ok(Server::Tcp { host, port: url.port(), tls: url.is_https() })
+}
+
+/// The checks of the servers; `None` where it isn't said what to ask for.
+fn health(health: &mut Section<'_>) -> Option<HealthSettings> {
+    let path = health.require("path", HEALTH_PATH).and_then(|value| value.parse(health_path));
+    let interval = health.get("interval").and_then(|value| value.parse(check_interval));
+    let mut count =
+        |key| health.get(key).and_then(|value| value.number(1..=1000)).and_then(|n| n.try_into().ok());
+    let (healthy_after, unhealthy_after) = (count("healthy_after"), count("unhealthy_after"));
+    Some(HealthSettings {
+        healthy_after: healthy_after.unwrap_or(1),
+        interval: interval.unwrap_or(Duration::from_secs(5)),
+        path: path?,
+        unhealthy_after: unhealthy_after.unwrap_or(3),
+    })
+}
+
+fn health_path(raw: &str) -> Result<PathAndQuery, Expected> {
+    const PATH: Expected = Expected("a path such as `/healthz`, with a query or without");
+    // A fragment is cut off by the parser, which would ask for something else than what was written.
+    let is_path = raw.starts_with('/') && raw.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    raw.parse().ok().filter(|_| is_path).ok_or(PATH)
+}
+
+/// More often than this a check is a load, not a check.
+fn check_interval(raw: &str) -> Result<Duration, Expected> {
+    let interval = duration(raw)?;
+    if interval < Duration::from_millis(100) {
+        Err(Expected("an interval of `100ms` or longer"))
+    } else {
+        Ok(interval)
+    }
 }
 
 fn host_header(raw: &str) -> Result<HostHeader, Expected> {
@@ -91,28 +299,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_a_host_and_a_port() {
-        for (raw, host, port) in [
-            ("http://127.0.0.1:3000", "127.0.0.1", 3000),
-            ("http://app", "app", 80),
-            ("http://app/", "app", 80),
-            ("http://[::1]:3000", "::1", 3000),
-            ("http://my_app:3000", "my_app", 3000),
+    fn a_server_is_a_host_and_a_port_or_a_socket() {
+        let source = super::super::file::Source::new("test", "");
+        let reader = Reader::new(&source, Path::new("/etc/foregate"), &|_| None, Vec::new());
+        for (raw, host, port, tls) in [
+            ("http://127.0.0.1:3000", "127.0.0.1", 3000, false),
+            ("http://app", "app", 80, false),
+            ("http://app/", "app", 80, false),
+            ("http://[::1]:3000", "::1", 3000, false),
+            ("http://my_app:3000", "my_app", 3000, false),
+            ("https://app", "app", 443, true),
+            ("https://[::1]:8443", "::1", 8443, true),
         ] {
-            assert_eq!(server(raw), Ok(Server { host: host.to_owned(), port }), "{raw}");
+            let expected = Server::Tcp { host: host.to_owned(), port, tls };
+            assert_eq!(server(raw, &reader), Ok(expected), "{raw}");
         }
+        for (raw, path) in [("unix:/run/a.sock", "/run/a.sock"), ("unix:a.sock", "/etc/foregate/a.sock")] {
+            assert_eq!(server(raw, &reader), Ok(Server::Unix(path.into())), "{raw}");
+        }
+        let long = format!("unix:/{}", "a".repeat(107));
         for raw in [
             "",
             "127.0.0.1:3000",
             "http://",
-            "https://a:1",
-            "unix:/run/a.sock",
+            "ftp://a:1",
+            "unix:",
+            "unix:/a\tb",
+            &long,
             "http://a/path",
             "http://u:p@a",
             "http://a?q",
             "http://a:0",
         ] {
-            assert!(server(raw).is_err(), "{raw}");
+            assert!(server(raw, &reader).is_err(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn checks_ask_for_a_path() {
+        for raw in ["/", "/healthz", "/health?deep=1&x", "/a%20b"] {
+            assert_eq!(health_path(raw).map(|path| path.to_string()), Ok(raw.to_owned()));
+        }
+        for raw in ["", "healthz", "/a b", "/a#b", "http://a/b", "/\u{e9}", "/a\n", "*", "?a"] {
+            assert!(health_path(raw).is_err(), "{raw:?}");
         }
     }
 

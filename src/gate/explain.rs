@@ -86,6 +86,13 @@ impl Gate {
         let (decision, mut why) = explain_route(route, question);
         if route.upstream.is_none() {
             why += "; the route has no upstream: it is for sub-requests, and a proxied request gets 404";
+        } else if let Some(rewrite) = &route.rewrite {
+            let _ = match target.rewritten(rewrite.strip(), rewrite.add()) {
+                Ok(rewritten) => write!(why, "; the upstream is sent `{}`", rewritten.as_str()),
+                Err(fault) => {
+                    write!(why, "; {fault}, and so a proxied request gets {}", fault.status().as_u16())
+                }
+            };
         }
         Explanation { decision, passed_over, route: Some(Arc::clone(route)), why }
     }

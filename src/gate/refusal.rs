@@ -14,6 +14,7 @@ use crate::authn::AuthenticationError;
 use crate::identity::{Credential, Identity};
 use crate::response::Problem;
 use crate::route::Route;
+use crate::telemetry::metrics::Decided;
 
 /// When to come back after a failure of ours.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
@@ -29,6 +30,19 @@ impl Refusal {
             Self::Forbid { identity, .. } => Problem::forbidden(identity.username.as_str(), host, next),
             Self::Limited { retry_after, .. } => Problem::too_many_requests(*retry_after),
             Self::NotFound => Problem::not_found(),
+        }
+    }
+
+    /// As it is counted.
+    pub fn decided(&self) -> Decided {
+        match self {
+            Self::Ambiguous => Decided::BadRequest,
+            Self::Challenge(Challenge { to_login: true, .. }) => Decided::Login,
+            Self::Challenge(_) => Decided::Unauthorized,
+            Self::CrossSite { .. } => Decided::CrossSite,
+            Self::Forbid { .. } => Decided::Forbidden,
+            Self::Limited { .. } => Decided::Limited,
+            Self::NotFound => Decided::NotFound,
         }
     }
 

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::http2;
 use super::opening::{Protocol, open};
-use super::slot::Slot;
+use super::slot::{Slot, TurnedAway};
 use super::stream::Stream;
 use super::wire::{InFlight, Wire, WireControl};
 use super::worker::Thread;
@@ -35,11 +35,11 @@ use crate::response::{Body, BodyError};
 /// Room in hyper's buffers beside a head of the largest size, so that bodies move in large pieces.
 const BUFFER: usize = 64 * 1024;
 
-/// How long a connection above the limit may take to hear so; it has no slot, so this bounds how many there are.
+/// How long a connection above the limit may take to hear so.
 const TURNING_AWAY: Duration = Duration::from_millis(500);
 
-/// Tells a connection that there are too many.
-pub(super) async fn turn_away(mut stream: Stream) {
+/// Tells a connection that there are too many. It has no slot; how many there are is bounded by `_turned_away`.
+pub(super) async fn turn_away(mut stream: Stream, _turned_away: TurnedAway) {
     let id = RequestId::generate();
     let full = format!(
         "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\

@@ -7,16 +7,17 @@
 //! Callers: `gateway` runs it; `cli` orders, from a signal, the admin socket or the watch on the files.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
+use super::files::Looks;
 use super::rooms::Rooms;
 use crate::admin::{Command, Failure, Moment, ReloadStatus, Reply, ServerStatus, perform};
-use crate::config::{Config, Faults};
+use crate::config::Faults;
+use crate::telemetry::metrics::Reload;
 
 /// Orders that wait; who finds no room is told that the gateway is busy with reloads.
 const WAITING: usize = 8;
@@ -47,6 +48,8 @@ pub(super) type Order = oneshot::Sender<Result<Vec<String>, ReloadError>>;
 
 pub(super) struct State {
     pub(super) last_reload: ArcSwap<Option<ReloadStatus>>,
+    /// The configuration's files as they looked when they were read last.
+    pub(super) looks: ArcSwap<Looks>,
     /// As it is told in `status`.
     pub(super) listening: ArcSwap<Vec<String>>,
     pub(super) rooms: ArcSwap<Rooms>,
@@ -54,11 +57,12 @@ pub(super) struct State {
 }
 
 impl Control {
-    pub(super) fn new(rooms: Arc<Rooms>) -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(rooms: Arc<Rooms>, looks: Looks) -> (Self, mpsc::Receiver<Order>) {
         let (orders, receiver) = mpsc::channel(WAITING);
         let state = State {
             last_reload: ArcSwap::default(),
             listening: ArcSwap::default(),
+            looks: ArcSwap::new(Arc::new(looks)),
             rooms: ArcSwap::new(rooms),
             started_at: SystemTime::now(),
         };
@@ -96,11 +100,11 @@ impl Control {
     }
 
     fn status(&self) -> ServerStatus {
-        let State { last_reload, listening, rooms, started_at } = &*self.state;
+        let State { last_reload, listening, rooms, started_at, .. } = &*self.state;
         let rooms = rooms.load();
         ServerStatus {
             config: rooms.config.file.clone(),
-            connections: rooms.process.connections.load(Ordering::Relaxed),
+            connections: rooms.process.connections.open(),
             last_reload: (**last_reload.load()).clone(),
             listening: listening.load().to_vec(),
             process: std::process::id(),
@@ -110,15 +114,18 @@ impl Control {
         }
     }
 
-    /// The configuration in force.
-    pub(super) fn with_config<T>(&self, read: impl FnOnce(&Config) -> T) -> T {
-        read(&self.state.rooms.load().config)
+    /// The configuration's files as they looked when they were read last.
+    pub(super) fn looks(&self) -> Arc<Looks> {
+        self.state.looks.load_full()
     }
 
-    /// What came of a reload is told in `status`.
+    /// What came of a reload is counted, and told in `status`.
     pub(super) fn note(&self, outcome: Result<(), &ReloadError>) {
+        let now = SystemTime::now();
+        let counted = if outcome.is_ok() { Reload::Ok } else { Reload::Failed };
+        self.state.rooms.load().process.metrics.reloaded(counted, now);
         let error = outcome.err().map(ToString::to_string);
-        let last = ReloadStatus { at: Moment(SystemTime::now()), error };
+        let last = ReloadStatus { at: Moment(now), error };
         self.state.last_reload.store(Arc::new(Some(last)));
     }
 

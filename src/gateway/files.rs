@@ -5,6 +5,7 @@
 //!
 //! Callers: `gateway`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -13,75 +14,55 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::control::{Control, ReloadError};
-use crate::config::Config;
 
 /// Between two looks. A change has to stand for one more look, for a file may be written in parts, and a
 /// certificate and its key one after the other.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The files, and how they looked last.
-pub(super) struct Files {
-    seen: Vec<(PathBuf, Look)>,
-}
+/// Files, and how they looked when they were read last.
+pub(super) type Looks = BTreeMap<PathBuf, Look>;
 
 /// What tells one state of a file from another: device, inode, size, and the time of the last change to the nanosecond.
-type Look = Option<(u64, u64, u64, i64, i64)>;
+pub(super) type Look = Option<(u64, u64, u64, i64, i64)>;
 
-impl Files {
-    /// As they are now. To be called before they are read for use, or right after: a change in between is seen.
-    pub(super) fn of(config: &Config) -> Self {
-        Self { seen: config.files.iter().map(|path| (path.clone(), look(path))).collect() }
-    }
-
-    /// Orders a reload after each change. Never ends.
-    pub(super) async fn watch(self, control: Control) {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut loaded = self.seen;
-        loop {
-            looks.tick().await;
-            let now = looked_at(&loaded);
-            if now == loaded {
-                continue;
-            }
-            loaded = settled(now, &mut looks).await;
-            let changed = loaded.iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>();
-            tracing::debug!(files = changed.join(" "), "a file of the configuration has changed");
-            match control.reload().await {
-                // It may name other files now. Those that it named before keep the look from before they were read.
-                Ok(_) => {
-                    let seen = |path: &PathBuf| loaded.iter().find(|(known, _)| known == path).cloned();
-                    let again = |path: &PathBuf| seen(path).unwrap_or_else(|| (path.clone(), look(path)));
-                    loaded = control.with_config(|config| config.files.iter().map(again).collect());
-                }
-                Err(ReloadError::NotNow) => return,
-                // Told in the log; it is read again when it has changed again.
-                Err(ReloadError::Faulty(_) | ReloadError::Refused(_)) => {}
-            }
-        }
-    }
+/// How the files look now. To be asked before they are read: a change in between is then seen at the next look.
+pub(super) fn look_at<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Looks {
+    let look = |path: &PathBuf| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+    };
+    files.into_iter().map(|path| (path.clone(), look(path))).collect()
 }
 
-/// Waits until nothing has changed for one look.
-async fn settled(
-    mut before: Vec<(PathBuf, Look)>,
-    looks: &mut tokio::time::Interval,
-) -> Vec<(PathBuf, Look)> {
+/// Orders a reload after each change since the last. Ends when the gateway takes no more orders.
+pub(super) async fn watch(control: Control) {
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        let now = looked_at(&before);
-        if now == before {
-            return now;
+        let read = control.looks();
+        let mut now = look_at(read.keys());
+        if now == *read {
+            continue;
         }
-        before = now;
+        // Until nothing has changed from one look to the next.
+        loop {
+            looks.tick().await;
+            let again = look_at(read.keys());
+            if again == now {
+                break;
+            }
+            now = again;
+        }
+        // Somebody else may have ordered one meanwhile.
+        if now == *control.looks() {
+            continue;
+        }
+        tracing::info!("a file of the configuration has changed: it is read again");
+        match control.reload().await {
+            // What is wrong is told in the log; it is read again when it has changed again.
+            Ok(_) | Err(ReloadError::Faulty(_) | ReloadError::Refused(_)) => {}
+            Err(ReloadError::NotNow) => return,
+        }
     }
-}
-
-fn looked_at(files: &[(PathBuf, Look)]) -> Vec<(PathBuf, Look)> {
-    files.iter().map(|(path, _)| (path.clone(), look(path))).collect()
-}
-
-fn look(path: &PathBuf) -> Look {
-    let found = fs::metadata(path).ok()?;
-    Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }

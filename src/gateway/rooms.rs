@@ -6,23 +6,25 @@
 //! Callers: `gateway` builds; its threads serve with what is built.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use super::StartError;
+use super::slot::Connections;
 use crate::account::Accounts;
-use crate::admin::LinkBase;
+use crate::admin::{LinkBase, NotReady};
 use crate::authn::throttle::Throttle;
 use crate::authn::{Authenticator, PasswordLogin, Tokens, bearer};
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::password::Passwords;
 use crate::portal::{Portal, PortalDoors};
-use crate::proxy::ProxySettings;
+use crate::proxy::{HealthBoard, ProxySettings};
 use crate::response::{PageSettings, Pages};
 use crate::route::Table;
 use crate::store::{SigningKey, Store, StoreSettings};
 use crate::telemetry::AccessWriter;
+use crate::telemetry::metrics::Metrics;
 
 /// The store, and the rooms that change what is in it: all that administration needs.
 pub struct AccountRooms {
@@ -32,6 +34,8 @@ pub struct AccountRooms {
     pub authenticator: Arc<Authenticator>,
     /// What tokens in forms are made with.
     csrf_key: [u8; 32],
+    /// The figures.
+    pub metrics: Metrics,
     /// To be closed at the end.
     pub store: Store,
 }
@@ -39,23 +43,24 @@ pub struct AccountRooms {
 impl AccountRooms {
     /// Opens the store, and builds on it.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
-        Self::build(config, open_store(config).await?).await
+        Self::build(config, open_store(config).await?, Metrics::new(SystemTime::now())).await
     }
 
     /// On an open store: makes the keys that are not there yet.
-    pub async fn build(config: &Config, store: Store) -> Result<Self, StartError> {
+    pub async fn build(config: &Config, store: Store, metrics: Metrics) -> Result<Self, StartError> {
         let keys = signing_keys(config, &store).await?;
         let mut random = [0; 32];
         getrandom::fill(&mut random).expect("the operating system gives random bytes");
         let csrf_key = store.ensure_secret("csrf", random).await?;
         let passwords = Passwords::start(config.password);
-        let login = PasswordLogin::new(store.clone(), passwords, Throttle::new(config.login_limits));
+        let throttle = Throttle::new(config.login_limits);
+        let login = PasswordLogin::new(store.clone(), passwords, throttle, metrics.clone());
         let tokens = Tokens::new(config.tokens.clone(), &keys)?;
         let authenticator =
             Authenticator::new(store.clone(), login, tokens, config.session.clone(), config.cache);
         let authenticator = Arc::new(authenticator);
         let accounts = Accounts::new(store.clone(), Arc::clone(&authenticator), config.public_url.host());
-        Ok(Self { accounts, authenticator, csrf_key, store })
+        Ok(Self { accounts, authenticator, csrf_key, metrics, store })
     }
 }
 
@@ -72,9 +77,12 @@ async fn signing_keys(config: &Config, store: &Store) -> Result<Vec<SigningKey>,
 /// What outlasts a configuration.
 pub(super) struct Process {
     pub(super) access: AccessWriter,
-    pub(super) connections: AtomicUsize,
+    pub(super) connections: Arc<Connections>,
     csrf_key: [u8; 32],
     pub(super) draining: AtomicBool,
+    /// Servers that stay are known to the next configuration.
+    pub(super) health: HealthBoard,
+    pub(super) metrics: Metrics,
     pub(super) store: Store,
 }
 
@@ -92,13 +100,16 @@ pub(super) struct Rooms {
 impl Rooms {
     /// Of the configuration that the process starts with.
     pub(super) async fn first(config: Config, store: Store) -> Result<Self, StartError> {
-        let AccountRooms { accounts, authenticator, csrf_key, store } =
-            AccountRooms::build(&config, store).await?;
+        let metrics = Metrics::new(SystemTime::now());
+        let AccountRooms { accounts, authenticator, csrf_key, metrics, store } =
+            AccountRooms::build(&config, store, metrics).await?;
         let process = Process {
             access: AccessWriter::start(config.log),
-            connections: AtomicUsize::new(0),
+            connections: Arc::new(Connections::new(metrics.clone())),
             csrf_key,
             draining: AtomicBool::new(false),
+            health: HealthBoard::new(),
+            metrics,
             store,
         };
         Ok(Self::over(config, accounts, authenticator, Arc::new(process)))
@@ -167,9 +178,11 @@ impl Rooms {
         let config = &self.config;
         let own = config.routes.iter().map(|route| &route.identity_headers);
         let maps = own.chain([&config.identity_headers]);
+        let edits = config.routes.iter().flat_map(|route| &route.headers);
         ProxySettings {
             body_bytes: config.limits.body_bytes,
             cookie_names: Portal::cookie_names(&config.session),
+            edited_names: edits.map(|edit| edit.name.clone()).collect(),
             identity_names: maps.flat_map(|map| map.names().cloned()).collect(),
         }
     }
@@ -178,7 +191,15 @@ impl Rooms {
 impl Process {
     /// Whether new requests are welcome: not draining, and the store works.
     pub(super) fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed) && self.store.health().is_ok()
+        self.readiness().is_ok()
+    }
+
+    /// Why they are not, where they are not.
+    pub(super) fn readiness(&self) -> Result<(), NotReady> {
+        match self.draining.load(Ordering::Relaxed) {
+            true => Err(NotReady::Draining),
+            false => self.store.health().map_err(|_| NotReady::Store),
+        }
     }
 }
 

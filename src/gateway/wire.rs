@@ -38,6 +38,8 @@ use linger::LINGER_BYTES;
 pub(super) const FAULT_METHOD: &str = "FOREGATE-FAULT";
 const FAULT_HEAD: &[u8] = b"FOREGATE-FAULT / HTTP/1.1\r\nhost: fault\r\nconnection: close\r\n\r\n";
 
+/// Bytes that are kept, but for the last piece, while an upgrade waits for its answer.
+const HELD_BYTES: usize = 16 * 1024;
 /// Bytes that are read at once where they can't go straight into hyper's buffer.
 const CHUNK: usize = 4096;
 
@@ -339,8 +341,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 Stop::Held => {
                     this.register(cx);
                     // The service may have answered between the look above and now.
-                    if this.control.switch.load(Ordering::Acquire) == UNDECIDED {
-                        return Poll::Pending;
+                    if this.control.switch.load(Ordering::Acquire) == UNDECIDED
+                        && !ready!(this.poll_held(cx))?
+                    {
+                        return Poll::Ready(Ok(()));
                     }
                 }
                 Stop::Over => return this.poll_end(cx),
@@ -408,6 +412,24 @@ impl<S: AsyncRead + Unpin> Wire<S> {
                 Poll::Ready(Ok(true))
             }
         }
+    }
+
+    /// Reads on behind an upgrade that is not answered yet, to see the client leave: then nobody waits for the
+    /// answer any more. `false`: the end.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.held.len() >= HELD_BYTES {
+            // Not read any more; the kernel's window holds the client back.
+            return Poll::Pending;
+        }
+        let mut chunk = [0; CHUNK];
+        let mut more = ReadBuf::new(&mut chunk);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut more))?;
+        if more.filled().is_empty() {
+            self.held = Vec::new();
+            return Poll::Ready(Ok(false));
+        }
+        self.held.extend_from_slice(more.filled());
+        Poll::Ready(Ok(true))
     }
 
     /// A head that didn't end is answered; a wait for a next request just ends.

@@ -20,13 +20,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::DRAIN;
 use super::connection::{serve, turn_away};
 use super::http2::{Handshake, NoWebSocket, admit};
 use super::listener::Door;
 use super::opening::Protocol;
 use super::rooms::{Process, Rooms};
-use super::slot::Slot;
+use super::slot::{ConnectionLimits, Slot};
 use super::stream::{Acceptor, Stream};
 use super::wire::{FAULT_METHOD, WireFault, WireTimeouts};
 use crate::gate::{Decision, Permit, Refusal, Why};
@@ -37,6 +36,7 @@ use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme};
 use crate::response::{Asker, Body, GRPC_STATUS, Problem, Prompt, REQUEST_ID};
 use crate::subrequest::{Answered, Dialect, Subrequests};
+use crate::telemetry::metrics::{Decided, NO_ROUTE, PORTAL, ThreadMetrics, UpstreamOutcome};
 use crate::telemetry::{AccessLine, AccessLog};
 
 /// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
@@ -76,6 +76,7 @@ pub(super) struct Thread {
 pub(super) struct Worker {
     access: AccessLog,
     pub(super) head_limits: HeadLimits,
+    metrics: ThreadMetrics,
     proxy: Proxy,
     rooms: Arc<Rooms>,
     subrequests: Subrequests,
@@ -84,7 +85,7 @@ pub(super) struct Worker {
 
 /// The connections to upstreams of one thread.
 pub(super) fn proxy(rooms: &Rooms, tunnels: Tunnels) -> Result<Proxy, InvalidProxy> {
-    Proxy::new(&rooms.config.upstreams, rooms.proxy_settings(), tunnels)
+    Proxy::new(&rooms.config.upstreams, rooms.proxy_settings(), tunnels, &rooms.process.health)
 }
 
 /// Runs a thread until the stop, and then until what is running has finished or the bound is over.
@@ -124,7 +125,7 @@ async fn hand_over_log(thread: Rc<Thread>) {
 
 impl Thread {
     fn new(rooms: &Arc<Rooms>, stopping: CancellationToken) -> Rc<Self> {
-        let tunnels = Tunnels::new();
+        let tunnels = Tunnels::counted(rooms.process.metrics.clone());
         let access = AccessLog::new(rooms.process.access.clone());
         Rc::new(Self {
             connections: TaskTracker::new(),
@@ -143,7 +144,7 @@ impl Thread {
     }
 
     fn take(self: &Rc<Self>, change: Change) {
-        let worker = Worker::new(&change.rooms, self.tunnels.clone(), self.access.clone());
+        let worker = self.worker().renewed(&change.rooms);
         *self.worker.borrow_mut() = Rc::new(worker);
         for (id, door) in change.open {
             let closing = self.stopping.child_token();
@@ -166,7 +167,7 @@ impl Thread {
             self.connections.close();
             tokio::join!(self.tunnels.end(), self.connections.wait());
         };
-        if tokio::time::timeout(DRAIN, finished).await.is_err() {
+        if tokio::time::timeout(self.worker().rooms.config.limits.drain_timeout, finished).await.is_err() {
             tracing::warn!(
                 connections = self.connections.len(),
                 "requests that did not finish in time are broken off"
@@ -175,11 +176,20 @@ impl Thread {
     }
 
     fn begin(self: &Rc<Self>, stream: Stream, peer: IpAddr) {
-        let limit = self.worker().rooms.config.limits.connections;
-        let Some(slot) = Slot::take(&self.process, limit) else {
-            tracing::warn!(limit, "a connection was turned away: limits.connections is reached");
-            self.connections.spawn_local(turn_away(stream));
-            return;
+        let (worker, open) = (self.worker(), &self.process.connections);
+        let config = &worker.rooms.config;
+        let trusted = config.trusted_proxies.contains(peer);
+        let slot = match Slot::take(open, peer, trusted, ConnectionLimits::of(&config.limits)) {
+            Ok(slot) => slot,
+            Err(full) => {
+                if let Some(count) = open.refused() {
+                    tracing::warn!(count, peer.address = %peer, "connections were turned away: {full}");
+                }
+                if let Some(turned_away) = open.turn_away() {
+                    self.connections.spawn_local(turn_away(stream, turned_away));
+                }
+                return;
+            }
         };
         let stopping = self.stopping.clone();
         self.connections.spawn_local(serve(Rc::clone(self), stream, peer, slot, stopping, Protocol::Sniff));
@@ -221,6 +231,19 @@ async fn accept(thread: Rc<Thread>, door: Door, closing: CancellationToken) {
 
 impl Worker {
     fn new(rooms: &Arc<Rooms>, tunnels: Tunnels, access: AccessLog) -> Self {
+        let proxy = proxy(rooms, tunnels).expect("the same was built when the configuration was taken");
+        Self::with(rooms, proxy, access)
+    }
+
+    /// Under another configuration. Upstreams that are as they were keep their connections.
+    fn renewed(&self, rooms: &Arc<Rooms>) -> Self {
+        let (settings, health) = (rooms.proxy_settings(), &rooms.process.health);
+        let proxy = self.proxy.renewed(&rooms.config.upstreams, settings, health);
+        let proxy = proxy.expect("the same was built when the configuration was taken");
+        Self::with(rooms, proxy, self.access.clone())
+    }
+
+    fn with(rooms: &Arc<Rooms>, proxy: Proxy, access: AccessLog) -> Self {
         let limits = &rooms.config.limits;
         Self {
             access,
@@ -229,7 +252,8 @@ impl Worker {
                 headers: limits.headers,
                 target_bytes: TARGET_BYTES,
             },
-            proxy: proxy(rooms, tunnels).expect("the same was built when the configuration was taken"),
+            metrics: rooms.process.metrics.thread(),
+            proxy,
             subrequests: Subrequests::new(
                 Arc::clone(&rooms.gate),
                 Arc::clone(&rooms.pages),
@@ -257,7 +281,7 @@ impl Worker {
         let version = parts.version;
         if let Some(fault) = fault.filter(|_| parts.method.as_str() == FAULT_METHOD) {
             let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-            return self.refuse_unsound(&parts, problem, peer, &fault);
+            return self.refuse_unsound(&parts, problem, peer, &fault, started);
         }
         let arrival =
             Arrival { now, peer, scheme: Scheme::Http, trusted: &self.rooms.config.trusted_proxies };
@@ -268,7 +292,7 @@ impl Worker {
             Err(fault) => {
                 let problem =
                     Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
-                return self.refuse_unsound(&parts, problem, peer, &fault);
+                return self.refuse_unsound(&parts, problem, peer, &fault, started);
             }
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
@@ -276,16 +300,26 @@ impl Worker {
             handshake.put(&mut parts);
         }
         let request = Request::from_parts(parts, body);
-        let Answered { identity, mut response, route } = self.decide(&context, request).await;
+        let Answered { decided, identity, mut response, route } = self.decide(&context, request).await;
         if let Some(handshake) = &handshake {
             response = self.websocket(handshake, response, &context);
+        }
+        let duration = started.elapsed();
+        let counted_as = match (&route, decided) {
+            (Some(route), _) => &*route.name,
+            (None, Some(_)) => NO_ROUTE,
+            (None, None) => PORTAL,
+        };
+        self.metrics.answered(counted_as, response.status().as_u16(), duration);
+        if let Some(decided) = decided {
+            self.rooms.process.metrics.decided(decided);
         }
         response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
         self.access.write(
             now,
             &AccessLine {
                 client: context.client,
-                duration: started.elapsed(),
+                duration,
                 grpc_status: response.headers().get(GRPC_STATUS).and_then(|status| status.to_str().ok()),
                 host: &context.host.name,
                 id: context.id.as_str(),
@@ -294,7 +328,11 @@ impl Worker {
                 route: route.as_deref().map(|route| &*route.name),
                 status: response.status().as_u16(),
                 user: identity.as_deref().map(|identity| identity.username.as_str()),
-                version: if version == Version::HTTP_2 { "2" } else { "1.1" },
+                version: match version {
+                    Version::HTTP_2 => "2",
+                    Version::HTTP_10 => "1.0",
+                    _ => "1.1",
+                },
             },
         );
         response
@@ -335,7 +373,9 @@ impl Worker {
                 };
             }
             Place::Ambiguous => {
-                return Answered::from(self.refuse(&Refusal::Ambiguous, context, &request, &asker()));
+                let refusal = Refusal::Ambiguous;
+                let response = self.refuse(&refusal, context, &request, &asker());
+                return Answered { decided: Some(refusal.decided()), ..Answered::from(response) };
             }
         }
         // From here on it is not a question of another proxy, which reads the status alone.
@@ -346,11 +386,17 @@ impl Worker {
                 let response = self.refuse(&refusal, context, &request, &asker());
                 // A client that sends all of its body before it reads would not see the answer otherwise.
                 drain_refused(request);
-                Answered { identity: refusal.identity().cloned(), response, route: refusal.route().cloned() }
+                Answered {
+                    decided: Some(refusal.decided()),
+                    identity: refusal.identity().cloned(),
+                    response,
+                    route: refusal.route().cloned(),
+                }
             }
             Err(error) => {
                 tracing::error!(%error, request.id = context.id.as_str(), "a request could not be decided");
-                Answered::from(Problem::from(&error).respond(&asker(), &self.rooms.pages))
+                let response = Problem::from(&error).respond(&asker(), &self.rooms.pages);
+                Answered { decided: Some(Decided::Error), ..Answered::from(response) }
             }
         }
     }
@@ -366,14 +412,23 @@ impl Worker {
                 None => Box::pin(std::future::pending()),
             }
         };
-        let response = match self.proxy.forward(request, context, permit, ended).await {
+        let forwarded = self.proxy.forward(request, context, permit, ended).await;
+        if let (Some(upstream), Some(outcome)) = (&permit.route().upstream, upstream_outcome(&forwarded)) {
+            self.metrics.upstream(upstream, outcome);
+        }
+        let response = match forwarded {
             Ok(response) => response,
             Err(error) => {
                 self.log_failure(&error, context, permit);
                 forward_problem(&error).respond(&asker, &self.rooms.pages)
             }
         };
-        Answered { identity: permit.identity().cloned(), response, route: Some(Arc::clone(permit.route())) }
+        Answered {
+            decided: Some(Decided::Allow),
+            identity: permit.identity().cloned(),
+            response,
+            route: Some(Arc::clone(permit.route())),
+        }
     }
 
     fn refuse(
@@ -411,7 +466,10 @@ impl Worker {
         problem: Problem,
         peer: IpAddr,
         fault: &dyn std::fmt::Display,
+        started: Instant,
     ) -> Response<Body> {
+        self.metrics.unsound(problem.code);
+        self.metrics.answered(NO_ROUTE, problem.status.as_u16(), started.elapsed());
         let id = RequestId::generate();
         tracing::info!(%fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
         let asker = Asker::new(&parts.method, &parts.headers, id.header_value().clone());
@@ -424,10 +482,15 @@ impl Worker {
     }
 
     fn log_failure(&self, error: &ForwardError, context: &Context, permit: &Permit) {
-        let source = std::error::Error::source(error).map(ToString::to_string);
+        // To the last: hyper's own words for a failure name no cause.
+        let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+        let cause = causes.map(ToString::to_string).reduce(|all, next| match all.ends_with(&next) {
+            true => all,
+            false => format!("{all}: {next}"),
+        });
         tracing::warn!(
             %error,
-            cause = source.as_deref().unwrap_or("-"),
+            cause = cause.as_deref().unwrap_or("-"),
             request.id = context.id.as_str(),
             route.name = &*permit.route().name,
             upstream.name = permit.route().upstream.as_deref().unwrap_or("-"),
@@ -451,17 +514,42 @@ fn warn_of_untrusted_proxy(context: &Context, headers: &HeaderMap) {
     }
 }
 
+/// What is counted of an upstream; nothing where the fault is not its own.
+fn upstream_outcome<T>(forwarded: &Result<T, ForwardError>) -> Option<UpstreamOutcome> {
+    match forwarded {
+        Ok(_) => Some(UpstreamOutcome::Answered),
+        Err(ForwardError::Connect(_)) => Some(UpstreamOutcome::Unreachable),
+        Err(ForwardError::NoHealthyServer { .. }) => Some(UpstreamOutcome::Unhealthy),
+        Err(ForwardError::Timeout) => Some(UpstreamOutcome::TimedOut),
+        Err(ForwardError::BadAnswer(_) | ForwardError::Upstream(_)) => Some(UpstreamOutcome::Failed),
+        Err(
+            ForwardError::BadRequest(_)
+            | ForwardError::BodyTooLarge { .. }
+            | ForwardError::Identity(_)
+            | ForwardError::NoUpstream
+            | ForwardError::RequestBody(_)
+            | ForwardError::RequestStalled
+            | ForwardError::Rewrite(_)
+            | ForwardError::UnknownRoute(_),
+        ) => None,
+    }
+}
+
 /// The answer to a request that was let through and not forwarded.
 fn forward_problem(error: &ForwardError) -> Problem {
     match error {
         ForwardError::BadAnswer(_) | ForwardError::Connect(_) | ForwardError::Upstream(_) => {
             Problem::bad_gateway()
         }
+        ForwardError::NoHealthyServer { retry_after } => Problem::no_server(*retry_after),
         ForwardError::Timeout => Problem::gateway_timeout(),
         ForwardError::BodyTooLarge { .. } => Problem::too_large(),
         ForwardError::NoUpstream => Problem::not_found(),
         ForwardError::Identity(_) | ForwardError::UnknownRoute(_) => Problem::internal(),
         ForwardError::RequestStalled => Problem::request_timeout(),
+        ForwardError::Rewrite(fault) => {
+            Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message())
+        }
         ForwardError::BadRequest(_) | ForwardError::RequestBody(_) => {
             Problem::bad_request("The request could not be read.")
         }

@@ -3,6 +3,7 @@
 //! Callers: `authn` and `account` through `Passwords`. A caller that goes away takes its place in
 //! the queue along: its hash is never computed.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -12,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 
 use super::argon::Hasher;
+use super::pace::Pace;
 use super::strength::{self, Weakness};
 use super::{MAX_LENGTH, PasswordSettings};
 
@@ -38,7 +40,28 @@ pub struct Verified {
 #[derive(Clone)]
 pub struct Passwords {
     jobs: SyncSender<Job>,
+    load: Arc<Load>,
+    pace: Arc<Pace>,
     settings: Arc<PasswordSettings>,
+}
+
+/// How much there is to do at this moment.
+#[derive(Debug, Default)]
+pub struct Load {
+    queued: AtomicUsize,
+    running: AtomicUsize,
+}
+
+impl Load {
+    /// Passwords that wait for a thread.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// Passwords that are being hashed.
+    pub fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
 }
 
 struct Job {
@@ -55,7 +78,7 @@ enum Task {
     Verify {
         stored: Option<SecretString>,
         password: SecretString,
-        answer: oneshot::Sender<Result<Verified, Busy>>,
+        answer: oneshot::Sender<Result<(Verified, Duration), Busy>>,
     },
 }
 
@@ -64,14 +87,15 @@ impl Passwords {
     pub fn start(settings: PasswordSettings) -> Self {
         let (jobs, queue) = sync_channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
+        let (load, pace) = (Arc::new(Load::default()), Arc::new(Pace::default()));
         for number in 0..settings.workers.max(1) {
-            let queue = Arc::clone(&queue);
+            let (queue, load, pace) = (Arc::clone(&queue), Arc::clone(&load), Arc::clone(&pace));
             thread::Builder::new()
                 .name(format!("password-{number}"))
-                .spawn(move || work(&queue, &settings))
+                .spawn(move || work(&queue, &load, &pace, &settings))
                 .expect("the operating system starts a thread");
         }
-        Self { jobs, settings: Arc::new(settings) }
+        Self { jobs, load, pace, settings: Arc::new(settings) }
     }
 
     /// Compares a password with a hash. Without a hash it does the same work and says no.
@@ -84,7 +108,11 @@ impl Passwords {
         let password = if is_too_long(&password) { SecretString::from("") } else { password };
         let (answer, verified) = oneshot::channel();
         self.enqueue(Task::Verify { stored, password, answer })?;
-        verified.await.unwrap_or(Err(Busy))
+        let (verified, took) = verified.await.unwrap_or(Err(Busy))?;
+        if !verified.matches {
+            tokio::time::sleep(self.pace.rest(took)).await;
+        }
+        Ok(verified)
     }
 
     /// Hashes a new password if the policy takes it; `context` has names, address and site.
@@ -101,13 +129,23 @@ impl Passwords {
         hashed.await.unwrap_or(Err(Busy))
     }
 
+    /// How much there is to do, for the figures.
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
     /// The policy, for the pages that state it.
     pub fn settings(&self) -> &PasswordSettings {
         &self.settings
     }
 
     fn enqueue(&self, task: Task) -> Result<(), Busy> {
-        self.jobs.try_send(Job { task, queued_at: Instant::now() }).map_err(|_| Busy)
+        // Before it can be taken out, so that it is never below zero.
+        self.load.queued.fetch_add(1, Ordering::Relaxed);
+        self.jobs.try_send(Job { task, queued_at: Instant::now() }).map_err(|_| {
+            self.load.queued.fetch_sub(1, Ordering::Relaxed);
+            Busy
+        })
     }
 }
 
@@ -116,7 +154,7 @@ fn is_too_long(password: &SecretString) -> bool {
     password.expose_secret().len() > MAX_LENGTH * 4
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
+fn work(queue: &Mutex<Receiver<Job>>, load: &Load, pace: &Pace, settings: &PasswordSettings) {
     // On Linux a thread has its own nice value: requests go first, and hashing takes what is left.
     let _ = rustix::process::nice(10);
     let mut hasher = Hasher::new(settings);
@@ -124,6 +162,8 @@ fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
         // The lock is held while waiting: the others wait for it instead of the queue, which is the same.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { task, queued_at }) = job else { return };
+        load.running.fetch_add(1, Ordering::Relaxed);
+        load.queued.fetch_sub(1, Ordering::Relaxed);
         let late = queued_at.elapsed() > PATIENCE;
         match task {
             Task::Verify { answer, .. } if answer.is_closed() => {}
@@ -132,10 +172,15 @@ fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
             Task::Hash { answer, .. } if late => drop(answer.send(Err(Busy))),
             Task::Verify { stored, password, answer } => {
                 let password = password.expose_secret();
-                let (matches, current) =
-                    hasher.verify(stored.as_ref().map(ExposeSecret::expose_secret), password);
-                let upgrade = (matches && !current).then(|| hasher.hash(password).into());
-                drop(answer.send(Ok(Verified { matches, upgrade })));
+                let began = Instant::now();
+                let outcome = hasher.verify(stored.as_ref().map(ExposeSecret::expose_secret), password);
+                let took = began.elapsed();
+                if outcome.dear {
+                    pace.note(took);
+                }
+                let upgrade = (outcome.matches && !outcome.current).then(|| hasher.hash(password).into());
+                let verified = Verified { matches: outcome.matches, upgrade };
+                drop(answer.send(Ok((verified, took))));
             }
             Task::Hash { password, context, answer } => {
                 let password = password.expose_secret();
@@ -143,6 +188,7 @@ fn work(queue: &Mutex<Receiver<Job>>, settings: &PasswordSettings) {
                 drop(answer.send(Ok(judged.map(|()| hasher.hash(password).into()))));
             }
         }
+        load.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -189,5 +235,12 @@ mod tests {
             busy += usize::from(one.await.expect("no panic"));
         }
         assert!(busy > 0, "four times the queue was taken in whole");
+        // The last answer is out a moment before its thread is done with it.
+        let load = passwords.load();
+        let deadline = Instant::now() + PATIENCE;
+        while (load.queued(), load.running()) != (0, 0) {
+            assert!(Instant::now() < deadline, "{load:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::password::{PasswordSettings, Passwords};
 use crate::request::{Arrival, Scheme, TrustedProxies};
 use crate::response::PageSettings;
 use crate::store::{SESSIONS_PER_ACCOUNT, Store, StoreSettings};
+use crate::telemetry::metrics::Metrics;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -85,7 +86,7 @@ impl Browser {
             issuer: "http://app.test".into(),
         };
         let tokens = Tokens::new(tokens, &[key]).expect("a key");
-        let login = PasswordLogin::new(store.clone(), passwords, throttle);
+        let login = PasswordLogin::new(store.clone(), passwords, throttle, Metrics::new(SystemTime::now()));
         let cache = CacheSettings { capacity: 100, ttl: Duration::from_secs(30) };
         let authenticator =
             Arc::new(Authenticator::new(store.clone(), login, tokens, session.clone(), cache));

@@ -5,12 +5,13 @@
 //!
 //! Callers: `proxy` and `proxy::exchange`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,12 +29,22 @@ use crate::response::BodyError;
 const DRAINED_BYTES: usize = 16 << 20;
 const DRAINED_FOR: Duration = Duration::from_secs(5);
 
+/// Of a body that may have to go out again, this much is kept; of a longer one nothing. Each part holds
+/// on to the buffer that it was read into.
+const KEPT_BYTES: usize = 64 << 10;
+const KEPT_PARTS: usize = 64;
+
 /// How far a request's body has come; shared with whoever waits for the answer.
-#[derive(Debug)]
 pub(crate) struct Progress {
     /// The last frame was handed on.
     pub(crate) done: Cell<bool>,
     pub(crate) fault: Cell<Option<BodyFault>>,
+    /// Nobody wants the rest: whoever sends it is told to stop.
+    abandoned: Cell<bool>,
+    sending: Cell<Option<Waker>>,
+    source: RefCell<Option<Source>>,
+    /// How many times it began: a stream of an earlier time has nothing to send any more.
+    turn: Cell<u32>,
     /// The tick of the last frame.
     pub(crate) touched: Cell<u64>,
     /// The client has to send before anything goes on.
@@ -41,19 +52,69 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(now: u64) -> Rc<Self> {
-        Rc::new(Self {
-            done: Cell::new(false),
-            fault: Cell::new(None),
-            touched: Cell::new(now),
-            waiting: Cell::new(false),
-        })
+    /// Breaks the request's body off, where it is still being sent.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.set(true);
+        if let Some(sending) = self.sending.take() {
+            sending.wake();
+        }
+    }
+
+    /// Keeps what is sent from now on, as far as it is little, so that it can be sent again.
+    pub(crate) fn keep(&self) {
+        if let Some(source) = &mut *self.source.borrow_mut() {
+            source.kept.get_or_insert_default();
+        }
+    }
+
+    /// It is not going to be sent again.
+    pub(crate) fn keep_no_longer(&self) {
+        if let Some(source) = &mut *self.source.borrow_mut() {
+            source.kept = None;
+        }
+    }
+
+    /// The body from its beginning, if all of it was kept. The stream that sent it has nothing any more.
+    pub(crate) fn again(self: &Rc<Self>) -> Option<RequestBody> {
+        if self.fault.get().is_some() {
+            return None;
+        }
+        let mut source = self.source.borrow_mut();
+        let source = source.as_mut()?;
+        source.again = std::mem::take(source.kept.as_mut()?).into();
+        self.done.set(false);
+        self.turn.set(self.turn.get() + 1);
+        Some(RequestBody::Stream(RequestStream { progress: Rc::clone(self), turn: self.turn.get() }))
+    }
+
+    /// Has the rest read, so that the client sees the answer.
+    fn let_go(&self) {
+        let Some(source) = self.source.take() else { return };
+        let lost = matches!(self.fault.get(), Some(BodyFault::Client | BodyFault::Stalled));
+        if source.under_way && !self.done.get() && !lost {
+            drain(source.inner);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").field("done", &self.done).field("fault", &self.fault).finish()
     }
 }
 
 /// Why a body was cut off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum BodyFault {
+    /// The answer ended, or nobody wants it any more, before the request had been sent.
+    #[error("the rest of the request is not wanted")]
+    Abandoned,
     /// The session or token that opened the stream has ended.
     #[error("the stream's credential ended")]
     Ended,
@@ -68,6 +129,15 @@ pub(crate) enum BodyFault {
     TooLarge,
 }
 
+/// A fault as hyper passes it on: an HTTP/2 server is told that the stream is cancelled.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault}")]
+struct Broken {
+    fault: BodyFault,
+    #[source]
+    reason: h2::Error,
+}
+
 /// A client's body on its way to a server.
 pub(crate) enum RequestBody {
     /// None.
@@ -76,18 +146,30 @@ pub(crate) enum RequestBody {
     Stream(RequestStream),
 }
 
+/// The sending of one, which may begin anew as another stream.
 pub(crate) struct RequestStream {
+    progress: Rc<Progress>,
+    turn: u32,
+}
+
+/// What comes from the client, and what holds for it.
+struct Source {
+    /// What was kept and is to be sent again, before anything else.
+    again: VecDeque<Bytes>,
     deadline: Deadline,
-    inner: Option<Incoming>, // Invariant: taken in `drop` alone.
+    inner: Incoming,
+    /// All that was sent, as long as it may have to be sent again.
+    kept: Option<Vec<Bytes>>,
     /// Bytes that may still come.
     left: u64,
-    progress: Rc<Progress>,
     reserved: Rc<ReservedNames>,
-    /// How many ticks it may stand still.
-    stall: u64,
+    /// How many ticks it may stand still; `None` for a stream of messages, which may be quiet for long.
+    stall: Option<u64>,
     /// The client sends, whether or not it was asked to.
     under_way: bool,
 }
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
 impl RequestStream {
     /// `expects` is whether the client waits to be asked (`Expect: 100-continue`).
@@ -97,53 +179,132 @@ impl RequestStream {
         limit: Option<u64>,
         reserved: Rc<ReservedNames>,
         deadline: Deadline,
-        stall: u64,
+        stall: Option<u64>,
     ) -> (Self, Rc<Progress>) {
-        let progress = Progress::new(deadline.now());
-        let left = limit.unwrap_or(u64::MAX);
-        let (inner, under_way) = (Some(inner), !expects);
-        let this = Self { deadline, inner, left, progress: progress.clone(), reserved, stall, under_way };
-        (this, progress)
+        let progress = Rc::new(Progress {
+            done: Cell::new(false),
+            fault: Cell::new(None),
+            abandoned: Cell::new(false),
+            sending: Cell::new(None),
+            touched: Cell::new(deadline.now()),
+            turn: Cell::new(0),
+            waiting: Cell::new(false),
+            source: RefCell::new(Some(Source {
+                again: VecDeque::new(),
+                deadline,
+                inner,
+                kept: None,
+                left: limit.unwrap_or(u64::MAX),
+                reserved,
+                stall,
+                under_way: !expects,
+            })),
+        });
+        (Self { progress: Rc::clone(&progress), turn: 0 }, progress)
     }
 
-    fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.progress.fault.set(Some(fault));
-        Poll::Ready(Some(Err(fault.into())))
+    fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        let progress = &*self.progress;
+        let mut source = progress.source.borrow_mut();
+        match source.as_mut().filter(|_| self.turn == progress.turn.get()) {
+            Some(source) => source.poll(progress, cx),
+            None => broken(BodyFault::Abandoned),
+        }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// What is still to come; `None` where that is nothing.
+    fn rest<T>(&self, look: impl FnOnce(&Source) -> T) -> Option<T> {
+        let source = self.progress.source.borrow();
+        source.as_ref().filter(|_| self.turn == self.progress.turn.get()).map(look)
+    }
+}
+
+impl Drop for RequestStream {
+    fn drop(&mut self) {
+        // What may have to be sent again waits for that, and goes with the progress otherwise.
+        if self.rest(|source| source.kept.is_none()) == Some(true) {
+            self.progress.let_go();
+        }
+    }
+}
+
+fn broken(fault: BodyFault) -> Polled {
+    Poll::Ready(Some(Err(Broken { fault, reason: h2::Reason::CANCEL.into() }.into())))
+}
+
+impl Source {
+    fn poll(&mut self, progress: &Progress, cx: &mut Context<'_>) -> Polled {
+        let fail = |fault| {
+            progress.fault.set(Some(fault));
+            broken(fault)
+        };
+        if progress.abandoned.get() {
+            return fail(BodyFault::Abandoned);
+        }
         self.under_way = true;
-        let inner = self.inner.as_mut().expect("the body is there until the stream is dropped");
-        let polled = Pin::new(inner).poll_frame(cx);
+        if let Some(data) = self.again.pop_front() {
+            self.keep(Some(&data));
+            progress.touched.set(self.deadline.now());
+            progress.done.set(self.is_end_stream());
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if polled.is_pending() {
-            if !self.progress.waiting.replace(true) {
-                self.progress.touched.set(self.deadline.now());
+            if !progress.waiting.replace(true) {
+                progress.touched.set(self.deadline.now());
             }
-            let until = self.progress.touched.get().saturating_add(self.stall);
+            progress.sending.set(Some(cx.waker().clone()));
+            let Some(stall) = self.stall else { return Poll::Pending };
+            let until = progress.touched.get().saturating_add(stall);
             return match self.deadline.poll(cx, until) {
-                Poll::Ready(()) => self.fail(BodyFault::Stalled),
+                Poll::Ready(()) => fail(BodyFault::Stalled),
                 Poll::Pending => Poll::Pending,
             };
         }
-        if self.progress.waiting.replace(false) {
+        if progress.waiting.replace(false) {
             self.deadline.disarm();
         }
-        self.progress.touched.set(self.deadline.now());
+        progress.touched.set(self.deadline.now());
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let size = frame.data_ref().map_or(0, Bytes::len) as u64;
-                let Some(left) = self.left.checked_sub(size) else { return self.fail(BodyFault::TooLarge) };
+                let Some(left) = self.left.checked_sub(size) else { return fail(BodyFault::TooLarge) };
                 self.left = left;
-                self.progress
-                    .done
-                    .set(frame.is_trailers() || self.inner.as_ref().is_some_and(Incoming::is_end_stream));
+                self.keep(frame.data_ref());
+                progress.done.set(frame.is_trailers() || self.inner.is_end_stream());
                 Poll::Ready(Some(Ok(self.without_ours(frame))))
             }
-            Poll::Ready(Some(Err(_))) => self.fail(BodyFault::Client),
+            Poll::Ready(Some(Err(_))) => fail(BodyFault::Client),
             end => {
-                self.progress.done.set(true);
+                progress.done.set(true);
                 end.map_err(Into::into)
             }
+        }
+    }
+
+    /// Trailers are not kept, and what was is worth nothing without them.
+    fn keep(&mut self, data: Option<&Bytes>) {
+        let Some(kept) = &mut self.kept else { return };
+        match data {
+            Some(data)
+                if kept.len() < KEPT_PARTS
+                    && kept.iter().map(Bytes::len).sum::<usize>() + data.len() <= KEPT_BYTES =>
+            {
+                kept.push(data.clone());
+            }
+            Some(_) | None => self.kept = None,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.again.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let again = self.again.iter().map(Bytes::len).sum::<usize>() as u64;
+        match self.inner.size_hint().exact() {
+            Some(exact) => SizeHint::with_exact(exact + again),
+            None => SizeHint::default(),
         }
     }
 
@@ -152,19 +313,6 @@ impl RequestStream {
         match frame.into_trailers() {
             Ok(trailers) => Frame::trailers(allowed(trailers, |name| self.reserved.allows_trailer(name))),
             Err(frame) => frame,
-        }
-    }
-}
-
-impl Drop for RequestStream {
-    fn drop(&mut self) {
-        let lost = matches!(self.progress.fault.get(), Some(BodyFault::Client | BodyFault::Stalled));
-        if self.under_way
-            && !self.progress.done.get()
-            && !lost
-            && let Some(rest) = self.inner.take()
-        {
-            drain(rest);
         }
     }
 }
@@ -216,10 +364,7 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Stream(stream) => stream.poll(cx),
@@ -229,14 +374,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Stream(stream) => stream.inner.as_ref().is_none_or(Incoming::is_end_stream),
+            Self::Stream(stream) => stream.rest(Source::is_end_stream).unwrap_or(true),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Stream(stream) => stream.inner.as_ref().map_or_else(SizeHint::default, Incoming::size_hint),
+            Self::Stream(stream) => stream.rest(Source::size_hint).unwrap_or_default(),
         }
     }
 }
@@ -246,6 +391,8 @@ impl Body for RequestBody {
 pub(crate) struct ResponseBody {
     deadline: Deadline,
     ended: Option<Ended>,
+    /// What `begin` came across.
+    first: Option<Frame<Bytes>>,
     inner: Incoming,
     lease: Option<Lease>,
     progress: Option<Rc<Progress>>,
@@ -264,7 +411,27 @@ impl ResponseBody {
         stall: Option<u64>,
         ended: Option<Ended>,
     ) -> Self {
-        Self { deadline, ended, inner, lease: Some(lease), progress, since: None, stall }
+        Self { deadline, ended, first: None, inner, lease: Some(lease), progress, since: None, stall }
+    }
+
+    /// Looks at what came together with the head, while the client can still be told that it is no
+    /// answer. Waits for nothing.
+    pub(crate) async fn begin(&mut self) -> Result<(), BodyError> {
+        // hyper reads a body once it is asked for, in a task of its own.
+        for last in [false, true] {
+            let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
+            match polled {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.first = Some(frame);
+                    return Ok(());
+                }
+                Poll::Ready(Some(Err(error))) => return Err(error),
+                Poll::Ready(None) => return Ok(()),
+                Poll::Pending if last => return Ok(()),
+                Poll::Pending => tokio::task::yield_now().await,
+            }
+        }
+        Ok(())
     }
 
     fn finish(&mut self) {
@@ -274,8 +441,23 @@ impl ResponseBody {
     }
 
     fn fail(&mut self, error: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.lease = None;
+        self.abandon();
         Poll::Ready(Some(Err(error.into())))
+    }
+
+    /// Takes the connection along, and over HTTP/2 the stream in both directions.
+    fn abandon(&mut self) {
+        if self.lease.take().is_some()
+            && let Some(progress) = self.progress.as_deref().filter(|progress| !progress.done.get())
+        {
+            progress.abandon();
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 
@@ -288,6 +470,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(frame) = this.first.take() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         if this.ended.as_mut().is_some_and(|ended| ended.as_mut().poll(cx).is_ready()) {
             return this.fail(BodyFault::Ended);
         }
@@ -318,10 +503,11 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.first.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        // `begin` is for bodies of unknown length alone.
         self.inner.size_hint()
     }
 }

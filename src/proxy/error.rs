@@ -3,9 +3,11 @@
 //! Callers: `proxy` and its parts make them; `gateway` logs and answers them.
 
 use std::io;
+use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::request::target::RewriteFault;
 use crate::route::identity_headers::InvalidIdentity;
 
 /// Why a request got no answer from its upstream.
@@ -29,6 +31,12 @@ pub enum ForwardError {
     /// The identity can't be said in a header.
     #[error("the identity headers can't be set")]
     Identity(#[from] InvalidIdentity),
+    /// The checks say that every server is down.
+    #[error("no server of the upstream is healthy")]
+    NoHealthyServer {
+        /// When the next checks are through.
+        retry_after: Duration,
+    },
     /// The route goes to no upstream: it is for sub-requests alone.
     #[error("the route has no upstream")]
     NoUpstream,
@@ -38,6 +46,9 @@ pub enum ForwardError {
     /// The client's body stood still for too long.
     #[error("the request's body stood still")]
     RequestStalled,
+    /// The target can't be given the beginning that the route says.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteFault),
     /// The head of the answer did not come in time.
     #[error("the upstream did not answer in time")]
     Timeout,
@@ -57,8 +68,10 @@ impl ForwardError {
             Self::BadRequest(_) | Self::RequestBody(_) => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Identity(_) | Self::UnknownRoute(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoHealthyServer { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoUpstream => StatusCode::NOT_FOUND,
             Self::RequestStalled => StatusCode::REQUEST_TIMEOUT,
+            Self::Rewrite(fault) => fault.status(),
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -71,8 +84,10 @@ impl ForwardError {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::Connect(_) => "upstream_unreachable",
             Self::Identity(_) | Self::UnknownRoute(_) => "internal",
+            Self::NoHealthyServer { .. } => "no_healthy_upstream",
             Self::NoUpstream => "not_found",
             Self::RequestStalled => "request_timeout",
+            Self::Rewrite(fault) => fault.code(),
             Self::Timeout => "upstream_timeout",
         }
     }
@@ -86,8 +101,12 @@ impl ForwardError {
             Self::BadRequest(_) | Self::RequestBody(_) => "The request could not be read.",
             Self::BodyTooLarge { .. } => "The request is too large.",
             Self::Identity(_) | Self::UnknownRoute(_) => "The request could not be handled.",
+            Self::NoHealthyServer { .. } => {
+                "The application is down at the moment. Please try again shortly."
+            }
             Self::NoUpstream => "There is nothing here.",
             Self::RequestStalled => "The request took too long to arrive.",
+            Self::Rewrite(fault) => fault.public_message(),
             Self::Timeout => "The application took too long to answer. Please try again shortly.",
         }
     }

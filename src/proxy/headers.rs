@@ -19,6 +19,7 @@ use names::Fate;
 use origin::{Chain, Origins};
 
 use crate::request::Context;
+use crate::route::HeaderEdit;
 use crate::route::identity_headers::HeaderSet;
 
 /// Fields that every request is given.
@@ -41,10 +42,14 @@ pub struct Forwarding<'a> {
     pub context: &'a Context,
     /// Whether the route passes `Authorization` on.
     pub authorization: bool,
+    /// What the route sets or removes; none of the names is ours.
+    pub edits: &'a [HeaderEdit],
     /// `None` where `Host` is what the client asked for.
     pub host: Option<&'a HeaderValue>,
     /// Of whoever is identified.
     pub identity: Option<&'a HeaderSet>,
+    /// What the route cut off the path.
+    pub prefix: Option<&'a HeaderValue>,
     /// The protocols of an upgrade that goes on.
     pub upgrade: Option<&'a HeaderValue>,
 }
@@ -68,20 +73,25 @@ impl HeaderRules {
         // The order carries the guarantee "identity headers come from us or not at all":
         // 1. what the client's `Connection` lists, for it may list any name, and applied later it
         //    would delete what we add;
-        // 2. then hop-by-hop fields, and whatever the client sent under our names;
-        // 3. ours last.
+        // 2. then hop-by-hop fields, and whatever the client sent under our names or the route's;
+        // 3. the route's own;
+        // 4. ours last, so that nothing takes their place.
         remove_connection_named(headers);
         let found = self.strip(headers, request);
         if found.cookie {
             self.cookies.take_out(headers);
         }
         // Once for all that is set from here on.
-        headers.reserve(SET_ALWAYS + request.identity.map_or(0, |set| set.len()));
+        headers.reserve(SET_ALWAYS + request.edits.len() + request.identity.map_or(0, |set| set.len()));
+        set_edited(headers, request.edits);
         self.origins.with(request.context, |origin| {
             origin.set(headers, &chain)?;
             headers.insert(header::HOST, request.host.unwrap_or(&origin.host).clone());
             Ok(())
         })?;
+        if let Some(prefix) = request.prefix {
+            chain.set_prefix(headers, prefix)?;
+        }
         headers.insert(X_REQUEST_ID, request.context.id.header_value().clone());
         if let Some(protocols) = request.upgrade {
             headers.insert(header::UPGRADE, protocols.clone());
@@ -103,15 +113,19 @@ impl HeaderRules {
     fn strip(&self, headers: &mut HeaderMap, request: &Forwarding<'_>) -> Found {
         let mut found = Found::default();
         let mut doomed = Vec::new();
+        // Taken into the chain, and set anew.
+        let replaced = |name: &HeaderName| request.prefix.is_some() && names::is_forwarded_prefix(name);
+        let edited = |name: &HeaderName| request.edits.iter().any(|edit| names::same(&edit.name, name));
         for (name, value) in &*headers {
             match self.reserved.fate(name) {
+                Fate::Keep | Fate::Cookie | Fate::Authorization if edited(name) => {}
                 Fate::Keep => continue,
                 Fate::Cookie => {
                     found.cookie = true;
                     continue;
                 }
                 Fate::Authorization if request.authorization => continue,
-                Fate::TrustedOnly if request.context.peer_trusted => continue,
+                Fate::TrustedOnly if request.context.peer_trusted && !replaced(name) => continue,
                 Fate::Te => found.te_trailers |= tokens(value).any(|t| t.eq_ignore_ascii_case("trailers")),
                 Fate::Trailer => found.trailers = self.announced(headers),
                 Fate::Authorization | Fate::HopByHop | Fate::Reserved | Fate::SetAnew | Fate::TrustedOnly => {
@@ -134,13 +148,14 @@ impl HeaderRules {
         HeaderValue::try_from(joined).ok().filter(|value| !value.is_empty())
     }
 
-    /// Turns a server's fields into those for the client. `Content-Length` stays where it says the
-    /// length of a body, or of the one that a HEAD asks about.
+    /// Turns a server's fields into those for the client, with the route's edits. `Content-Length` stays where
+    /// it says the length of a body, or of the one that a HEAD asks about.
     pub fn answer(
         &self,
         status: StatusCode,
         headers: &mut HeaderMap,
         context: &Context,
+        edits: &[HeaderEdit],
     ) -> Result<(), Unframed> {
         remove_connection_named(headers);
         let mut doomed = Vec::new();
@@ -164,8 +179,21 @@ impl HeaderRules {
         }
         frame_answer(status, headers)?;
         self.cookies.refuse(headers);
+        for edit in edits {
+            headers.remove(&edit.name);
+        }
+        set_edited(headers, edits);
         headers.insert(X_REQUEST_ID, context.id.header_value().clone());
         Ok(())
+    }
+}
+
+/// Sets what the edits set, where everything of those names is gone.
+fn set_edited(headers: &mut HeaderMap, edits: &[HeaderEdit]) {
+    for edit in edits {
+        if let Some(value) = &edit.value {
+            headers.insert(&edit.name, value.clone());
+        }
     }
 }
 
@@ -188,8 +216,8 @@ fn frame_answer(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Unfra
         if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
             return Err(Unframed);
         }
-        headers.remove(header::CONTENT_LENGTH);
-        return Ok(());
+        // Two framings are what response splitting is made of; by RFC 9112 the chunks count.
+        return if headers.contains_key(header::CONTENT_LENGTH) { Err(Unframed) } else { Ok(()) };
     }
     headers.remove(header::TRAILER);
     if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {

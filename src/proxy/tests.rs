@@ -3,5 +3,7 @@
 mod bodies;
 mod connections;
 mod harness;
+mod http2;
 mod messages;
+mod servers;
 mod tunnels;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::Ended;
 use super::headers::tokens;
 use super::pool::Lease;
+use crate::telemetry::metrics::Metrics;
 
 /// After one side has closed, the other has this long to finish.
 const CLOSING: Duration = Duration::from_secs(60);
@@ -27,6 +28,7 @@ const CLOSING: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub struct Tunnels {
     ended: CancellationToken,
+    metrics: Option<Metrics>,
     tracker: TaskTracker,
 }
 
@@ -34,6 +36,11 @@ impl Tunnels {
     /// None yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// None yet; they are counted while they are open.
+    pub fn counted(metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..Self::default() }
     }
 
     /// Ends all of them and waits until they are gone. None that comes later lives either.
@@ -54,9 +61,12 @@ impl Tunnels {
     }
 
     /// Carries bytes both ways until a side closes, `ended` is done, or all tunnels are ended.
-    pub(crate) fn carry(&self, downstream: OnUpgrade, upstream: OnUpgrade, lease: Lease, ended: Ended) {
+    pub(crate) fn carry(&self, downstream: OnUpgrade, upstream: OnUpgrade, mut lease: Lease, ended: Ended) {
         let all_ended = self.ended.clone();
+        let open = self.metrics.as_ref().map(Metrics::tunnel);
         self.tracker.spawn_local(async move {
+            // The server has this to do until the tunnel ends, whatever becomes of the lease.
+            let _flight = lease.flight.take();
             let carried = async {
                 let (Ok(downstream), Ok(upstream)) = tokio::join!(downstream, upstream) else { return };
                 // hyper has given the socket out; what is left of the connection has no more to do.
@@ -70,6 +80,7 @@ impl Tunnels {
                 () = ended => {}
                 () = all_ended.cancelled() => {}
             }
+            drop(open);
         });
     }
 }

@@ -1,16 +1,20 @@
-//! One upstream as one thread uses it: whose turn it is among its servers.
+//! One upstream as one thread uses it: its servers, and the choice among them for each request.
 //!
-//! Callers: `proxy` keeps one for each upstream; `proxy::exchange` takes leases. Connections to a
-//! server are `proxy/pool.rs`'s.
+//! Callers: `proxy` keeps one for each upstream; `proxy::exchange` chooses servers and takes leases.
+//! Whose turn it is, is `proxy/balance.rs`'s to say; how a server is, `proxy/health.rs`'s; connections
+//! to it are `proxy/pool.rs`'s.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
 
+use super::balance::{self, Balance, Candidate, Standing};
+use super::health::{Failure, HealthBoard, Hold, InFlight};
 use super::pool::{Backend, Lease};
 use super::watch::{Watch, ticks};
 use super::{HostHeader, UpstreamSettings};
@@ -18,83 +22,125 @@ use super::{HostHeader, UpstreamSettings};
 /// One upstream, as one thread uses it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
+    balance: Balance,
+    board: HealthBoard,
+    /// What is known of the servers while one is chosen; kept for its memory alone.
+    candidates: RefCell<Vec<Candidate>>,
+    /// From one check to the next; `None` without checks.
+    pub(crate) check_interval: Option<Duration>,
     connect_timeout: Duration,
     /// `None` where `Host` depends on the client or on the server.
     pub(crate) host: Option<HeaderValue>,
     /// Whether `Host` is the server's own.
     pub(crate) host_of_server: bool,
-    pub(crate) name: String,
     pub(crate) response_ticks: u64,
     servers: Vec<Member>,
+    pub(crate) settings: UpstreamSettings,
     pub(crate) stall_ticks: u64,
     turn: Cell<usize>,
-    watch: Watch,
 }
 
 /// One of the servers.
 #[derive(Debug)]
 struct Member {
     backend: Rc<Backend>,
-    /// It could not be reached a moment ago.
-    shunned_until: Cell<u64>,
+    health: Hold,
+    /// Its part in the choice by client.
+    seed: u64,
 }
 
-/// After a failure to connect, a server is asked last for this long.
-const SHUNNED: Duration = Duration::from_secs(5);
+/// The server that was chosen for a request. It counts as in flight there from now on.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    at: usize,
+    pub(crate) flight: InFlight,
+}
 
 impl Upstream {
-    pub(crate) fn new(settings: &UpstreamSettings, watch: &Watch) -> Result<Self, InvalidHeaderValue> {
+    pub(crate) fn new(
+        settings: &UpstreamSettings,
+        watch: &Watch,
+        board: &HealthBoard,
+    ) -> Result<Self, InvalidHeaderValue> {
         let idle_ticks = ticks(settings.idle_timeout);
         let member = |server| {
-            let backend = Backend::new(server, idle_ticks, watch)?;
-            Ok(Member { backend, shunned_until: Cell::new(0) })
+            let name = ToString::to_string(server);
+            Ok(Member {
+                backend: Backend::new(server, settings, watch)?,
+                health: Hold::new(board.server(&settings.name, &name)),
+                seed: balance::seed(&name),
+            })
         };
         let servers: Result<Vec<_>, _> = settings.servers.iter().map(member).collect();
+        // Threads that began with the same server would go on in step.
+        let mut turn = [0; 4];
+        let _ = getrandom::fill(&mut turn);
         Ok(Self {
+            balance: settings.balance,
+            board: board.clone(),
+            candidates: RefCell::default(),
+            check_interval: settings.health.as_ref().map(|health| health.interval),
             connect_timeout: settings.connect_timeout,
             host: match &settings.host {
                 HostHeader::Literal(host) => Some(host.parse()?),
                 HostHeader::Preserve | HostHeader::Upstream => None,
             },
             host_of_server: settings.host == HostHeader::Upstream,
-            name: settings.name.clone(),
             response_ticks: ticks(settings.response_timeout),
             servers: servers?,
+            settings: settings.clone(),
             stall_ticks: idle_ticks,
-            turn: Cell::new(0),
-            watch: watch.clone(),
+            turn: Cell::new(u32::from_ne_bytes(turn) as usize),
         })
     }
 
-    /// A connection to the server whose turn it is, or to the next one that can be reached.
-    pub(crate) async fn lease(&self) -> io::Result<Lease> {
+    /// Whether there is more than one server.
+    pub(crate) fn has_others(&self) -> bool {
+        self.servers.len() > 1
+    }
+
+    /// The server for a request of this client, another one than `tried`; `None` where there is none.
+    pub(crate) fn choose(&self, client: IpAddr, tried: Option<&Chosen>) -> Option<Chosen> {
+        if let [only] = self.servers.as_slice() {
+            let asked = tried.is_none() && !only.health.is_down();
+            // It is never ejected, so no clock is asked: at the beginning of time no trial is due.
+            return asked.then(|| only.health.begin(0))?.map(|flight| Chosen { at: 0, flight });
+        }
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        self.lease_from(turn, true).await
-    }
-
-    /// A new connection, to the server of `lost` if it can be reached.
-    pub(crate) async fn fresh(&self, lost: Lease) -> io::Result<Lease> {
-        let at = self.servers.iter().position(|server| Rc::ptr_eq(&server.backend, &lost.backend));
-        self.lease_from(at.unwrap_or_default(), false).await
-    }
-
-    async fn lease_from(&self, first: usize, reuse: bool) -> io::Result<Lease> {
-        let in_turn = (0..self.servers.len()).map(|at| &self.servers[(first + at) % self.servers.len()]);
-        let (shunned, well): (Vec<_>, Vec<_>) = match self.servers.as_slice() {
-            [only] => (Vec::new(), vec![only]),
-            _ => in_turn.partition(|server| self.watch.now() < server.shunned_until.get()),
-        };
-        let mut last = None;
-        for server in well.into_iter().chain(shunned) {
-            match server.backend.lease(reuse, self.connect_timeout).await {
-                Ok(lease) => return Ok(lease),
-                Err(error) => {
-                    server.shunned_until.set(self.watch.now().saturating_add(ticks(SHUNNED)));
-                    last = Some(error);
-                }
+        let now = self.board.now();
+        let client = balance::client_key(client);
+        let mut candidates = self.candidates.borrow_mut();
+        candidates.clear();
+        candidates.extend(self.servers.iter().map(|server| Candidate {
+            in_flight: server.health.in_flight(),
+            seed: server.seed,
+            standing: match tried {
+                // Also where it is listed twice, which gives it two turns.
+                Some(tried) if self.servers[tried.at].health.is_same(&server.health) => Standing::Out,
+                _ if server.health.is_down() => Standing::Out,
+                _ if server.health.is_ejected(now) => Standing::Ejected,
+                _ => Standing::Ready,
+            },
+        }));
+        loop {
+            let at = balance::choose(self.balance, &candidates, turn, client)?;
+            if let Some(flight) = self.servers[at].health.begin(now) {
+                return Some(Chosen { at, flight });
             }
+            // Another thread is trying it in this moment. It is as ejected as before then, so this happens
+            // once for each server at most.
+            candidates[at].standing = Standing::Ejected;
         }
-        Err(last.unwrap_or_else(|| io::Error::other("the upstream has no server")))
+    }
+
+    /// A connection to the chosen server: an idle one if there is one and `reuse` says so.
+    pub(crate) async fn lease(&self, chosen: &Chosen, reuse: bool) -> io::Result<Lease> {
+        self.servers[chosen.at].backend.lease(reuse, self.connect_timeout).await
+    }
+
+    /// The chosen server failed.
+    pub(crate) fn failed(&self, chosen: &Chosen, failure: Failure) {
+        chosen.flight.failed(failure, self.board.now(), self.has_others());
     }
 }

@@ -26,7 +26,7 @@ const UNARMED: u64 = u64::MAX;
 pub(crate) struct Watch(Rc<Inner>);
 
 struct Inner {
-    /// Run at each tick; each says whether it still has something to look after.
+    /// Run at each tick.
     chores: RefCell<Vec<Chore>>,
     epoch: Instant,
     now: Cell<u64>,
@@ -34,7 +34,18 @@ struct Inner {
     slots: RefCell<Slots>,
 }
 
-type Chore = Box<dyn Fn(u64) -> bool>;
+type Chore = Box<dyn Fn(u64) -> Left>;
+
+/// What a chore leaves to be done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Left {
+    /// What it looked after is gone, and it goes too.
+    Gone,
+    /// Nothing for now.
+    Nothing,
+    /// It has something to look after, so the ticking goes on.
+    Something,
+}
 
 #[derive(Default)]
 struct Slots {
@@ -79,7 +90,7 @@ impl Watch {
     }
 
     /// To be run at each tick.
-    pub(crate) fn add_chore(&self, chore: impl Fn(u64) -> bool + 'static) {
+    pub(crate) fn add_chore(&self, chore: impl Fn(u64) -> Left + 'static) {
         self.0.chores.borrow_mut().push(Box::new(chore));
     }
 }
@@ -109,9 +120,11 @@ impl Inner {
         }
         // Outside the borrow: whoever is woken may look at the slots.
         due.into_iter().for_each(Waker::wake);
-        for chore in &*self.chores.borrow() {
-            waiting |= chore(now);
-        }
+        self.chores.borrow_mut().retain(|chore| {
+            let left = chore(now);
+            waiting |= left == Left::Something;
+            left != Left::Gone
+        });
         waiting
     }
 }

@@ -11,6 +11,10 @@ pub struct Limits {
     pub body_bytes: Option<u64>,
     /// Connections at once.
     pub connections: usize,
+    /// Connections of one source at once (IPv6: a /64); `None` for any number.
+    pub connections_per_ip: Option<usize>,
+    /// How long running requests may take to finish once the stop was asked for.
+    pub drain_timeout: Duration,
     /// Bytes of a request's head.
     pub header_bytes: usize,
     /// How long a request's head may take from its first byte.

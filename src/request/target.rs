@@ -3,7 +3,8 @@
 //! The same path means different files to different servers: some decode `%2f`, some merge slashes, some cut
 //! `;parameters`, some decode twice. Rules that judge one reading while the backend serves another are the commonest hole
 //! of gateways. So a path without honest use is a fault, and of any other all readings are given: whoever matches
-//! rules has to match each, and what is forwarded is the target byte for byte.
+//! rules has to match each, and what is forwarded is the target byte for byte, or with another beginning
+//! (`target/rewrite.rs`) that adds no reading.
 //!
 //! Callers: `Context` and, for the original request's URL, `subrequest`; `gate` matches the readings. What rules
 //! exist is not known here. The query is never read.
@@ -14,6 +15,10 @@ use std::sync::Arc;
 use http::StatusCode;
 use http::uri::{PathAndQuery, Uri};
 use unicode_normalization::UnicodeNormalization;
+
+mod rewrite;
+
+pub use rewrite::RewriteFault;
 
 /// The longest target, path and query together.
 pub const TARGET_BYTES: usize = 8 * 1024;

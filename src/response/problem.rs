@@ -227,7 +227,7 @@ impl Problem {
     /// 503: no server of the application is healthy.
     pub fn no_server(retry_after: Duration) -> Self {
         let detail = "You are fine and so is your login: the application behind this page is down at the moment. Please try again shortly.";
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_server", "The application is down", detail)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "no_healthy_upstream", "The application is down", detail)
             .with(Action::Retry)
             .retry_after(retry_after)
     }

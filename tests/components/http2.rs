@@ -96,7 +96,6 @@ fn made(gateway: &Gateway, token: Option<&str>) -> serde_json::Value {
 }
 
 #[test]
-#[ignore = "upstreams do not know `http2` yet"]
 fn every_kind_of_grpc_call_passes() {
     let (server, gateway) = calls();
     gateway.add_user("alice", &[]);

@@ -82,6 +82,14 @@ impl Gateway {
         Self { address, child, config, directory, log }
     }
 
+    /// Where metrics and health are told, where the configuration asks for it.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        let log = self.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let address = lines.find_map(|line| line.get("admin.address")?.as_str()?.parse().ok());
+        address.unwrap_or_else(|| panic!("no admin listener in\n{log}"))
+    }
+
     /// What it wrote to standard error so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no panic while it is held").clone()
@@ -297,11 +305,23 @@ impl Connection {
 
     /// To a server that may be gone.
     pub(crate) fn try_to(address: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect(address).ok()?;
+        Self::of(TcpStream::connect(address).ok()?)
+    }
+
+    fn of(stream: TcpStream) -> Option<Self> {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
         Some(Self { stream: BufReader::new(stream) })
+    }
+
+    /// From another address of this machine.
+    pub(crate) fn from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((source, 0)).into()).expect("loopback has this address");
+        socket.connect(&address.into()).expect("it takes connections");
+        Self::of(socket.into()).expect("it is set up")
     }
 
     /// Writes; that the other side has closed is seen when reading.

@@ -608,3 +608,23 @@ fn every_page_says_how_it_is_to_be_handled() {
         assert!(html.len() < 50_000, "{what}: {} bytes", html.len());
     }
 }
+
+#[test]
+fn a_password_hashed_by_another_application_signs_in() {
+    let (_upstream, gateway) = gateway();
+    // Made by Werkzeug 3, Django and htpasswd from this file's password.
+    for (name, hash) in [
+        (
+            "werkzeug",
+            "pbkdf2:sha256:1000$Jc8Yt0Rk$c6c33a6573eb2bd1f8d52cf0e1330b9b87ebbc3e7c68b98f462eb93cbe6001b8",
+        ),
+        ("django", "pbkdf2_sha256$1000$saltsaltsalt$GacV8oEzUl3KM0Mwey9yrMcTPKpkL4jXrFpbKB8oOnI="),
+        ("htpasswd", "$apr1$saltsalt$ZdO9ajrUOSz9es9I0fQZB."),
+    ] {
+        let added = gateway.command(&["user", "add", name, "--password-hash", hash], "");
+        assert!(added.status.success(), "{added:?}");
+        assert_eq!(gateway.sign_in_with(name, "another password").status, 401, "{name}");
+        assert_eq!(gateway.sign_in_with(name, PASSWORD).status, 200, "{name}");
+        assert_eq!(gateway.sign_in_with(name, PASSWORD).status, 200, "{name}, now with a hash of ours");
+    }
+}

@@ -1,7 +1,7 @@
 //! Commands carried out on a real store.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
@@ -15,6 +15,7 @@ use crate::authn::{
 };
 use crate::password::{PasswordSettings, Passwords};
 use crate::store::{Store, StoreSettings};
+use crate::telemetry::metrics::Metrics;
 
 const NOON: SystemTime = SystemTime::UNIX_EPOCH;
 const HASH: &str = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
@@ -59,7 +60,7 @@ impl Office {
         };
         let authenticator = Authenticator::new(
             store.clone(),
-            PasswordLogin::new(store.clone(), passwords, throttle),
+            PasswordLogin::new(store.clone(), passwords, throttle, Metrics::new(SystemTime::now())),
             Tokens::new(tokens, &keys).expect("keys"),
             sessions,
             CacheSettings { capacity: 100, ttl: minute },

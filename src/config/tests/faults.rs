@@ -238,6 +238,64 @@ fn what_is_required_and_missing_is_told() {
 }
 
 #[test]
+fn a_balance_and_checks_that_can_not_be_are_told() {
+    let upstream = |keys: &str| {
+        format!(
+            "upstreams:\n  app:\n    servers: [http://a:1, http://b:1]\n    {keys}\nroutes: [{{ path: /, upstream: app }}]\n"
+        )
+    };
+    told(
+        &upstream("balance: round_robbin"),
+        &[
+            "foregate.yaml:4:14: `balance` can't be `round_robbin`",
+            "    4 |     balance: round_robbin",
+            "      |              ^^^^^^^^^^^^ did you mean `round_robin`?",
+        ],
+    );
+    told(
+        &upstream("balance: weighted"),
+        &[
+            "foregate.yaml:4:14: `balance` can't be `weighted`",
+            "    4 |     balance: weighted",
+            "      |              ^^^^^^^^ expected `round_robin`, `least_requests` or `client_ip`",
+        ],
+    );
+    told(
+        &upstream("health: { interval: 5s }"),
+        &[
+            "foregate.yaml:4:15: `path` is missing",
+            "    4 |     health: { interval: 5s }",
+            "      |               ^^^^^^^^ expected what to ask the servers for, such as `path: /healthz`",
+        ],
+    );
+    told(
+        &upstream("health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }"),
+        &[
+            "foregate.yaml:4:21: `path` can't be `healthz`",
+            "    4 |     health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }",
+            "      |                     ^^^^^^^ expected a path such as `/healthz`, with a query or without",
+            "foregate.yaml:4:40: `interval` can't be `50ms`",
+            "    4 |     health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }",
+            "      |                                        ^^^^ expected an interval of `100ms` or longer",
+            "foregate.yaml:4:63: `unhealthy_after` can't be `0`",
+            "    4 |     health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }",
+            "      |                                                               ^ expected a whole number from 1 to 1000",
+            "foregate.yaml:4:66: unknown key `healthy_afer`",
+            "    4 |     health: { path: healthz, interval: 50ms, unhealthy_after: 0, healthy_afer: 1 }",
+            "      |                                                                  ^^^^^^^^^^^^ did you mean `healthy_after`?",
+        ],
+    );
+    told(
+        &upstream("health: /healthz"),
+        &[
+            "foregate.yaml:4:13: `health` can't be `/healthz`",
+            "    4 |     health: /healthz",
+            "      |             ^^^^^^^^ expected keys and values",
+        ],
+    );
+}
+
+#[test]
 fn an_upstream_that_is_not_there_is_told() {
     told(
         "upstreams: { app: http://a:1 }\nroutes:\n  - path: /**\n    upstream: ap\n",
@@ -248,17 +306,17 @@ fn an_upstream_that_is_not_there_is_told() {
         ],
     );
     told(
-        "upstreams: { app: https://a:1, other: { servers: [http://b/x, 'unix:/b'] } }\nroutes: [{ path: /, upstream: app }]\n",
+        "upstreams: { app: ftp://a:1, other: { servers: [http://b/x, 'unix:'] } }\nroutes: [{ path: /, upstream: app }]\n",
         &[
-            "foregate.yaml:1:19: `app` can't be `https://a:1`",
-            "    1 | upstreams: { app: https://a:1, other: { servers: [http://b/x, 'unix:/b'] } }",
-            "      |                   ^^^^^^^^^^^ expected `http://host:port`: TLS to upstreams is not supported yet",
-            "foregate.yaml:1:51: `servers` can't list `http://b/x`",
-            "    1 | upstreams: { app: https://a:1, other: { servers: [http://b/x, 'unix:/b'] } }",
-            "      |                                                   ^^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`: no path and no user",
-            "foregate.yaml:1:63: `servers` can't list `unix:/b`",
-            "    1 | upstreams: { app: https://a:1, other: { servers: [http://b/x, 'unix:/b'] } }",
-            "      |                                                               ^^^^^^^^^ expected `http://host:port`: Unix sockets are not supported yet",
+            "foregate.yaml:1:19: `app` can't be `ftp://a:1`",
+            "    1 | upstreams: { app: ftp://a:1, other: { servers: [http://b/x, 'unix:'] } }",
+            "      |                   ^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`, `https://app:8443` or `unix:/run/app.sock`: no path and no user",
+            "foregate.yaml:1:49: `servers` can't list `http://b/x`",
+            "    1 | upstreams: { app: ftp://a:1, other: { servers: [http://b/x, 'unix:'] } }",
+            "      |                                                 ^^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`, `https://app:8443` or `unix:/run/app.sock`: no path and no user",
+            "foregate.yaml:1:61: `servers` can't list `unix:`",
+            "    1 | upstreams: { app: ftp://a:1, other: { servers: [http://b/x, 'unix:'] } }",
+            "      |                                                             ^^^^^^^ expected `unix:PATH`, of 107 bytes at most",
         ],
     );
 }
@@ -323,6 +381,126 @@ fn identity_headers_have_names_and_placeholders_that_mean_what_they_say() {
             "foregate.yaml:6:8: `X-A` can't be `{b}`",
             "    6 |   X-A: '{b}'",
             "      |        ^^^^^ expected text with `{username}`, `{email}`, `{name}` or `{roles}` in it",
+        ],
+    );
+}
+
+#[test]
+fn a_route_changes_no_header_that_is_not_its_own() {
+    told(
+        "upstreams: { app: http://a:1 }
+routes:
+  - path: /a
+    headers:
+      Host: a.test
+      Content_Length: \"5\"
+      X-Forwarded-For: null
+      X Y: z
+      X-Tenant: blue
+      X_Tenant: null
+      X-Number: 5
+      X-Text: \"a\\nb\"
+      X-File: { file: /nowhere/secret }
+      X-Person: me
+      X-List: [a]
+    response_headers:
+      Transfer-Encoding: null
+      Set-Cookie: __Host-foregate=x; Path=/
+  - { path: /b, identity_headers: { X.Person: \"{name}\" } }
+  - { path: /c, forward_authorization: true, headers: { authorization: Basic eA== } }
+",
+        &[
+            "foregate.yaml:5:7: a route can't change `Host`",
+            "    5 |       Host: a.test",
+            "      |       ^^^^ what the servers see as Host is said at the upstream: `host`",
+            "foregate.yaml:6:7: a route can't change `Content_Length`",
+            "    6 |       Content_Length: \"5\"",
+            "      |       ^^^^^^^^^^^^^^ it belongs to a connection or frames a message: Foregate makes it anew",
+            "foregate.yaml:7:7: a route can't change `X-Forwarded-For`",
+            "    7 |       X-Forwarded-For: null",
+            "      |       ^^^^^^^^^^^^^^^ it says who somebody is or where a request comes from: Foregate alone sets or removes it",
+            "foregate.yaml:8:7: `X Y` is no header name",
+            "    8 |       X Y: z",
+            "      |       ^^^ expected letters, digits and `-`, such as `Remote-User`",
+            "foregate.yaml:10:7: `X-Tenant` and `X_Tenant` are one name to some backends",
+            "   10 |       X_Tenant: null",
+            "      |       ^^^^^^^^ expected one of them alone",
+            "    9 |       X-Tenant: blue",
+            "      |       ^^^^^^^^ foregate.yaml:9:7: the other one",
+            "foregate.yaml:11:17: `X-Number` can't be `5`",
+            "   11 |       X-Number: 5",
+            "      |                 ^ expected a text: put it in quotes",
+            "foregate.yaml:12:15: `X-Text` can't be `a\\nb`",
+            "   12 |       X-Text: \"a\\nb\"",
+            "      |               ^^^^^^ expected one line of ASCII characters without blanks at its ends, 8 KiB at most",
+            "foregate.yaml:13:23: /nowhere/secret can't be read: No such file or directory (os error 2)",
+            "   13 |       X-File: { file: /nowhere/secret }",
+            "      |                       ^^^^^^^^^^^^^^^ expected a text file that this user can read",
+            "foregate.yaml:14:7: a route can't change `X-Person`",
+            "   14 |       X-Person: me",
+            "      |       ^^^^^^^^ some backend takes it for one of the `identity_headers`",
+            "foregate.yaml:15:15: `X-List` can't be a list",
+            "   15 |       X-List: [a]",
+            "      |               ^ expected a text",
+            "foregate.yaml:17:7: a route can't change `Transfer-Encoding`",
+            "   17 |       Transfer-Encoding: null",
+            "      |       ^^^^^^^^^^^^^^^^^ it belongs to a connection or frames a message: Foregate makes it anew",
+            "foregate.yaml:18:19: `Set-Cookie` can't be `__Host-foregate=x; Path=/`",
+            "   18 |       Set-Cookie: __Host-foregate=x; Path=/",
+            "      |                   ^^^^^^^^^^^^^^^^^^^^^^^^^ expected another cookie: this one is Foregate's own",
+            "foregate.yaml:20:57: `forward_authorization: true` passes the client's `Authorization` on, and this replaces it",
+            "   20 |   - { path: /c, forward_authorization: true, headers: { authorization: Basic eA== } }",
+            "      |                                                         ^^^^^^^^^^^^^ expected one of them alone",
+        ],
+    );
+}
+
+#[test]
+fn a_prefix_is_cut_only_off_paths_that_all_begin_with_it() {
+    told(
+        "upstreams: { app: http://a:1 }
+routes:
+  - { path: /api/**, strip_prefix: /api/ }
+  - { path: /b/*/c, strip_prefix: /b/x }
+  - { path: /c, strip_prefix: /c/d, add_prefix: v1 }
+  - { path: /d/**, strip_prefix: /D }
+  - { path: /e/**, strip_prefix: \"/%65\" }
+  - { path: /f/**, add_prefix: / }
+  - { path: /**, strip_prefix: /api }
+",
+        &[
+            "foregate.yaml:3:36: `strip_prefix` can't be `/api/`",
+            "    3 |   - { path: /api/**, strip_prefix: /api/ }",
+            "      |                                    ^^^^^ expected a path such as `/api`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+            "foregate.yaml:4:35: this route also takes paths that do not begin with `/b/x`",
+            "    4 |   - { path: /b/*/c, strip_prefix: /b/x }",
+            "      |                                   ^^^^ expected the first segments of the route's `path`, as they stand there",
+            "    4 |   - { path: /b/*/c, strip_prefix: /b/x }",
+            "      |             ^^^^^^ foregate.yaml:4:13: the paths that it takes",
+            "foregate.yaml:5:31: this route also takes paths that do not begin with `/c/d`",
+            "    5 |   - { path: /c, strip_prefix: /c/d, add_prefix: v1 }",
+            "      |                               ^^^^ expected the first segments of the route's `path`, as they stand there",
+            "    5 |   - { path: /c, strip_prefix: /c/d, add_prefix: v1 }",
+            "      |             ^^ foregate.yaml:5:13: the paths that it takes",
+            "foregate.yaml:5:49: `add_prefix` can't be `v1`",
+            "    5 |   - { path: /c, strip_prefix: /c/d, add_prefix: v1 }",
+            "      |                                                 ^^ expected a path such as `/api`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+            "foregate.yaml:6:34: this route also takes paths that do not begin with `/D`",
+            "    6 |   - { path: /d/**, strip_prefix: /D }",
+            "      |                                  ^^ expected the first segments of the route's `path`, as they stand there",
+            "    6 |   - { path: /d/**, strip_prefix: /D }",
+            "      |             ^^^^^ foregate.yaml:6:13: the paths that it takes",
+            "foregate.yaml:7:34: `strip_prefix` can't be `/%65`",
+            "    7 |   - { path: /e/**, strip_prefix: \"/%65\" }",
+            "      |                                  ^^^^^^^ expected a path such as `/api`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+            "foregate.yaml:8:32: `add_prefix` can't be `/`",
+            "    8 |   - { path: /f/**, add_prefix: / }",
+            "      |                                ^ expected a path such as `/api`: letters, digits, `.`, `_`, `~` and `-`, and no `/` at the end",
+            "foregate.yaml:9:32: this route also takes paths that do not begin with `/api`",
+            "    9 |   - { path: /**, strip_prefix: /api }",
+            "      |                                ^^^^ expected the first segments of the route's `path`, as they stand there",
+            "    9 |   - { path: /**, strip_prefix: /api }",
+            "      |             ^^^ foregate.yaml:9:13: the paths that it takes",
         ],
     );
 }
@@ -442,6 +620,26 @@ fn an_empty_file_is_told_what_it_needs() {
 }
 
 #[test]
+fn an_address_for_metrics_that_can_not_be_is_told() {
+    told(
+        &with("admin: { listen: 9180 }"),
+        &[
+            "foregate.yaml:1:18: `listen` can't be `9180`",
+            "    1 | admin: { listen: 9180 }",
+            "      |                  ^^^^ expected an address with a port, such as `127.0.0.1:9180`",
+        ],
+    );
+    told(
+        &with("listen: [127.0.0.1:80, '[::1]:80']\nadmin: { listen: '[::1]:80' }"),
+        &[
+            "foregate.yaml:2:18: `listen` can't be `[::1]:80`",
+            "    2 | admin: { listen: '[::1]:80' }",
+            "      |                  ^^^^^^^^^^^ expected another address than those of `listen`, such as `127.0.0.1:9180`",
+        ],
+    );
+}
+
+#[test]
 fn all_faults_are_told_at_once_in_the_order_of_the_file() {
     told(
         "listen: 8080\nsession: { idle_timeout: never, liftime: 1h }\nroutes:\n  - { path: admin, methods: [get, TRACE] }\n  - { path: /a*, upstream: ap }\nupstreams:\n  app: 127.0.0.1:3000\n",
@@ -472,7 +670,7 @@ fn all_faults_are_told_at_once_in_the_order_of_the_file() {
             "      |                            ^^ did you mean `app`?",
             "foregate.yaml:7:8: `app` can't be `127.0.0.1:3000`",
             "    7 |   app: 127.0.0.1:3000",
-            "      |        ^^^^^^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`: no path and no user",
+            "      |        ^^^^^^^^^^^^^^ expected a server such as `http://127.0.0.1:3000`, `https://app:8443` or `unix:/run/app.sock`: no path and no user",
         ],
     );
 }
@@ -489,4 +687,69 @@ fn a_long_line_is_shown_around_the_place() {
             "      |                          ^^^^^^^^^ expected text with `{username}`, `{email}`, `{name}` or `{roles}` in it",
         ],
     );
+}
+
+#[test]
+fn certificates_and_keys_that_can_not_be_used_are_told() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let own = rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
+    let other = rcgen::KeyPair::generate().expect("a key");
+    for (name, content) in [
+        ("app.crt", own.cert.pem()),
+        ("app.key", own.signing_key.serialize_pem()),
+        ("other.key", other.serialize_pem()),
+        ("empty.pem", "no PEM\n".to_owned()),
+        ("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned()),
+    ] {
+        std::fs::write(directory.path().join(name), content).expect("it is written");
+    }
+    let parse = |servers: &str, tls: &str| {
+        let text = format!(
+            "upstreams:\n  app:\n    servers: [{servers}]\n    tls: {{ {tls} }}\nroutes: [{{ path: /**, upstream: app }}]\n"
+        );
+        crate::config::Config::parse(&text, "foregate.yaml", &super::environment, directory.path())
+    };
+    for (tls, place, told) in [
+        ("ca: gone.pem", (4, 16), "can't be read: there is no such file"),
+        ("ca: .", (4, 16), "can't be read: Is a directory (os error 21)"),
+        ("ca: empty.pem", (4, 16), "holds no PEM certificate"),
+        ("ca: broken.pem", (4, 16), "holds a certificate that can't be read"),
+        ("ca: app.crt, client_cert: app.crt", (4, 25), "`client_cert` stands without `client_key`"),
+        ("ca: app.crt, client_key: app.key", (4, 25), "`client_key` stands without `client_cert`"),
+        ("ca: app.crt, client_cert: app.key, client_key: app.key", (4, 38), "holds no PEM certificate"),
+        ("ca: app.crt, client_cert: app.crt, client_key: app.crt", (4, 59), "holds no PEM private key"),
+        (
+            "ca: app.crt, client_cert: app.crt, client_key: gone",
+            (4, 59),
+            "can't be read: there is no such file",
+        ),
+        (
+            "ca: app.crt, client_cert: app.crt, client_key: { file: other.key }",
+            (4, 59),
+            "holds a private key that does not match the certificate",
+        ),
+        ("ca: app.crt, server_name: 'a b'", (4, 38), "`server_name` can't be `a b`"),
+    ] {
+        let faults = parse("'https://a:1'", tls).expect_err(tls);
+        let seen: Vec<_> = faults.iter().map(|fault| (fault.position(), fault.message())).collect();
+        let [(position, message)] = seen[..] else { panic!("{tls}: {seen:?}") };
+        assert_eq!(position, Some(place), "{tls}: {message}");
+        assert!(message.ends_with(told), "{tls}: {message}");
+        assert!(!faults.to_string().contains("PRIVATE KEY-----\n"), "{faults}");
+    }
+    let whole = "ca: app.crt, client_cert: app.crt, client_key: { file: app.key }, server_name: app.test";
+    let config = |servers, tls| parse(servers, tls).unwrap_or_else(|faults| panic!("{faults}"));
+    let first = config("'https://a:1'", whole);
+    assert!(first.warnings.is_empty() && first.upstreams[0].tls.is_some());
+    assert_eq!(first.upstreams, config("'https://a:1'", whole).upstreams);
+    assert!(config("'http://a:1'", "ca: null").warnings.is_empty());
+    let idle = config("'http://a:1'", whole);
+    assert_eq!(idle.warnings.len(), 1, "{:?}", idle.warnings);
+
+    // Another content under the same name is another upstream.
+    let renewed = rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
+    std::fs::write(directory.path().join("app.crt"), renewed.cert.pem()).expect("it is written");
+    std::fs::write(directory.path().join("app.key"), renewed.signing_key.serialize_pem())
+        .expect("it is written");
+    assert_ne!(first.upstreams, config("'https://a:1'", whole).upstreams);
 }

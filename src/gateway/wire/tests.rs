@@ -212,6 +212,50 @@ fn the_answer_to_an_upgrade_wakes_who_waits_to_read() {
 }
 
 #[test]
+fn a_client_that_leaves_before_its_upgrade_is_answered_is_noticed() {
+    for early in [&b""[..], b"\x81\0", GET] {
+        run(async {
+            let (mut wire, mut client, control) = connected();
+            client.write_all(&[UPGRADE, early].concat()).await.expect("it is taken");
+            assert_eq!(read(&mut wire).await, UPGRADE);
+            let _in_flight = control.begin();
+            assert!(waits(&mut wire).await);
+            drop(client);
+            let end = tokio::time::timeout(TIMEOUTS.idle, read(&mut wire)).await;
+            assert_eq!(end.expect("it is noticed at once"), b"", "the end, and nothing of what was held");
+        });
+    }
+}
+
+#[test]
+fn what_comes_before_an_upgrade_is_answered_is_held_within_bounds_and_arrives_whole() {
+    run(async {
+        let (mut wire, mut client, control) = connected();
+        client.write_all(UPGRADE).await.expect("it is taken");
+        assert_eq!(read(&mut wire).await, UPGRADE);
+        let sent: Vec<u8> = (0..200_000_u32).map(|at| (at / 7) as u8).collect();
+        let _in_flight = control.begin();
+        let writing = async { client.write_all(&sent).await.expect("it is taken") };
+        let reading = async {
+            // The client would write as much as it could.
+            for _ in 0..100 {
+                assert!(waits(&mut wire).await);
+                tokio::task::yield_now().await;
+            }
+            assert!(wire.held.len() >= HELD_BYTES, "{} bytes are held", wire.held.len());
+            assert!(wire.held.len() <= HELD_BYTES + CHUNK, "{} bytes are held", wire.held.len());
+            control.answered(StatusCode::SWITCHING_PROTOCOLS);
+            let mut seen = Vec::new();
+            while seen.len() < sent.len() {
+                seen.extend(read(&mut wire).await);
+            }
+            seen
+        };
+        assert!(tokio::join!(writing, reading).1 == sent);
+    });
+}
+
+#[test]
 fn after_the_last_request_nothing_passes_but_the_end() {
     run(async {
         let (mut wire, mut client, _control) = connected();

@@ -47,10 +47,7 @@ impl CookieNames {
 
     /// Takes away each `Set-Cookie` that a browser would keep under one of our names, or send as one.
     pub(crate) fn refuse(&self, headers: &mut HeaderMap) {
-        let ours = |line: &HeaderValue| {
-            let pair = line.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
-            self.variants.iter().any(|own| own.as_bytes() == cookie_name(pair))
-        };
+        let ours = |line: &HeaderValue| self.is_set_by(line);
         if !headers.get_all(header::SET_COOKIE).iter().any(ours) {
             return;
         }
@@ -60,6 +57,12 @@ impl CookieNames {
         for line in lines {
             headers.append(header::SET_COOKIE, line);
         }
+    }
+
+    /// Whether a browser keeps a cookie of ours after this `Set-Cookie`, or sends one as ours.
+    pub(crate) fn is_set_by(&self, line: &HeaderValue) -> bool {
+        let pair = line.as_bytes().split(|&b| b == b';').next().unwrap_or_default();
+        self.variants.iter().any(|own| own.as_bytes() == cookie_name(pair))
     }
 
     /// What is left of one `Cookie` line, if anything.

@@ -63,6 +63,8 @@ const SET_ANEW: [&str; 7] = [
 pub struct ReservedNames {
     /// Folded, and not in a family.
     configured: Vec<Box<[u8]>>,
+    /// What some route sets or removes: no trailer may say it behind the route's back.
+    edited: Vec<HeaderName>,
     /// One bit for each first character of those, so that most names are told apart by one look.
     first: u64,
 }
@@ -81,6 +83,11 @@ impl ReservedNames {
         this
     }
 
+    /// The same, with the names of fields that some route sets or removes.
+    pub fn with_edited(self, edited: impl IntoIterator<Item = HeaderName>) -> Self {
+        Self { edited: edited.into_iter().collect(), ..self }
+    }
+
     /// Whether only we may say this to a backend about a person or a request.
     pub fn contains(&self, name: &HeaderName) -> bool {
         self.fate(name) == Fate::Reserved
@@ -96,8 +103,8 @@ impl ReservedNames {
         fate_by_family(name)
     }
 
-    /// Whether a trailer of this name may go on: nothing that is ours, that frames a message, that
-    /// routes it or that says who asks.
+    /// Whether a trailer of this name may go on: nothing that is ours or a route's, that frames a message,
+    /// that routes it or that says who asks.
     pub(crate) fn allows_trailer(&self, name: &HeaderName) -> bool {
         const NEVER: [&str; 11] = [
             "cache-control",
@@ -114,6 +121,7 @@ impl ReservedNames {
         ];
         self.fate(name) == Fate::Keep
             && !NEVER.iter().any(|never| is(name.as_str().as_bytes(), never.as_bytes()))
+            && !self.edited.iter().any(|edited| same(edited, name))
     }
 }
 
@@ -125,6 +133,35 @@ pub(crate) fn is_taken(name: &HeaderName) -> bool {
             Fate::Cookie | Fate::HopByHop | Fate::SetAnew | Fate::Te | Fate::Trailer => true,
             Fate::Authorization | Fate::Keep | Fate::Reserved | Fate::TrustedOnly => false,
         }
+}
+
+/// Why a route can't change fields of this name; `None` where it can.
+pub(crate) fn fixed(name: &HeaderName) -> Option<Fixed> {
+    let name = name.as_str().as_bytes();
+    if is(name, b"host") {
+        return Some(Fixed::Host);
+    }
+    match fate_by_family(name) {
+        Fate::Authorization | Fate::Cookie | Fate::Keep => None,
+        Fate::HopByHop | Fate::Te | Fate::Trailer => Some(Fixed::Connection),
+        Fate::Reserved | Fate::SetAnew | Fate::TrustedOnly => Some(Fixed::Origin),
+    }
+}
+
+/// Why a route can't change a field.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fixed {
+    /// It frames the message, or is about one connection.
+    Connection,
+    /// `Host`.
+    Host,
+    /// It says who somebody is or where a request comes from.
+    Origin,
+}
+
+/// Whether a backend may read it as `X-Forwarded-Prefix`.
+pub(crate) fn is_forwarded_prefix(name: &HeaderName) -> bool {
+    is(name.as_str().as_bytes(), b"x-forwarded-prefix")
 }
 
 /// Whether two names are one to some backend.

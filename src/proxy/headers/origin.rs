@@ -15,6 +15,7 @@ use crate::request::{Context, Scheme};
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
@@ -23,6 +24,7 @@ const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub(crate) struct Chain {
     forwarded: Vec<u8>,
     forwarded_for: Vec<u8>,
+    forwarded_prefix: Vec<u8>,
 }
 
 impl Chain {
@@ -32,7 +34,22 @@ impl Chain {
             let lines = headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii());
             lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(&b", "[..])
         };
-        Self { forwarded: joined(header::FORWARDED), forwarded_for: joined(FORWARDED_FOR) }
+        Self {
+            forwarded: joined(header::FORWARDED),
+            forwarded_for: joined(FORWARDED_FOR),
+            forwarded_prefix: joined(FORWARDED_PREFIX),
+        }
+    }
+
+    /// Sets what was cut off the path, behind what the proxies in front cut off before. As a list, the way the
+    /// readers of this header want it: Werkzeug counts its members from the right, Spring joins them.
+    pub(crate) fn set_prefix(
+        &self,
+        headers: &mut HeaderMap,
+        own: &HeaderValue,
+    ) -> Result<(), InvalidHeaderValue> {
+        headers.insert(FORWARDED_PREFIX, appended(&self.forwarded_prefix, own)?);
+        Ok(())
     }
 }
 
@@ -91,10 +108,6 @@ impl Origin {
 
     /// Sets them; `chain` is what a trusted peer said.
     pub(crate) fn set(&self, headers: &mut HeaderMap, chain: &Chain) -> Result<(), InvalidHeaderValue> {
-        let appended = |chain: &[u8], own: &HeaderValue| match chain {
-            [] => Ok(own.clone()),
-            _ => HeaderValue::try_from([chain, b", ", own.as_bytes()].concat()),
-        };
         headers.insert(header::FORWARDED, appended(&chain.forwarded, &self.forwarded)?);
         headers.insert(FORWARDED_FOR, appended(&chain.forwarded_for, &self.peer_text)?);
         headers.insert(FORWARDED_HOST, self.host.clone());
@@ -102,6 +115,13 @@ impl Origin {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()));
         headers.insert(REAL_IP, self.real_ip.clone());
         Ok(())
+    }
+}
+
+fn appended(chain: &[u8], own: &HeaderValue) -> Result<HeaderValue, InvalidHeaderValue> {
+    match chain {
+        [] => Ok(own.clone()),
+        _ => HeaderValue::try_from([chain, b", ", own.as_bytes()].concat()),
     }
 }
 

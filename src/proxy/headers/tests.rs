@@ -53,8 +53,10 @@ fn forwarded(trusted: bool, fields: &[(&str, &str)]) -> Vec<String> {
     let request = Forwarding {
         context: &context(trusted),
         authorization: false,
+        edits: &[],
         host: None,
         identity: Some(&identity),
+        prefix: None,
         upgrade: None,
     };
     rules().forward(&mut headers, &request).expect("sound values");
@@ -193,8 +195,10 @@ fn authorization_passes_where_the_route_says_so() {
     let request = Forwarding {
         context: &context(false),
         authorization: true,
+        edits: &[],
         host: Some(&HeaderValue::from_static("backend:9000")),
         identity: None,
+        prefix: None,
         upgrade: Some(&HeaderValue::from_static("websocket")),
     };
     rules().forward(&mut headers, &request).expect("sound values");
@@ -220,16 +224,131 @@ fn an_answer_loses_what_ends_at_this_hop() {
         ("upgrade", "h2"),
         ("server", "x"),
     ]);
-    rules().answer(StatusCode::OK, &mut headers, &context(false)).expect("sound framing");
+    rules().answer(StatusCode::OK, &mut headers, &context(false), &[]).expect("sound framing");
     assert_eq!(lines(&headers), ["content-length: 5", "server: x", "set-cookie: a=1", "x-request-id: id-1"]);
 }
 
 #[test]
 fn an_answer_framed_in_two_ways_is_refused() {
     for (coding, sound) in [("chunked", true), ("Chunked", true), ("gzip, chunked", false), ("gzip", false)] {
-        let mut headers = map(&[("transfer-encoding", coding), ("content-length", "5")]);
-        let framed = rules().answer(StatusCode::OK, &mut headers, &context(false));
+        let mut headers = map(&[("transfer-encoding", coding)]);
+        let framed = rules().answer(StatusCode::OK, &mut headers, &context(false), &[]);
         assert_eq!(framed.is_ok(), sound, "{coding}");
         assert!(!headers.contains_key(header::TRANSFER_ENCODING) && (!sound || headers.len() == 1));
+        let mut headers = map(&[("transfer-encoding", coding), ("content-length", "5")]);
+        let framed = rules().answer(StatusCode::OK, &mut headers, &context(false), &[]);
+        assert!(framed.is_err(), "{coding} and a length");
     }
+}
+
+fn edit(name: &'static str, value: Option<&'static str>) -> HeaderEdit {
+    HeaderEdit { name: HeaderName::from_static(name), value: value.map(HeaderValue::from_static) }
+}
+
+#[test]
+fn a_route_s_edits_take_the_place_of_the_client_s_fields_in_every_spelling() {
+    let edits = [
+        edit("x-tenant", Some("blue")),
+        edit("cookie", None),
+        edit("authorization", Some("Basic ours")),
+        edit("accept-language", None),
+    ];
+    let fields = [
+        ("connection", "x-tenant, remote-user, x-request-id"),
+        ("x-tenant", "red"),
+        ("x_tenant", "red"),
+        ("x.tenant", "red"),
+        ("X-TENANT", "red"),
+        ("cookie", "a=1"),
+        ("authorization", "Bearer theirs"),
+        ("accept_language", "de"),
+        ("x-tenants", "kept"),
+        ("accept", "kept"),
+    ];
+    let mut headers = map(&fields);
+    let request = Forwarding {
+        context: &context(false),
+        authorization: false,
+        edits: &edits,
+        host: None,
+        identity: None,
+        prefix: None,
+        upgrade: None,
+    };
+    rules().forward(&mut headers, &request).expect("sound values");
+    let ours = |line: &String| OURS.contains(&line.as_str());
+    let seen: Vec<_> = lines(&headers).into_iter().filter(|line| !ours(line)).collect();
+    assert_eq!(seen, ["accept: kept", "authorization: Basic ours", "x-tenant: blue", "x-tenants: kept"]);
+}
+
+#[test]
+fn no_edit_takes_the_place_of_what_is_ours() {
+    // The configuration refuses these names; the order of the work holds by itself.
+    let identity: HeaderSet = [(HeaderName::from_static("x-user"), HeaderValue::from_static("alice"))].into();
+    let names = ["x-user", "x-request-id", "x-forwarded-for", "x-forwarded-proto", "forwarded", "host"];
+    for value in [None, Some("evil")] {
+        let edits = names.map(|name| edit(name, value));
+        let mut headers = HeaderMap::new();
+        let request = Forwarding {
+            context: &context(false),
+            authorization: false,
+            edits: &edits,
+            host: None,
+            identity: Some(&identity),
+            prefix: None,
+            upgrade: None,
+        };
+        rules().forward(&mut headers, &request).expect("sound values");
+        let without = "remote-user: alice";
+        let expected: Vec<_> = OURS.into_iter().filter(|line| *line != without).collect();
+        assert_eq!(lines(&headers), expected);
+    }
+}
+
+#[test]
+fn the_prefix_that_was_cut_off_is_told_behind_those_of_trusted_proxies() {
+    let prefix = HeaderValue::from_static("/api");
+    let fields =
+        [("x-forwarded-prefix", "/a"), ("x-forwarded-prefix", "/b,/c"), ("x_forwarded_prefix", "/evil")];
+    for (trusted, own, expected) in [
+        (false, Some(&prefix), &["x-forwarded-prefix: /api"][..]),
+        (true, Some(&prefix), &["x-forwarded-prefix: /a, /b,/c, /api"]),
+        (false, None, &[]),
+        (true, None, &["x-forwarded-prefix: /a", "x-forwarded-prefix: /b,/c", "x_forwarded_prefix: /evil"]),
+    ] {
+        let mut headers = map(&fields);
+        let request = Forwarding {
+            context: &context(trusted),
+            authorization: false,
+            edits: &[],
+            host: None,
+            identity: None,
+            prefix: own,
+            upgrade: None,
+        };
+        rules().forward(&mut headers, &request).expect("sound values");
+        let seen = lines(&headers);
+        let seen: Vec<_> = seen.iter().filter(|line| line.contains("prefix")).collect();
+        assert_eq!(seen, expected, "{trusted}");
+    }
+}
+
+#[test]
+fn an_answer_is_edited_but_for_what_is_ours() {
+    let edits = [
+        edit("server", None),
+        edit("x-frame-options", Some("DENY")),
+        edit("cache-control", Some("no-store")),
+        edit("x-request-id", Some("evil")),
+    ];
+    let mut headers = map(&[
+        ("server", "x"),
+        ("server", "y"),
+        ("cache-control", "public"),
+        ("cache-control", "max-age=1"),
+        ("etag", "z"),
+    ]);
+    rules().answer(StatusCode::OK, &mut headers, &context(false), &edits).expect("sound framing");
+    let expected = ["cache-control: no-store", "etag: z", "x-frame-options: DENY", "x-request-id: id-1"];
+    assert_eq!(lines(&headers), expected);
 }

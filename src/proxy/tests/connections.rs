@@ -1,8 +1,11 @@
 //! Which connection carries what, and what happens when one fails.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::harness::{Backend, GET, Gateway, OK, Options, rest, run};
+use super::harness::{Backend, GET, Gateway, OK, Options, nobody, rest, run};
+use crate::proxy::watch::Watch;
+use crate::proxy::{Balance, HostHeader, Server, UpstreamSettings, pool};
 
 #[tokio::test]
 async fn a_connection_is_used_again_after_a_clean_end() {
@@ -206,10 +209,7 @@ async fn a_head_that_does_not_come_is_a_504_and_the_connection_goes() {
 async fn servers_are_used_in_turn_and_a_dead_one_is_passed_over() {
     run(async {
         let (one, two) = (Backend::answering(OK).await, Backend::answering(OK).await);
-        let dead = {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            listener.local_addr().expect("an address")
-        };
+        let dead = nobody().await;
         let gateway = Gateway::start(&[one.address, dead, two.address], Options::default()).await;
         for _ in 0..6 {
             let reply = gateway.send(GET).await;
@@ -262,6 +262,94 @@ async fn a_client_that_leaves_takes_its_exchange_along() {
         rest().await;
         let reply = gateway.send(GET).await;
         assert!(reply.ends_with("ok"), "{reply}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn garbage_in_place_of_a_body_is_a_502_while_the_client_has_seen_nothing() {
+    run(async {
+        for answer in [
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        ] {
+            let backend = Backend::start(async move |_, mut client| {
+                client.head().await;
+                client.send(answer).await;
+                client.rest().await;
+            })
+            .await;
+            let gateway = Gateway::start(&[backend.address], Options::default()).await;
+            let reply = gateway.send(GET).await;
+            assert!(reply.starts_with("HTTP/1.1 502"), "{reply}");
+            let reply = gateway.send(GET).await;
+            assert!(reply.starts_with("HTTP/1.1 502"), "{reply}");
+            assert_eq!(backend.connections.get(), 2, "the connection is not used again");
+        }
+    })
+    .await;
+}
+
+/// One server by its name, without a proxy around it.
+fn by_name(port: u16, watch: &Watch) -> Rc<pool::Backend> {
+    let settings = UpstreamSettings {
+        balance: Balance::RoundRobin,
+        connect_timeout: Duration::from_secs(2),
+        health: None,
+        host: HostHeader::Preserve,
+        http2: false,
+        idle_timeout: Duration::from_secs(20),
+        name: "app".to_owned(),
+        response_timeout: Duration::from_secs(20),
+        servers: Vec::new(),
+        tls: None,
+    };
+    let server = Server::Tcp { host: "localhost".to_owned(), port, tls: false };
+    pool::Backend::new(&server, &settings, watch).expect("a host")
+}
+
+#[tokio::test]
+async fn connections_to_addresses_that_a_name_no_longer_has_are_left() {
+    run(async {
+        let server = Backend::start(async |_, mut client| assert!(client.is_closed().await)).await;
+        let watch = Watch::new();
+        let backend = by_name(server.address.port(), &watch);
+        let within = Duration::from_secs(2);
+        let lease = async || {
+            let lease = backend.lease(true, within).await.expect("it listens");
+            rest().await;
+            lease
+        };
+        lease().await.end(None);
+        let used_again = lease().await;
+        assert!(used_again.reused);
+        used_again.end(None);
+        let elsewhere = vec!["192.0.2.1:1".parse().expect("an address")];
+        backend.moved_to(elsewhere.clone());
+        backend.moved_to(vec![server.address]);
+        let fresh = lease().await;
+        assert!(!fresh.reused, "what was idle is gone");
+        backend.moved_to(elsewhere);
+        fresh.end(None);
+        backend.moved_to(vec![server.address]);
+        assert!(!lease().await.reused, "what comes back is not kept");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_name_that_moved_is_found_where_it_is_now() {
+    run(async {
+        let server = Backend::start(async |_, mut client| assert!(client.is_closed().await)).await;
+        let watch = Watch::new();
+        let backend = by_name(server.address.port(), &watch);
+        let within = Duration::from_secs(2);
+        drop(backend.lease(true, within).await.expect("it listens"));
+        // Nobody listens there, and what is known is not old.
+        backend.moved_to(vec!["127.0.0.1:1".parse().expect("an address")]);
+        backend.lease(true, within).await.expect("it was looked up again");
+        rest().await;
+        assert_eq!(server.connections.get(), 2);
     })
     .await;
 }

@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::Permit;
 use crate::identity::{Credential, Identity, UserId};
 use crate::policy::Policy;
-use crate::proxy::{HostHeader, Proxy, ProxySettings, Server, Tunnels, UpstreamSettings};
+use crate::proxy::{
+    Balance, HealthBoard, HealthSettings, HostHeader, Proxy, ProxySettings, Server, Tunnels, UpstreamSettings,
+};
 use crate::request::{Context, Host, RequestId, Scheme, Target};
 use crate::response::Body;
 use crate::route::identity_headers::{IdentityHeader, Template, TemplatePart};
@@ -48,8 +50,13 @@ pub(super) struct Gateway {
 
 /// What a test may want otherwise.
 pub(super) struct Options {
+    pub(super) balance: Balance,
+    pub(super) board: HealthBoard,
     pub(super) body_bytes: Option<u64>,
+    pub(super) connect_timeout: Duration,
+    pub(super) health: Option<HealthSettings>,
     pub(super) host: HostHeader,
+    pub(super) http2: bool,
     pub(super) response_timeout: Duration,
     pub(super) stall: Duration,
 }
@@ -57,30 +64,46 @@ pub(super) struct Options {
 impl Default for Options {
     fn default() -> Self {
         let long = Duration::from_secs(20);
-        Self { body_bytes: None, host: HostHeader::Preserve, response_timeout: long, stall: long }
+        Self {
+            balance: Balance::RoundRobin,
+            board: HealthBoard::new(),
+            body_bytes: None,
+            connect_timeout: Duration::from_secs(2),
+            health: None,
+            host: HostHeader::Preserve,
+            http2: false,
+            response_timeout: long,
+            stall: long,
+        }
     }
 }
 
 impl Gateway {
     pub(super) async fn start(servers: &[SocketAddr], options: Options) -> Self {
         let upstream = UpstreamSettings {
-            connect_timeout: Duration::from_secs(2),
+            balance: options.balance,
+            connect_timeout: options.connect_timeout,
+            health: options.health,
             host: options.host,
+            http2: options.http2,
             idle_timeout: options.stall,
             name: "app".to_owned(),
             response_timeout: options.response_timeout,
             servers: servers
                 .iter()
-                .map(|server| Server { host: server.ip().to_string(), port: server.port() })
+                .map(|server| Server::Tcp { host: server.ip().to_string(), port: server.port(), tls: false })
                 .collect(),
+            tls: None,
         };
         let settings = ProxySettings {
             body_bytes: options.body_bytes,
             cookie_names: vec!["foregate".to_owned()],
+            edited_names: Vec::new(),
             identity_names: vec![HeaderName::from_static("remote-user")],
         };
         let tunnels = Tunnels::new();
-        let proxy = Rc::new(Proxy::new(&[upstream], settings, tunnels.clone()).expect("sound settings"));
+        let proxy = Proxy::new(&[upstream], settings, tunnels.clone(), &options.board);
+        let proxy = Rc::new(proxy.expect("sound settings"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let ended = CancellationToken::new();
@@ -142,6 +165,7 @@ fn permit() -> Permit {
         credentials: BTreeSet::new(),
         csrf: true,
         forward_authorization: false,
+        headers: Vec::new(),
         host: None,
         identity_headers: Arc::new(IdentityHeaders::new(vec![IdentityHeader {
             name: HeaderName::from_static("remote-user"),
@@ -151,6 +175,8 @@ fn permit() -> Permit {
         name: "all".into(),
         path: PathPattern { any_depth: true, segments: Vec::new() },
         policy: Policy::Optional,
+        response_headers: Vec::new(),
+        rewrite: None,
         unauthenticated: Unauthenticated::Auto,
         upstream: Some("app".into()),
     };
@@ -251,6 +277,12 @@ impl Backend {
         })
         .await
     }
+}
+
+/// An address that refuses connections.
+pub(super) async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("an address")
 }
 
 /// Long enough for a connection to count as rested, and for the sockets to settle.

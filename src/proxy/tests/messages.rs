@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::harness::{Backend, GET, Gateway, OK, Options, run};
+use super::harness::{Backend, GET, Gateway, OK, Options, nobody, run};
 use crate::proxy::HostHeader;
 
 /// The head that reaches the server.
@@ -123,7 +123,7 @@ async fn a_client_that_waits_for_100_gets_it_when_a_server_is_there() {
         assert!(client.head().await.starts_with("HTTP/1.1 200"));
 
         // No server: refused without asking for the body.
-        let gateway = Gateway::start(&[], Options::default()).await;
+        let gateway = Gateway::start(&[nobody().await], Options::default()).await;
         let mut client = gateway.client().await;
         client.send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n").await;
         let head = client.head().await;

@@ -40,7 +40,7 @@ fn every_problem() -> Vec<(Problem, u16, &'static str)> {
         (Problem::internal(), 500, "internal"),
         (Problem::bad_gateway(), 502, "bad_gateway"),
         (Problem::unavailable(wait), 503, "unavailable"),
-        (Problem::no_server(wait), 503, "no_server"),
+        (Problem::no_server(wait), 503, "no_healthy_upstream"),
         (Problem::gateway_timeout(), 504, "gateway_timeout"),
     ]
 }

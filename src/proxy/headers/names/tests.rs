@@ -143,6 +143,42 @@ fn trailers_carry_neither_identity_nor_framing_nor_routing() {
     for good in ["grpc-status", "X-Checksum", "Digest", "Server-Timing"] {
         assert!(reserved().allows_trailer(&name(good)), "{good}");
     }
+    let edited = reserved().with_edited([name("X-Tenant")]);
+    for spelt in ["x-tenant", "X_Tenant"] {
+        assert!(!edited.allows_trailer(&name(spelt)), "{spelt}");
+        assert!(!edited.contains(&name(spelt)), "{spelt} is no identity");
+    }
+}
+
+#[test]
+fn a_route_changes_nothing_that_is_ours_or_http_s() {
+    for (spelt, why) in [
+        ("X-Tenant", None),
+        ("Authorization", None),
+        ("Cookie", None),
+        ("Set-Cookie", None),
+        ("Server", None),
+        ("Accept-Encoding", None),
+        ("Host", Some(Fixed::Host)),
+        ("Content-Length", Some(Fixed::Connection)),
+        ("content_length", Some(Fixed::Connection)),
+        ("Transfer-Encoding", Some(Fixed::Connection)),
+        ("Connection", Some(Fixed::Connection)),
+        ("Upgrade", Some(Fixed::Connection)),
+        ("TE", Some(Fixed::Connection)),
+        ("Proxy", Some(Fixed::Connection)),
+        ("Expect", Some(Fixed::Connection)),
+        ("Remote-User", Some(Fixed::Origin)),
+        ("X.Auth.Anything", Some(Fixed::Origin)),
+        ("X-Foregate-Assertion", Some(Fixed::Origin)),
+        ("X-Forwarded-For", Some(Fixed::Origin)),
+        ("X-Forwarded-Anything", Some(Fixed::Origin)),
+        ("Forwarded", Some(Fixed::Origin)),
+        ("X-Real-IP", Some(Fixed::Origin)),
+        ("X-Request-Id", Some(Fixed::Origin)),
+    ] {
+        assert_eq!(fixed(&name(spelt)), why, "{spelt}");
+    }
 }
 
 proptest! {

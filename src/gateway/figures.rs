@@ -1,0 +1,80 @@
+//! Which figures there are: the names that the configuration gives them, and those that are read
+//! where they are when somebody asks.
+//!
+//! Callers: `gateway`, for the rooms that it starts with and for those of each reload.
+
+use std::sync::Arc;
+
+use super::rooms::{Process, Rooms};
+use crate::proxy::{ServerSnapshot, ServerState};
+use crate::telemetry::metrics::{Kind, Row};
+
+/// Names the rows of this configuration, and has the rooms' own state read at each scrape.
+pub(super) fn name(rooms: &Rooms) {
+    let metrics = &rooms.process.metrics;
+    metrics.configure(
+        rooms.config.routes.iter().map(|route| &*route.name),
+        rooms.config.upstreams.iter().map(|upstream| upstream.name.as_str()),
+    );
+    servers(rooms);
+    let store = rooms.process.store.clone();
+    metrics.set_collector("store_healthy", "Whether the store can be written", Kind::Gauge, move || {
+        Row::alone(f64::from(u8::from(store.health().is_ok())))
+    });
+    let load = Arc::clone(rooms.authenticator.login().passwords().load());
+    let queued = Arc::clone(&load);
+    metrics.set_collector(
+        "password_hashes_queued",
+        "Passwords that wait to be hashed",
+        Kind::Gauge,
+        move || Row::alone(queued.queued() as f64),
+    );
+    metrics.set_collector(
+        "password_hashes_running",
+        "Passwords that are being hashed",
+        Kind::Gauge,
+        move || Row::alone(load.running() as f64),
+    );
+}
+
+/// What is known of each server of each upstream.
+fn servers(rooms: &Rooms) {
+    let Process { health, metrics, .. } = &*rooms.process;
+    let collect = |name, help, kind, value: fn(&ServerSnapshot) -> f64| {
+        let health = health.clone();
+        metrics.set_collector(name, help, kind, move || {
+            let row = |server: ServerSnapshot| {
+                let value = value(&server);
+                Row { labels: vec![("upstream", server.upstream), ("server", server.server)], value }
+            };
+            health.snapshot().into_iter().map(row).collect()
+        });
+    };
+    collect(
+        "upstream_healthy",
+        "Whether a server gets requests: neither down by its checks nor left out after failures",
+        Kind::Gauge,
+        |server| f64::from(u8::from(server.state == ServerState::Up)),
+    );
+    collect(
+        "upstream_in_flight",
+        "Requests, tunnels and streams under way at a server",
+        Kind::Gauge,
+        |server| server.in_flight as f64,
+    );
+    collect("upstream_server_requests", "Requests given to a server", Kind::Counter, |server| {
+        server.requests as f64
+    });
+    collect(
+        "upstream_server_failures",
+        "Requests that got no answer from a server",
+        Kind::Counter,
+        |server| server.failures as f64,
+    );
+    collect(
+        "upstream_server_retries",
+        "Requests that went on from a server to another one",
+        Kind::Counter,
+        |server| server.retries as f64,
+    );
+}
