@@ -211,8 +211,9 @@ impl Proxy {
         *sent.uri_mut() = uri;
         *sent.headers_mut() = headers;
 
-        let (mut answer, lease) =
+        let (mut answer, mut lease) =
             exchange::exchange(upstream, &self.watch, context.client, sent, progress.as_ref(), limit).await?;
+        lease.answered(progress.as_deref());
         *answer.version_mut() = Version::HTTP_11;
         let status = answer.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {

@@ -550,8 +550,8 @@ fn forward_problem(error: &ForwardError) -> Problem {
         ForwardError::Rewrite(fault) => {
             Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message())
         }
-        ForwardError::BadRequest(_) | ForwardError::RequestBody(_) => {
-            Problem::bad_request("The request could not be read.")
-        }
+        ForwardError::BadRequest(_) => Problem::bad_request("The request could not be read."),
+        // Where its body ends, nobody knows: nothing behind it is read.
+        ForwardError::RequestBody(_) => Problem::bad_request("The request could not be read.").closing(),
     }
 }

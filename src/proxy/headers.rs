@@ -211,13 +211,19 @@ struct Found {
 
 /// Framing is never copied: hyper makes it anew from the body. Only the length that is told is kept.
 fn frame_answer(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Unframed> {
-    if let Some(coding) = headers.remove(header::TRANSFER_ENCODING) {
-        // hyper takes `gzip, chunked` apart only as far as `chunked`: the rest would be lost.
-        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+    if let header::Entry::Occupied(codings) = headers.entry(header::TRANSFER_ENCODING) {
+        let (_, mut codings) = codings.remove_entry_mult();
+        // hyper takes `gzip, chunked` apart only as far as `chunked`: the rest would be lost. And of two
+        // lines it looks at the last alone.
+        let is_chunked =
+            codings.next().is_some_and(|first| first.as_bytes().eq_ignore_ascii_case(b"chunked"));
+        let is_alone = codings.next().is_none();
+        drop(codings);
+        // Where a length is told as well, one of the two is a lie, or somebody else's (RFC 9112 §6.3).
+        if !is_chunked || !is_alone || headers.contains_key(header::CONTENT_LENGTH) {
             return Err(Unframed);
         }
-        // Two framings are what response splitting is made of; by RFC 9112 the chunks count.
-        return if headers.contains_key(header::CONTENT_LENGTH) { Err(Unframed) } else { Ok(()) };
+        return Ok(());
     }
     headers.remove(header::TRAILER);
     if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {

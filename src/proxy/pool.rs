@@ -101,6 +101,8 @@ pub(crate) struct Lease {
     pub(crate) backend: Rc<Backend>,
     /// The request that it carries, counted at its server until this is dropped.
     pub(crate) flight: Option<InFlight>,
+    /// The answer began before the request had been sent to its end.
+    early: bool,
     line: Line,
     /// It served another exchange before, so it may have been closed meanwhile.
     pub(crate) reused: bool,
@@ -135,7 +137,7 @@ impl Lease {
             speak_http1(connected).await
         };
         let line = Line::Own(timeout_at(deadline, connecting).await??);
-        Ok(Self { backend, flight: self.flight, line, reused: false })
+        Ok(Self { backend, flight: self.flight, line, early: false, reused: false })
     }
 
     /// The connection is not to be trusted with further requests; those on it go on.
@@ -146,11 +148,19 @@ impl Lease {
         }
     }
 
-    /// The answer ended cleanly. The connection is kept if the request had been sent to its end too.
+    /// The head of the answer is there.
+    pub(crate) fn answered(&mut self, progress: Option<&Progress>) {
+        self.early = progress.is_some_and(|progress| !progress.done.get());
+    }
+
+    /// The answer ended cleanly. The connection is kept if the request had been sent to its end before it began: a server
+    /// that answers early may have left the rest of the body unread, and read it as the next request.
     pub(crate) fn end(self, progress: Option<&Progress>) {
         let sent = progress.is_none_or(|progress| progress.done.get());
         match self.line {
-            Line::Own(connection) if sent && !connection.sender.is_closed() => self.backend.keep(connection),
+            Line::Own(connection) if sent && !self.early && !connection.sender.is_closed() => {
+                self.backend.keep(connection)
+            }
             Line::Own(_) => {}
             Line::Shared(_) => {
                 if let Some(progress) = progress.filter(|_| !sent) {
@@ -204,7 +214,7 @@ impl Backend {
     pub(crate) async fn lease(self: &Rc<Self>, reuse: bool, within: Duration) -> io::Result<Lease> {
         if reuse && let Some(line) = self.take_idle().map(Line::Own).or_else(|| self.take_shared(0)) {
             self.look_up_beside();
-            return Ok(Lease { backend: self.clone(), flight: None, line, reused: true });
+            return Ok(Lease { backend: self.clone(), flight: None, line, early: false, reused: true });
         }
         let deadline = Instant::now() + within;
         let late = |_| {
@@ -212,7 +222,7 @@ impl Backend {
             io::Error::new(io::ErrorKind::TimedOut, message)
         };
         let (line, reused) = timeout_at(deadline, self.open(reuse, deadline)).await.map_err(late)??;
-        Ok(Lease { backend: self.clone(), flight: None, line, reused })
+        Ok(Lease { backend: self.clone(), flight: None, line, early: false, reused })
     }
 
     /// A new connection, or one that somebody else opened meanwhile; and whether it was used.

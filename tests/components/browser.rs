@@ -42,7 +42,7 @@ fn url(gateway: &Gateway) -> String {
 }
 
 /// Runs a script of `tests/browser/` against a gateway; its failure is the test's.
-fn drive(script: &str, url: &str, environment: &[(&str, &str)]) {
+pub(crate) fn drive(script: &str, url: &str, environment: &[(&str, &str)]) {
     let folder = repository("tests/browser");
     if !folder.join("node_modules/playwright-core").is_dir() {
         missing("playwright-core");

@@ -2,18 +2,30 @@
 //!
 //! `./tests/run` installs them. A program that is missing fails the test and never skips it: the
 //! point of these tests is that nothing in them is made up.
+//!
+//! What takes long or much has a name that begins with `heavy_` and is ignored: `./tests/run --heavy`
+//! runs those, and `.ci/run` does so once.
 
+mod apache;
 mod browser;
 mod caddy;
 mod envoy;
 mod front;
+mod git;
 mod haproxy;
 #[path = "../gateway/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
 mod harness;
 mod http2;
+mod jupyter;
 mod nginx;
 mod program;
 mod prometheus;
+#[path = "../gateway/requests.rs"]
+#[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
+mod requests;
+mod smuggling;
 mod traefik;
+mod webdav;
+mod websocket;
 mod wsgi;

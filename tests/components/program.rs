@@ -45,7 +45,17 @@ impl Program {
 
     /// What it said so far.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        self.read("log")
+    }
+
+    /// A file in its folder, as it is now; nothing where there is none.
+    pub(crate) fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path(file)).unwrap_or_default()
+    }
+
+    /// Where a file of its folder is.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
     }
 }
 

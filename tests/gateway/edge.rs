@@ -120,6 +120,12 @@ impl Peer {
         while !self.read_some().is_empty() {}
     }
 
+    /// What is dropped from now on ends with a reset, and nobody reads what was under way.
+    pub(crate) fn reset(&mut self) {
+        let socket = socket2::SockRef::from(self.0.get_ref());
+        socket.set_linger(Some(std::time::Duration::ZERO)).expect("linger can be set");
+    }
+
     /// Sends nothing more.
     pub(crate) fn finish(&mut self) {
         let _ = self.0.get_mut().shutdown(Shutdown::Write);

@@ -539,6 +539,17 @@ fn a_refused_request_gets_its_answer_in_full_while_its_body_still_comes() {
 }
 
 #[test]
+fn a_body_that_is_no_body_is_refused_with_a_word_that_the_connection_ends() {
+    let upstream = Upstream::start();
+    let gateway = open(&upstream);
+    for body in ["5\r\nhello\r\nxyz\r\n", "5\r\nhello!\r\n", "g\r\n", "5\r\nhello\r\n0\r\nx\r\n\r\n"] {
+        let head = "POST /bad HTTP/1.1\r\nhost: app.test\r\ntransfer-encoding: chunked\r\n\r\n";
+        refused(&gateway, format!("{head}{body}").as_bytes(), 400);
+    }
+    assert_eq!(upstream.count(), 0, "none is passed off as whole: {:?}", upstream.seen());
+}
+
+#[test]
 fn a_refused_request_with_a_small_body_leaves_the_connection_to_the_next() {
     let upstream = Upstream::start();
     let gateway = Gateway::in_front_of(upstream.address, "");

@@ -433,6 +433,16 @@ impl Connection {
         bytes
     }
 
+    /// Everything until the other side closes, or until nothing comes for so long; and whether it closed.
+    pub(crate) fn rest(&mut self, patience: Option<Duration>) -> (Vec<u8>, bool) {
+        let timeout = Some(patience.unwrap_or(PATIENCE));
+        self.stream.get_mut().set_read_timeout(timeout).expect("a timeout can be set");
+        let mut bytes = Vec::new();
+        let waits = |kind| matches!(kind, std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+        let ended = self.stream.read_to_end(&mut bytes).map_or_else(|error| !waits(error.kind()), |_| true);
+        (bytes, ended)
+    }
+
     /// Whether the other side keeps it open for a while yet; what comes meanwhile is passed over.
     pub(crate) fn stays_open(&mut self) -> bool {
         self.stream

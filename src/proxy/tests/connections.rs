@@ -135,6 +135,32 @@ async fn an_answer_before_the_request_was_sent_costs_the_connection() {
 }
 
 #[tokio::test]
+async fn an_answer_that_began_before_the_request_was_sent_costs_the_connection_however_both_end() {
+    run(async {
+        // It answers the head, and may take the body for the next request, whatever it does with it here.
+        let backend = Backend::start(async |_, mut client| {
+            client.head().await;
+            client.send("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await;
+            client.exactly(4).await;
+            client.send("early").await;
+            client.rest().await;
+        })
+        .await;
+        let gateway = Gateway::start(&[backend.address], Options::default()).await;
+        for connections in 1..=2 {
+            let mut client = gateway.client().await;
+            client.send("POST / HTTP/1.1\r\nhost: app.test\r\ncontent-length: 4\r\n\r\n").await;
+            client.until("\r\n\r\n").await;
+            client.send("body").await;
+            client.until("early").await;
+            rest().await;
+            assert_eq!(backend.connections.get(), connections);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn bytes_after_an_answer_are_nobodys_answer() {
     run(async {
         let backend = Backend::start(async |number, mut client| {
