@@ -1,7 +1,7 @@
 //! An HTTP/2 request, put as the HTTP/1.1 request that the rooms and the upstreams know.
 //!
 //! What only HTTP/2 has is settled here, before anything else looks at a request: cookies in many
-//! fields, and WebSockets by extended CONNECT (RFC 8441). Those go their way as the GET handshake of
+//! fields, the host outside of them, and WebSockets by extended CONNECT (RFC 8441). Those go their way as the GET handshake of
 //! HTTP/1.1, judged by the same rules, and what comes back is put as HTTP/2 again.
 //!
 //! Callers: `gateway::worker`.
@@ -36,6 +36,7 @@ pub(in crate::gateway) fn admit(
         return Ok(None);
     }
     join_cookies(&mut parts.headers);
+    name_host(parts);
     if parts.headers.len() > limits.headers {
         return Err(HeadFault::TooManyFields.into());
     }
@@ -59,6 +60,15 @@ fn join_cookies(headers: &mut HeaderMap) {
     // Values that were valid are so when they are joined.
     if let Ok(line) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
         headers.insert(header::COOKIE, line);
+    }
+}
+
+/// What HTTP/1.1 says in `Host` stands in `:authority`. Where both are there, they are compared later.
+fn name_host(parts: &mut Parts) {
+    if let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.entry(header::HOST).or_insert(host);
     }
 }
 
@@ -143,7 +153,7 @@ mod tests {
         assert!(matches!(admit(&mut http2, &LIMITS), Ok(None)));
         let lines: Vec<_> = http2.headers.get_all("cookie").iter().collect();
         assert_eq!(lines, ["a=1; b=2; c=3; d"]);
-        assert_eq!(http2.headers.len(), 2);
+        assert_eq!((http2.headers.len(), &http2.headers["host"]), (3, &HeaderValue::from_static("a")));
         let mut http1 = parts(Version::HTTP_11, &fields);
         assert!(matches!(admit(&mut http1, &LIMITS), Ok(None)));
         assert_eq!(http1.headers.get_all("cookie").iter().count(), 3, "HTTP/1 is left as it came");
@@ -154,7 +164,7 @@ mod tests {
         let cookie = ("cookie", "a=1");
         let mut many = parts(Version::HTTP_2, &[cookie; 50]);
         assert!(admit(&mut many, &LIMITS).is_ok());
-        let mut others = parts(Version::HTTP_2, &[("x", "y"); 5]);
+        let mut others = parts(Version::HTTP_2, &[("x", "y"); 4]);
         let refused = admit(&mut others, &LIMITS).err();
         assert_eq!(refused, Some(RequestFault::Head(HeadFault::TooManyFields)));
     }
