@@ -80,6 +80,8 @@ pub struct Config {
     pub password: PasswordSettings,
     /// The pages.
     pub portal: PortalSettings,
+    /// Connections of trusted proxies begin with a PROXY header.
+    pub proxy_protocol: bool,
     /// The origin that browsers use.
     pub public_url: Origin,
     /// In the order of the file; each can be reached.
@@ -133,9 +135,12 @@ impl Config {
     /// What of `next` can't take this one's place without a restart.
     pub fn refuse_change(&self, next: &Self) -> Result<(), Faults> {
         let FixedKeys { admin_listen, admin_socket, log_format, store } = &next.fixed;
+        // Where nobody has set it, that the store moves says it all.
+        let is_default = |config: &Self| config.admin_socket == config.store.join("admin.sock");
+        let moves_with_store = is_default(self) && is_default(next);
         let changes = [
             (self.admin_listen != next.admin_listen, admin_listen),
-            (self.admin_socket != next.admin_socket, admin_socket),
+            (self.admin_socket != next.admin_socket && !moves_with_store, admin_socket),
             (self.log.format != next.log.format, log_format),
             (self.store != next.store, store),
         ];
@@ -165,6 +170,7 @@ impl Config {
         let (listen, listen_value) = settings::listen(root);
         let public_url = settings::public_url(root, &listen, listen_value);
         let trusted_proxies = settings::trusted_proxies(root);
+        let proxy_protocol = settings::proxy_protocol(root, &trusted_proxies);
         let (store, store_fixed) = settings::store(root);
         let portal = settings::portal(root);
         let session = settings::session(root, public_url.as_ref());
@@ -206,6 +212,7 @@ impl Config {
             login_limits,
             password,
             portal,
+            proxy_protocol,
             public_url: public_url?,
             routes,
             session,

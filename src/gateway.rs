@@ -10,6 +10,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -32,7 +33,9 @@ mod figures;
 mod files;
 mod http2;
 mod listener;
+mod notify;
 mod opening;
+mod proxy_protocol;
 mod rooms;
 mod slot;
 mod stream;
@@ -44,10 +47,16 @@ pub use listener::ListenError;
 pub use rooms::AccountRooms;
 
 use control::Order;
+use files::Files;
 use listener::{Beside, Bound, Door, Inherited};
-use rooms::{Rooms, open_store};
+use rooms::{Process, Rooms, open_store};
 use slot::ConnectionLimits;
-use worker::{Change, DoorId};
+use worker::{Change, DoorId, Message};
+
+/// How long a socket that is closed may stay with a thread that is busy.
+const LEAVING: Duration = Duration::from_secs(5);
+/// How long the end of administration and of the store may take, beside the drain.
+const CLOSING: Duration = Duration::from_secs(15);
 
 /// Why the gateway does not start, or does not take a configuration over. The sentence is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -86,11 +95,19 @@ impl Gateway {
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         raise_descriptor_limit(ConnectionLimits::of(&config.limits).most());
-        let looks = files::look_at(&config.files);
+        // Of the files as they were read, or a moment later: a change in between is seen at the next reload.
+        let files = Files::of(&config.files);
+        // First, while this is the only thread: it takes variables out of the environment.
+        let mut doors = Doors::new(threads);
+        doors.warn_of_unused_sockets(&config.listen);
         // The store before the ports: a second start of the same configuration finds both taken, and
         // it is the store's error that says by whom.
-        let store = open_store(&config).await?;
-        let mut doors = Doors::new(threads);
+        let patience = match doors.inherited.len() {
+            0 => Duration::ZERO,
+            // The process before this one lets go of it at the end of its drain.
+            _ => config.limits.drain_timeout + CLOSING,
+        };
+        let store = open_store(&config, patience).await?;
         if let Err(error) = doors.change(&config.listen).await {
             store.close().await;
             return Err(error.into());
@@ -100,7 +117,7 @@ impl Gateway {
         // Built once here, so that a fault is told before anything is answered.
         worker::proxy(&rooms, Tunnels::new())?;
         figures::name(&rooms);
-        let (control, orders) = Control::new(Arc::clone(&rooms), looks);
+        let (control, orders) = Control::new(Arc::clone(&rooms), files);
         control.state().listening.store(Arc::new(doors.shown()));
         Ok(Self { control, doors, orders, rooms, threads })
     }
@@ -132,14 +149,16 @@ impl Gateway {
         self.control.clone()
     }
 
-    /// Answers until `stop` is done; then finishes what is running, within a bound, and closes the store.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    /// Answers until `stop` is done; then finishes what is running, within a bound.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Drained, StartError> {
         let Self { control, mut doors, mut orders, rooms, threads } = self;
         let process = Arc::clone(&rooms.process);
         let stopping = CancellationToken::new();
         let mut crew = Crew::start(threads, &stopping)?;
         crew.change(&rooms, doors.fresh(), &[]).await;
         let watching = tokio::spawn(files::watch(control.clone()));
+        let feeding = tokio::spawn(notify::feed_watchdog(crew.pulse()));
+        notify::ready(&format!("Listening on {}", doors.shown().join(" ")));
         tokio::pin!(stop);
         loop {
             tokio::select! {
@@ -155,15 +174,27 @@ impl Gateway {
         watching.abort();
         // Who orders a reload from now on is told that it is too late.
         drop(orders);
-        // Readiness turns first, for whoever still asks on an open connection.
+        // Readiness turns first, for whoever asks on an open connection, or on a new one within the delay.
         process.draining.store(true, Ordering::Relaxed);
-        stopping.cancel();
+        let limits = control.with_config(|config| config.limits.clone());
+        let (delay, at_most) = (limits.drain_delay, limits.drain_timeout + CLOSING);
+        if !delay.is_zero() {
+            tracing::info!(?delay, "stopping: not ready any more; connections are taken for a while yet");
+            notify::stopping("Not ready; connections are taken for a while yet", delay + at_most);
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = stopping.cancelled() => {}
+            }
+        }
+        tracing::info!("stopping: no new connections; what is running is finished");
+        notify::stopping("Finishing what is running", at_most);
         let began = Instant::now();
-        crew.join(control.state().rooms.load().config.limits.drain_timeout).await;
-        drop(doors);
-        process.store.clone().close().await;
-        tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
-        Ok(())
+        // The files of Unix sockets first: then nobody comes while their queues are emptied for the last time.
+        doors.hide();
+        stopping.cancel();
+        crew.join(limits.drain_timeout).await;
+        feeding.abort();
+        Ok(Drained { began, doors, process })
     }
 
     /// Lets go of everything without having answered.
@@ -172,8 +203,27 @@ impl Gateway {
     }
 }
 
+/// A gateway that answers no more, and still has its store: until it is closed, administration goes on.
+pub struct Drained {
+    began: Instant,
+    doors: Doors,
+    process: Arc<Process>,
+}
+
+impl Drained {
+    /// Lets go of everything.
+    pub async fn close(self) {
+        let Self { began, doors, process } = self;
+        // Whoever was handed the same sockets may wait for the store: it is the last to go.
+        drop(doors);
+        process.store.clone().close().await;
+        tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
+    }
+}
+
 /// Reads the configuration again and puts it into force, or changes nothing.
 async fn reload(control: &Control, doors: &mut Doors, crew: &mut Crew) -> Result<Vec<String>, ReloadError> {
+    notify::reloading();
     let outcome = try_reload(control, doors, crew).await;
     match &outcome {
         Ok(warnings) => {
@@ -187,6 +237,13 @@ async fn reload(control: &Control, doors: &mut Doors, crew: &mut Crew) -> Result
         }
     }
     control.note(outcome.as_ref().map(drop));
+    let listening = doors.shown().join(" ");
+    notify::ready(&match &outcome {
+        Ok(_) => format!("Listening on {listening}"),
+        Err(_) => format!(
+            "Listening on {listening}; the last reload was refused, and the configuration before it is in force"
+        ),
+    });
     outcome
 }
 
@@ -197,9 +254,9 @@ async fn try_reload(
 ) -> Result<Vec<String>, ReloadError> {
     let old = control.state().rooms.load_full();
     let file = old.config.file.clone();
-    // Before they are read: a change in between is seen by the watch.
-    let mut looks = files::look_at(&old.config.files);
-    control.state().looks.store(Arc::new(looks.clone()));
+    // Looked at before they are read: what changes meanwhile has changed since.
+    let looks = Files::of(&old.config.files);
+    control.state().files.store(Arc::new(looks.clone()));
     // Certificates and secrets may lie on a slow disk; nobody else waits for that.
     let loaded = tokio::task::spawn_blocking(move || Config::load(&file)).await;
     let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
@@ -207,13 +264,10 @@ async fn try_reload(
     old.config.refuse_change(&config).map_err(ReloadError::Faulty)?;
     let refused = |error: StartError| ReloadError::Refused(Arc::new(error));
     // New sockets before the old ones close: there is no moment in which nobody listens.
-    let closing = doors.change(&config.listen).await.map_err(|error| refused(error.into()))?;
+    let mut closing = doors.change(&config.listen).await.map_err(|error| refused(error.into()))?;
     let warnings = config.warnings.iter().map(ToString::to_string).collect();
     let config = doors.with_chosen_port(config);
     let level = config.log.level;
-    let named = files::look_at(config.files.iter().filter(|file| !looks.contains_key(*file)));
-    looks.retain(|file, _| config.files.contains(file));
-    looks.extend(named);
     let rooms = match build(&old, config).await {
         Ok(rooms) => Arc::new(rooms),
         Err(error) => {
@@ -221,15 +275,16 @@ async fn try_reload(
             return Err(refused(error));
         }
     };
-    let closed: Vec<DoorId> = closing.iter().map(|entry| entry.id).collect();
+    doors.settle(&mut closing);
+    let closed: Vec<DoorId> = closing.gone.iter().map(|entry| entry.id).collect();
     // Before any thread counts under a new name.
     figures::name(&rooms);
     crew.change(&rooms, doors.fresh(), &closed).await;
     crate::telemetry::set_level(level);
     rooms.process.access.set_level(level);
+    control.state().files.store(Arc::new(looks.renewed(&rooms.config.files)));
     control.state().rooms.store(rooms);
     control.state().listening.store(Arc::new(doors.shown()));
-    control.state().looks.store(Arc::new(looks));
     Ok(warnings)
 }
 
@@ -243,6 +298,8 @@ async fn build(old: &Rooms, config: Config) -> Result<Rooms, StartError> {
 struct Doors {
     entries: Vec<Entry>,
     inherited: Inherited,
+    /// Ports that were closed a moment ago: some thread may still have a socket there.
+    leaving: Vec<(u16, Instant)>,
     next: DoorId,
     threads: usize,
 }
@@ -254,39 +311,135 @@ struct Entry {
     listen: Listen,
 }
 
+/// What a change takes away, for as long as it may still be undone.
+struct Closing {
+    gone: Vec<Entry>,
+    /// Unix sockets that were given another mode, and their mode before.
+    modes: Vec<(DoorId, u32)>,
+}
+
+impl Entry {
+    /// Whether it is what the configuration lists there, with another mode at most.
+    fn is(&self, listen: &Listen) -> bool {
+        match (&self.listen, listen) {
+            (Listen::Unix { path, .. }, Listen::Unix { path: listed, .. }) => path == listed,
+            (Listen::Systemd | Listen::Tcp(_) | Listen::Unix { .. }, _) => self.listen == *listen,
+        }
+    }
+
+    /// Whether it takes IPv4, or leaves it, as it would if it were opened now.
+    fn fits(&self, beside: &Beside<'_>) -> bool {
+        self.bound.address.is_none_or(|address| {
+            matches!(self.listen, Listen::Systemd) || beside.leaves_v4(address) == self.bound.only_v6
+        })
+    }
+
+    /// Gives a Unix socket another mode; says which it had.
+    fn change_mode(&mut self, listed: u32) -> Result<Option<u32>, ListenError> {
+        let Listen::Unix { mode, path } = &mut self.listen else { return Ok(None) };
+        if *mode == listed {
+            return Ok(None);
+        }
+        let permissions = std::fs::Permissions::from_mode(listed);
+        std::fs::set_permissions(&*path, permissions)
+            .map_err(|error| ListenError::Other(format!("unix:{}", path.display()), error))?;
+        Ok(Some(std::mem::replace(mode, listed)))
+    }
+}
+
 impl Doors {
     fn new(threads: usize) -> Self {
-        Self { entries: Vec::new(), inherited: Inherited::take(), next: 0, threads }
+        Self { entries: Vec::new(), inherited: Inherited::take(), leaving: Vec::new(), next: 0, threads }
+    }
+
+    /// Sockets that nobody accepts at keep their clients waiting for ever.
+    fn warn_of_unused_sockets(&self, listed: &[Listen]) {
+        if self.inherited.len() > 0 && !listed.contains(&Listen::Systemd) {
+            tracing::warn!(
+                sockets = self.inherited.len(),
+                "systemd has handed over sockets, and `listen` does not say `systemd`: whoever connects to them waits in vain"
+            );
+        }
     }
 
     /// Opens what is listed and isn't open yet. Gives what is open and isn't listed any more, to be closed. Where
     /// something can't be opened nothing changes.
-    async fn change(&mut self, listed: &[Listen]) -> Result<Vec<Entry>, ListenError> {
-        let own_ports: Vec<u16> = self.addresses().map(|address| address.port()).collect();
-        let beside = Beside { listed, own_ports: &own_ports };
-        let mut opened = Vec::new();
+    async fn change(&mut self, listed: &[Listen]) -> Result<Closing, ListenError> {
+        self.leaving.retain(|(_, since)| since.elapsed() < LEAVING);
+        let leaving = self.leaving.iter().map(|(port, _)| *port);
+        let mut own_ports: Vec<u16> = self.addresses().map(|address| address.port()).chain(leaving).collect();
+        let mut opened: Vec<Entry> = Vec::new();
         for listen in listed {
-            if self.entries.iter().any(|entry| entry.listen == *listen) {
+            let beside = Beside { listed, own_ports: &own_ports };
+            if self.entries.iter().any(|entry| entry.is(listen) && entry.fits(&beside)) {
                 continue;
             }
             for bound in listener::open(listen, self.threads, &self.inherited, &beside).await? {
                 opened.push(Entry { bound, id: self.next, listen: listen.clone() });
                 self.next += 1;
             }
+            let ports = opened.iter().filter_map(|entry| entry.bound.address);
+            own_ports.extend(ports.map(|address| address.port()));
         }
-        let (kept, gone) = std::mem::take(&mut self.entries)
-            .into_iter()
-            .partition::<Vec<_>, _>(|entry| listed.contains(&entry.listen));
+        let beside = Beside { listed, own_ports: &own_ports };
+        let is_listed = |entry: &Entry| entry.fits(&beside) && listed.iter().any(|listen| entry.is(listen));
+        let (kept, gone) = std::mem::take(&mut self.entries).into_iter().partition::<Vec<_>, _>(is_listed);
         self.entries = kept;
         self.entries.append(&mut opened);
-        Ok(gone)
+        let mut closing = Closing { gone, modes: Vec::new() };
+        match self.change_modes(listed, &mut closing.modes) {
+            Ok(()) => Ok(closing),
+            Err(error) => {
+                self.undo(closing);
+                Err(error)
+            }
+        }
+    }
+
+    fn change_modes(
+        &mut self,
+        listed: &[Listen],
+        before: &mut Vec<(DoorId, u32)>,
+    ) -> Result<(), ListenError> {
+        for entry in &mut self.entries {
+            let mode = listed.iter().find_map(|listen| match listen {
+                Listen::Unix { mode, .. } if entry.is(listen) => Some(*mode),
+                Listen::Systemd | Listen::Tcp(_) | Listen::Unix { .. } => None,
+            });
+            if let Some(mode) = mode
+                && let Some(old) = entry.change_mode(mode)?
+            {
+                before.push((entry.id, old));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the files of Unix sockets away, before the sockets are closed.
+    fn hide(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.bound.file = None);
+    }
+
+    /// A change is in force, and won't be undone. The files of the Unix sockets that go are taken away first: nobody finds
+    /// them any more, and who waits at them is still answered.
+    fn settle(&mut self, closing: &mut Closing) {
+        for entry in &mut closing.gone {
+            entry.bound.file = None;
+            self.leaving.extend(entry.bound.address.map(|address| (address.port(), Instant::now())));
+        }
     }
 
     /// Goes back to what was open before a change that came to nothing.
-    fn undo(&mut self, gone: Vec<Entry>) {
+    fn undo(&mut self, closing: Closing) {
         // What was opened for it still has its sockets, which no thread was given.
         self.entries.retain(|entry| entry.bound.doors.is_empty());
-        self.entries.extend(gone);
+        for (id, mode) in closing.modes {
+            let changed = self.entries.iter_mut().find(|entry| entry.id == id);
+            if let Some(Err(error)) = changed.map(|entry| entry.change_mode(mode)) {
+                tracing::error!(%error, "a socket did not get its mode back");
+            }
+        }
+        self.entries.extend(closing.gone);
     }
 
     /// The sockets that no thread has yet, one for each thread in a row.
@@ -315,21 +468,21 @@ impl Doors {
 struct Crew {
     /// Of the servers of the configuration in force.
     checks: Option<AbortOnDropHandle<()>>,
-    changes: Vec<mpsc::UnboundedSender<Change>>,
+    messages: Vec<mpsc::UnboundedSender<Message>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Crew {
     fn start(count: usize, stopping: &CancellationToken) -> Result<Self, StartError> {
-        let mut crew = Self { checks: None, changes: Vec::new(), threads: Vec::new() };
+        let mut crew = Self { checks: None, messages: Vec::new(), threads: Vec::new() };
         for number in 0..count {
-            let (sender, changes) = mpsc::unbounded_channel();
+            let (sender, messages) = mpsc::unbounded_channel();
             let stopping = stopping.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("gateway-{number}"))
-                .spawn(move || worker::run(changes, stopping))
+                .spawn(move || worker::run(messages, stopping))
                 .map_err(StartError::Thread)?;
-            crew.changes.push(sender);
+            crew.messages.push(sender);
             crew.threads.push(thread);
         }
         Ok(crew)
@@ -338,12 +491,12 @@ impl Crew {
     /// Gives every thread its rooms and sockets, waits until each has taken them, and has the servers checked.
     async fn change(&mut self, rooms: &Arc<Rooms>, mut open: Vec<(DoorId, Vec<Door>)>, close: &[DoorId]) {
         let mut taken = Vec::new();
-        for thread in &self.changes {
+        for thread in &self.messages {
             let (done, when_done) = oneshot::channel();
             let open = open.iter_mut().filter_map(|(id, doors)| Some((*id, doors.pop()?))).collect();
             let change = Change { close: close.to_vec(), done, open, rooms: Arc::clone(rooms) };
             // A thread that is gone has stopped the others.
-            if thread.send(change).is_ok() {
+            if thread.send(Message::Change(change)).is_ok() {
                 taken.push(when_done);
             }
         }
@@ -353,6 +506,11 @@ impl Crew {
         // Those of the configuration before are dropped with their handle, so no server is checked twice.
         let checks = health::run(rooms.process.health.clone(), rooms.config.upstreams.clone());
         self.checks = Some(AbortOnDropHandle::new(tokio::spawn(checks)));
+    }
+
+    /// A way to see whether the threads turn.
+    fn pulse(&self) -> Pulse {
+        Pulse(self.messages.clone())
     }
 
     /// Waits until every thread has ended, each of which gives its requests so much time.
@@ -368,6 +526,23 @@ impl Crew {
         // Each thread ends by itself within the bound; one that doesn't is left behind with the process.
         if tokio::time::timeout(drain + Duration::from_secs(5), joined).await.is_err() {
             tracing::warn!("a thread did not end in time");
+        }
+    }
+}
+
+/// Asks the threads whether they turn.
+struct Pulse(Vec<mpsc::UnboundedSender<Message>>);
+
+impl Pulse {
+    /// Done when each has answered. A thread that has ended is not asked: the end of all is what ends it.
+    async fn answers(&self) {
+        let ping = |thread: &mpsc::UnboundedSender<Message>| {
+            let (answer, answered) = oneshot::channel();
+            thread.send(Message::Ping(answer)).ok().map(|()| answered)
+        };
+        let asked: Vec<_> = self.0.iter().filter_map(ping).collect();
+        for answered in asked {
+            let _ = answered.await;
         }
     }
 }

@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | 1 | `main` | the process shell |
 //! | 2 | [`cli`] | the command line: parse, call a room, print |
-//! | 3 | [`gateway`] | composition: threads, sockets, the wire in front of hyper, a request's way, the stop |
+//! | 3 | [`gateway`] | composition: threads, sockets, PROXY headers, the wire in front of hyper, a request's way, reload, the stop |
 //! | 4 | [`config`] | the file, read into every room's settings, with all faults and their places |
 //! | 5 | [`portal`] | our own pages and endpoints, under one prefix |
 //! | 5 | [`subrequest`] | nginx, Traefik, Caddy, HAProxy and Envoy ask about a request that they hold |

@@ -22,17 +22,20 @@ const LEAVES: [&str; 2] = ["response", "telemetry"];
 const LOWEST_WITH_LEAVES: usize = 6;
 
 /// Which rooms may name a library; each could be replaced there.
-const LIBRARIES: [(&str, &[&str]); 14] = [
+const LIBRARIES: [(&str, &[&str]); 17] = [
     ("argon2", &["password/argon.rs"]),
     ("h2", &["proxy/streams.rs", "proxy/body.rs"]),
     ("hyper", &["gateway", "portal", "proxy", "admin", "cli/demo"]),
     ("jsonwebtoken", &["authn/bearer.rs"]),
+    ("listenfd", &["gateway/listener.rs"]),
     ("minijinja", &["response/pages.rs", "cli/demo"]),
     ("moka", &["authn/cache.rs"]),
     ("prometheus_client", &["telemetry/metrics"]),
+    ("proxy_header", &["gateway/proxy_protocol.rs"]),
     ("rustls", &["proxy/tls.rs"]),
     ("rustls_native_certs", &["proxy/tls.rs"]),
     ("saphyr_parser", &["config/file.rs"]),
+    ("sd_notify", &["gateway/notify.rs"]),
     ("serde_yaml", &["config/file.rs"]),
     // `store.rs` names the room of that name.
     ("sled", &["store.rs", "store/sled"]),

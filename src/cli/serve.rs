@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{CliError, note};
@@ -34,8 +34,15 @@ pub(super) async fn until(
     ready: impl FnOnce() -> Result<(), CliError>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), CliError> {
+    // Without a hand on it SIGHUP would end the process, and a closed terminal the gateway: from the first moment on.
+    let hang_ups = signal(SignalKind::hangup())?;
     let (socket, watched) = (config.admin_socket.clone(), config.admin_listen.clone());
-    let gateway = Gateway::open(config).await?;
+    let mut stop = std::pin::pin!(stop);
+    let gateway = tokio::select! {
+        opened = Gateway::open(config) => opened?,
+        // It may wait for another process to let go of the store.
+        () = &mut stop => return Ok(()),
+    };
     let bound = async {
         let admin = AdminServer::bind(&socket).await.with_context(|| {
             format!("can't open the admin socket {}; set `admin.socket` to another path", socket.display())
@@ -71,39 +78,31 @@ pub(super) async fn until(
         };
         tokio::spawn(admin.run(answer, async move { stopping.cancelled().await }))
     };
-    let reloading = tokio::spawn(reload_on_hang_up(control)?);
+    let reloading = tokio::spawn(reload_on_hang_up(hang_ups, control));
     for address in gateway.listening() {
         tracing::info!(listen.address = %address, public_url = %gateway.public_url(), "listening");
     }
     ready()?;
-    let served = gateway
-        .run(async {
-            stop.await;
-            tracing::info!("stopping: no new connections; what is running is finished");
-            stopping.cancel();
-        })
-        .await;
+    let served = gateway.run(stop).await;
     reloading.abort();
+    // Orders are taken to the end, and no longer: who waits for the store binds the same socket next.
     stopping.cancel();
     let _ = administration.await;
     ended.cancel();
     if let Some(watching) = watching {
         let _ = watching.await;
     }
-    Ok(served?)
+    served?.close().await;
+    Ok(())
 }
 
 /// Reads the configuration again at each SIGHUP. What comes of it is told in the log.
-fn reload_on_hang_up(control: Control) -> Result<impl Future<Output = ()>, CliError> {
-    // Without a hand on it SIGHUP would end the process, and a closed terminal the gateway.
-    let mut hang_up = signal(SignalKind::hangup())?;
-    Ok(async move {
-        while hang_up.recv().await.is_some() {
-            if let Err(error @ ReloadError::NotNow) = control.reload().await {
-                tracing::warn!(%error, "SIGHUP was not followed");
-            }
+async fn reload_on_hang_up(mut hang_ups: Signal, control: Control) {
+    while hang_ups.recv().await.is_some() {
+        if let Err(error @ ReloadError::NotNow) = control.reload().await {
+            tracing::warn!(%error, "SIGHUP was not followed");
         }
-    })
+    }
 }
 
 /// Done at the first SIGTERM or SIGINT; a second one ends the process at once.

@@ -50,7 +50,7 @@ fn ask(path: &Path, command: &Command) -> Result<Reply, CliError> {
         match client? {
             Some(client) => Ok(client.request(command).await?),
             None => Err(CliError::Failed(anyhow!(
-                "no server is running: nobody answers on the admin socket {}",
+                "no server is running, or it was started with another `store` or `admin.socket`: nobody answers on {}",
                 socket.display()
             ))),
         }

@@ -25,6 +25,10 @@ use crate::telemetry::{LogFormat, LogSettings};
 /// Of a Unix socket, unless another is set: whoever shares our group may connect.
 const SOCKET_MODE: u32 = 0o660;
 
+/// What the system takes as a socket's address ends here, and nobody could connect to it.
+const SOCKET_PATH: usize = 107;
+const TOO_LONG: &str = "expected a path of 107 bytes at most, this file's folder included";
+
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -45,14 +49,23 @@ pub(super) fn listen<'a>(root: &mut Section<'a>) -> (Vec<Listen>, Option<Value<'
             faulty = true;
             continue;
         };
-        let several = |address: &ListenAddress| address.port == 0;
-        if found.contains(&listen) && !matches!(&listen, Listen::Tcp(address) if several(address)) {
+        if found.iter().any(|known| is_same(known, &listen)) {
             value.refuse("it is there already");
         }
         found.push(listen);
     }
     // What can't be read might have been the address that others are made of.
     (if faulty { Vec::new() } else { found }, Some(value))
+}
+
+/// With port 0 each is another one. A Unix socket has one mode.
+fn is_same(one: &Listen, other: &Listen) -> bool {
+    match (one, other) {
+        (Listen::Tcp(one), Listen::Tcp(other)) => one == other && one.port != 0,
+        (Listen::Unix { path: one, .. }, Listen::Unix { path: other, .. }) => one == other,
+        (Listen::Systemd, Listen::Systemd) => true,
+        (Listen::Systemd | Listen::Tcp(_) | Listen::Unix { .. }, _) => false,
+    }
 }
 
 /// `{ unix: PATH, mode: "0660" }`
@@ -63,26 +76,24 @@ fn unix_socket(section: &mut Section<'_>) -> Option<Listen> {
     Some(Listen::Unix { mode: mode.unwrap_or(SOCKET_MODE), path: path? })
 }
 
-fn address_to_listen_on(raw: &str, reader: &Reader<'_>) -> Result<Listen, InvalidListenAddress> {
+fn address_to_listen_on(raw: &str, reader: &Reader<'_>) -> Result<Listen, String> {
     match raw.strip_prefix("unix:") {
-        Some(path) if is_socket_path(path) => {
-            Ok(Listen::Unix { mode: SOCKET_MODE, path: reader.resolve(path) })
+        Some(path) if path.is_empty() || path.contains(char::is_control) => {
+            Err(InvalidListenAddress.to_string())
         }
-        Some(_) => Err(InvalidListenAddress),
+        Some(path) => match reader.resolve(path) {
+            path if path.as_os_str().len() > SOCKET_PATH => Err(TOO_LONG.to_owned()),
+            path => Ok(Listen::Unix { mode: SOCKET_MODE, path }),
+        },
         None if raw == "systemd" => Ok(Listen::Systemd),
-        None => raw.parse().map(Listen::Tcp),
+        None => raw.parse().map(Listen::Tcp).map_err(|error: InvalidListenAddress| error.to_string()),
     }
-}
-
-/// What the system takes as a socket's address ends at 107 bytes.
-fn is_socket_path(path: &str) -> bool {
-    (1..=107).contains(&path.len()) && !path.contains(char::is_control)
 }
 
 fn socket_path(value: &Value<'_>) -> Option<PathBuf> {
     let path = value.path()?;
-    if path.as_os_str().len() > 107 {
-        value.refuse("expected a path of 107 bytes at most");
+    if path.as_os_str().len() > SOCKET_PATH {
+        value.refuse(TOO_LONG);
     }
     Some(path)
 }
@@ -135,6 +146,17 @@ pub(super) fn trusted_proxies(root: &mut Section<'_>) -> TrustedProxies {
         root.reader().warn(warning.help("list the addresses of your proxies alone"));
     }
     TrustedProxies(networks)
+}
+
+/// Whether connections of trusted proxies begin with a PROXY header.
+pub(super) fn proxy_protocol(root: &mut Section<'_>, trusted: &TrustedProxies) -> bool {
+    let Some(value) = root.get("proxy_protocol") else { return false };
+    let is_on = value.flag().unwrap_or(false);
+    if is_on && trusted.0.is_empty() {
+        let warning = value.fault("no connection begins with a PROXY header: `trusted_proxies` is empty");
+        root.reader().warn(warning.help("list the addresses of your proxies under `trusted_proxies`"));
+    }
+    is_on
 }
 
 /// The folder, and the fault of changing it while it is in use.
@@ -307,12 +329,14 @@ pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
         let connections = number("connections", 1..=1_000_000, 10_000);
         let headers = number("headers", 10..=10_000, 100);
         let per_ip = limits.get("connections_per_ip").and_then(|value| value.number(1..=1_000_000));
+        let drain_delay = limits.get("drain_delay").and_then(|value| value.parse(duration_or_zero));
         let header_bytes = limits.get("header_bytes").and_then(|value| value.parse(header_bytes));
         let limits = Limits {
             body_bytes: limits.get("body").and_then(|value| value.parse(size)),
             connections,
             connections_per_ip: per_ip.map(|number| narrow(number) as usize),
             drain_timeout,
+            drain_delay: drain_delay.unwrap_or(Duration::ZERO),
             header_bytes: header_bytes.map_or(32 << 10, |bytes| narrow(bytes) as usize),
             header_timeout,
             headers,

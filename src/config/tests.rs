@@ -117,7 +117,8 @@ fn checks_are_off_unless_asked_for_and_say_their_path_alone() {
 #[test]
 fn what_is_written_is_what_is_meant() {
     let config = sound(&with(
-        "listen: ['127.0.0.1:0', '[::1]:80']\n\
+        "listen: ['127.0.0.1:0', '[::1]:80', systemd, 'unix:run/a.sock', { unix: /b.sock, mode: '0600' }]\n\
+         proxy_protocol: true\n\
          public_url: https://Login.Example.com/\n\
          trusted_proxies: [10.0.0.0/8, '::1']\n\
          store: sled:/var/lib/foregate\n\
@@ -125,14 +126,19 @@ fn what_is_written_is_what_is_meant() {
          session: { remember: 0, cookie: { name: gate, domain: example.com, same_site: none } }\n\
          password: { argon2: { memory: 64MiB }, workers: 3 }\n\
          tokens: { audience: api, algorithm: HS256 }\n\
-         limits: { login: { per_ip: 5/1m }, body: 10MB, headers: '${PORT}', connections_per_ip: 20, drain_timeout: 5m }\n\
+         limits: { login: { per_ip: 5/1m }, body: 10MB, headers: '${PORT}', connections_per_ip: 20, drain_timeout: 5m, drain_delay: 5s }\n\
          admin: { socket: run/admin.sock, listen: 'localhost:9180' }\n\
          log: { level: debug, format: json }",
     ));
     assert_eq!(
         config.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["127.0.0.1:0", "[::1]:80"]
+        ["127.0.0.1:0", "[::1]:80", "systemd", "unix:/etc/foregate/run/a.sock", "unix:/b.sock"]
     );
+    assert!(matches!(
+        config.listen[3..],
+        [Listen::Unix { mode: 0o660, .. }, Listen::Unix { mode: 0o600, .. }]
+    ));
+    assert_eq!((config.proxy_protocol, config.limits.drain_delay), (true, Duration::from_secs(5)));
     assert_eq!(config.public_url.to_string(), "https://login.example.com");
     assert_eq!(config.store, Path::new("/var/lib/foregate"));
     assert_eq!(config.portal.after_logout, "/-/login/login");
@@ -243,6 +249,7 @@ fn what_is_unwise_is_a_warning() {
             "admin: { listen: '[::]:9180' }",
             "metrics are told to whoever reaches this machine: the names of routes and upstreams, and how they are used",
         ),
+        ("proxy_protocol: true", "no connection begins with a PROXY header: `trusted_proxies` is empty"),
         ("password: { argon2: { iterations: 1 } }", "these Argon2id costs are below what OWASP advises"),
     ] {
         let config = sound(&with(head));

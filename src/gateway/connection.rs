@@ -15,28 +15,36 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::http2;
 use super::opening::{Protocol, open};
+use super::proxy_protocol::{self, HeaderFault};
 use super::slot::{Slot, TurnedAway};
 use super::stream::Stream;
 use super::wire::{InFlight, Wire, WireControl};
 use super::worker::Thread;
 use crate::request::RequestId;
 use crate::response::{Body, BodyError};
+use crate::telemetry::metrics::ConnectionRefused;
 
 /// Room in hyper's buffers beside a head of the largest size, so that bodies move in large pieces.
 const BUFFER: usize = 64 * 1024;
 
 /// How long a connection above the limit may take to hear so.
 const TURNING_AWAY: Duration = Duration::from_millis(500);
+
+/// How long a connection that has sent no request yet may still do so after the stop: its client has had no answer, and
+/// would take the close for an error.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Tells a connection that there are too many. It has no slot; how many there are is bounded by `_turned_away`.
 pub(super) async fn turn_away(mut stream: Stream, _turned_away: TurnedAway) {
@@ -61,19 +69,31 @@ pub(super) async fn turn_away(mut stream: Stream, _turned_away: TurnedAway) {
 pub(super) async fn serve(
     thread: Rc<Thread>,
     mut stream: Stream,
-    peer: IpAddr,
-    slot: Slot,
+    mut peer: IpAddr,
+    mut slot: Slot,
     stopping: CancellationToken,
     protocol: Protocol,
 ) {
+    // The limits of a connection are those under which it began. Nothing else of its worker is kept: a connection that lives
+    // for days would hold all the rooms of a configuration that is long gone.
+    let (limits, timeouts, expects_header) = {
+        let worker = thread.worker();
+        let (limits, timeouts) = worker.connection_limits();
+        (limits, timeouts, worker.expects_proxy_header(peer))
+    };
+    if expects_header {
+        // In a box, for every connection has room for what is awaited here, also where the protocol is off.
+        match Box::pin(introduced(&thread, &mut stream, peer, timeouts.head, &stopping)).await {
+            Some(source) if thread.counts_to(&mut slot, source) => peer = source,
+            Some(_) | None => return,
+        }
+    }
     let (mut since, mut held) = (Instant::now(), Vec::new());
-    // The limits of a connection are those under which it began.
-    let (limits, timeouts) = thread.worker().connection_limits();
     let opened = tokio::select! {
         // In this order: a request that is there is answered, also when the stop has come.
         biased;
         opened = timeout(timeouts.head, open(&mut stream, protocol, &mut held)) => opened,
-        () = stopping.cancelled() => return,
+        () = last_moment(&stopping, || false) => return,
     };
     let protocol = match opened {
         Ok(Ok(Some(protocol))) => {
@@ -105,10 +125,14 @@ async fn serve_http1(
     loop {
         let service = service_fn(|request| {
             // A request keeps the rooms that it begins with.
-            let (worker, control) = (thread.worker(), Arc::clone(control));
+            let (thread, worker, control) = (Rc::clone(thread), thread.worker(), Arc::clone(control));
             async move {
                 let in_flight = control.begin();
-                let response = worker.answer(request, peer, control.fault()).await;
+                let mut response = worker.answer(request, peer, control.fault()).await;
+                // hyper closes a connection that says so.
+                if thread.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 control.answered(response.status());
                 Ok::<_, Infallible>(response.map(|body| Answer { body, _in_flight: in_flight }))
             }
@@ -126,7 +150,7 @@ async fn serve_http1(
             // In this order, for nearly every turn is the connection's.
             biased;
             ended = connection.as_mut() => Some(ended),
-            () = stopping.cancelled() => {
+            () = last_moment(&stopping, || control.has_begun()) => {
                 Pin::new(&mut *connection).graceful_shutdown();
                 Some(connection.as_mut().await)
             }
@@ -151,6 +175,44 @@ async fn serve_http1(
         if !matches!(woken, Ok(Ok(true))) {
             let _ = wire.shutdown().await;
             return;
+        }
+    }
+}
+
+/// Done when the stop has been asked for, and a client that has just connected has had the time to ask for something.
+async fn last_moment(stopping: &CancellationToken, has_begun: impl Fn() -> bool) {
+    stopping.cancelled().await;
+    if !has_begun() {
+        // In a box: all connections have room for this, and it comes once in their life.
+        Box::pin(sleep(FIRST_REQUEST)).await;
+    }
+}
+
+/// Takes the PROXY header off a connection that begins with one, and gives the address that it speaks of; `None` where the
+/// connection is to be closed. What follows in `stream` is HTTP or TLS, from its first byte on.
+pub(super) async fn introduced(
+    thread: &Thread,
+    stream: &mut Stream,
+    peer: IpAddr,
+    limit: Duration,
+    stopping: &CancellationToken,
+) -> Option<IpAddr> {
+    let too_late = async {
+        stopping.cancelled().await;
+        sleep(FIRST_REQUEST).await;
+    };
+    let read = tokio::select! {
+        read = proxy_protocol::read(stream, limit) => read,
+        () = too_late => return None,
+    };
+    match read {
+        Ok(source) => Some(source.unwrap_or(peer)),
+        Err(fault) => {
+            if !matches!(fault, HeaderFault::Empty) {
+                thread.metrics().connection_refused(ConnectionRefused::ProxyHeader);
+            }
+            proxy_protocol::tell(&fault, peer);
+            None
         }
     }
 }

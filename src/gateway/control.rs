@@ -13,10 +13,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::StartError;
-use super::files::Looks;
+use super::files::Files;
 use super::rooms::Rooms;
 use crate::admin::{Command, Failure, Moment, ReloadStatus, Reply, ServerStatus, perform};
-use crate::config::Faults;
+use crate::config::{Config, Faults};
 use crate::telemetry::metrics::Reload;
 
 /// Orders that wait; who finds no room is told that the gateway is busy with reloads.
@@ -47,9 +47,9 @@ pub struct Control {
 pub(super) type Order = oneshot::Sender<Result<Vec<String>, ReloadError>>;
 
 pub(super) struct State {
+    /// As they were looked at before they were last read, for better or worse.
+    pub(super) files: ArcSwap<Files>,
     pub(super) last_reload: ArcSwap<Option<ReloadStatus>>,
-    /// The configuration's files as they looked when they were read last.
-    pub(super) looks: ArcSwap<Looks>,
     /// As it is told in `status`.
     pub(super) listening: ArcSwap<Vec<String>>,
     pub(super) rooms: ArcSwap<Rooms>,
@@ -57,12 +57,12 @@ pub(super) struct State {
 }
 
 impl Control {
-    pub(super) fn new(rooms: Arc<Rooms>, looks: Looks) -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(rooms: Arc<Rooms>, files: Files) -> (Self, mpsc::Receiver<Order>) {
         let (orders, receiver) = mpsc::channel(WAITING);
         let state = State {
+            files: ArcSwap::from_pointee(files),
             last_reload: ArcSwap::default(),
             listening: ArcSwap::default(),
-            looks: ArcSwap::new(Arc::new(looks)),
             rooms: ArcSwap::new(rooms),
             started_at: SystemTime::now(),
         };
@@ -100,7 +100,7 @@ impl Control {
     }
 
     fn status(&self) -> ServerStatus {
-        let State { last_reload, listening, rooms, started_at, .. } = &*self.state;
+        let State { files: _, last_reload, listening, rooms, started_at } = &*self.state;
         let rooms = rooms.load();
         ServerStatus {
             config: rooms.config.file.clone(),
@@ -114,9 +114,9 @@ impl Control {
         }
     }
 
-    /// The configuration's files as they looked when they were read last.
-    pub(super) fn looks(&self) -> Arc<Looks> {
-        self.state.looks.load_full()
+    /// The configuration in force.
+    pub(super) fn with_config<T>(&self, read: impl FnOnce(&Config) -> T) -> T {
+        read(&self.state.rooms.load().config)
     }
 
     /// What came of a reload is counted, and told in `status`.

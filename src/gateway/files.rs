@@ -5,7 +5,7 @@
 //!
 //! Callers: `gateway`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -13,56 +13,57 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::control::{Control, ReloadError};
+use super::control::Control;
 
 /// Between two looks. A change has to stand for one more look, for a file may be written in parts, and a
 /// certificate and its key one after the other.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Files, and how they looked when they were read last.
-pub(super) type Looks = BTreeMap<PathBuf, Look>;
+/// Files, and how each of them looked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Files(Vec<(PathBuf, Look)>);
 
 /// What tells one state of a file from another: device, inode, size, and the time of the last change to the nanosecond.
-pub(super) type Look = Option<(u64, u64, u64, i64, i64)>;
+type Look = Option<(u64, u64, u64, i64, i64)>;
 
-/// How the files look now. To be asked before they are read: a change in between is then seen at the next look.
-pub(super) fn look_at<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> Looks {
-    let look = |path: &PathBuf| {
-        let found = fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
-    };
-    files.into_iter().map(|path| (path.clone(), look(path))).collect()
+impl Files {
+    /// As they are now.
+    pub(super) fn of(paths: &BTreeSet<PathBuf>) -> Self {
+        Self(paths.iter().map(|path| (path.clone(), look(path))).collect())
+    }
+
+    /// These files, of which those that are known keep their look.
+    pub(super) fn renewed(&self, paths: &BTreeSet<PathBuf>) -> Self {
+        let known = |path: &PathBuf| self.0.iter().find(|(known, _)| known == path).cloned();
+        Self(paths.iter().map(|path| known(path).unwrap_or_else(|| (path.clone(), look(path)))).collect())
+    }
+
+    /// The same files as they are now.
+    fn now(&self) -> Self {
+        Self(self.0.iter().map(|(path, _)| (path.clone(), look(path))).collect())
+    }
 }
 
-/// Orders a reload after each change since the last. Ends when the gateway takes no more orders.
+/// Orders a reload after each change that no other reload has seen. Never ends.
 pub(super) async fn watch(control: Control) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let loaded = || control.state().files.load_full();
+    let mut before = Files::clone(&loaded());
     loop {
         looks.tick().await;
-        let read = control.looks();
-        let mut now = look_at(read.keys());
-        if now == *read {
-            continue;
-        }
-        // Until nothing has changed from one look to the next.
-        loop {
-            looks.tick().await;
-            let again = look_at(read.keys());
-            if again == now {
-                break;
-            }
-            now = again;
-        }
-        // Somebody else may have ordered one meanwhile.
-        if now == *control.looks() {
-            continue;
-        }
-        tracing::info!("a file of the configuration has changed: it is read again");
-        match control.reload().await {
-            // What is wrong is told in the log; it is read again when it has changed again.
-            Ok(_) | Err(ReloadError::Faulty(_) | ReloadError::Refused(_)) => {}
-            Err(ReloadError::NotNow) => return,
+        let now = loaded().now();
+        let has_settled = now == before;
+        before = now;
+        if has_settled && before != *loaded() {
+            tracing::debug!("a file of the configuration has changed");
+            // What comes of it is told in the log. Where the gateway is busy with reloads, one of those sees the change.
+            let _ = control.reload().await;
         }
     }
+}
+
+fn look(path: &PathBuf) -> Look {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
 }

@@ -38,6 +38,11 @@ pub enum ListenError {
     /// Anything else.
     #[error("can't listen on {0}: {1}")]
     Other(String, #[source] io::Error),
+    /// One of the descriptors that were handed over is no listening stream socket.
+    #[error(
+        "`listen` says `systemd`, and number {0} of the sockets that it has handed over is not one that connections come in at: a socket unit of Foregate has `ListenStream=` alone, and no `Accept=yes`"
+    )]
+    NoListener(usize),
     /// `listen: systemd` in a process that systemd did not start so.
     #[error(
         "`listen` says `systemd`, and systemd has handed over no socket: start Foregate by a socket unit (systemctl start foregate.socket)"
@@ -47,7 +52,16 @@ pub enum ListenError {
 
 /// A listening socket of one thread.
 #[derive(Debug)]
-pub(super) enum Door {
+pub(super) struct Door {
+    /// Whoever started us has it as well, and hands it to the process that comes after us: what waits in its queue
+    /// when we close it is not lost.
+    pub(super) inherited: bool,
+    pub(super) listener: Listener,
+}
+
+/// What a door is made of.
+#[derive(Debug)]
+pub(super) enum Listener {
     /// TCP, over IPv4 or IPv6.
     Tcp(TcpListener),
     /// A file.
@@ -60,9 +74,11 @@ pub(super) struct Bound {
     /// With the port that the kernel chose; `None` for a Unix socket.
     pub(super) address: Option<SocketAddr>,
     /// For as long as it is listened on.
-    _file: Option<SocketFile>,
+    pub(super) file: Option<SocketFile>,
     /// One for each thread.
     pub(super) doors: Vec<Door>,
+    /// It is an IPv6 address that leaves IPv4 to a socket beside it.
+    pub(super) only_v6: bool,
     /// As it is told: an address, or `unix:` and a path.
     pub(super) shown: String,
 }
@@ -70,23 +86,49 @@ pub(super) struct Bound {
 /// The sockets that systemd handed over at the start. They stay open for as long as the process lives, so that a
 /// configuration can leave them and come back.
 #[derive(Debug, Default)]
-pub(super) struct Inherited(Vec<Door>);
+pub(super) struct Inherited(Vec<Option<Listener>>);
 
 impl Inherited {
     /// Takes what the environment names. To be called once, before any thread is started.
     pub(super) fn take() -> Self {
         let mut sockets = listenfd::ListenFd::from_env();
         let count = sockets.len();
-        let door = |at| match sockets.take_tcp_listener(at) {
-            Ok(Some(listener)) => Some(Door::Tcp(listener)),
-            Ok(None) => None,
-            Err(_) => sockets.take_unix_listener(at).ok().flatten().map(Door::Unix),
+        let listener = |at| match sockets.take_tcp_listener(at) {
+            Ok(listener) => listener.map(Listener::Tcp),
+            Err(_) => sockets.take_unix_listener(at).ok().flatten().map(Listener::Unix),
         };
-        Self((0..count).filter_map(door).collect())
+        Self((0..count).map(listener).map(|found| found.filter(Listener::accepts)).collect())
+    }
+
+    /// How many there are, usable or not.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All of them, if each is a listening socket.
+    fn open(&self, threads: usize) -> Result<Vec<Bound>, ListenError> {
+        let other = |error| ListenError::Other(Listen::Systemd.to_string(), error);
+        let shared = |(at, listener): (usize, &Option<Listener>)| {
+            let listener = listener.as_ref().ok_or(ListenError::NoListener(at + 1))?;
+            listener.try_clone().and_then(|listener| listener.for_threads(threads, true)).map_err(other)
+        };
+        if self.0.is_empty() {
+            return Err(ListenError::NoSystemd);
+        }
+        self.0.iter().enumerate().map(shared).collect()
     }
 }
 
-impl Door {
+impl Listener {
+    /// Whether connections come in at it: a descriptor from outside can be anything.
+    fn accepts(&self) -> bool {
+        match self {
+            Self::Tcp(listener) => rustix::net::sockopt::socket_acceptconn(listener),
+            Self::Unix(listener) => rustix::net::sockopt::socket_acceptconn(listener),
+        }
+        .unwrap_or(false)
+    }
+
     fn try_clone(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
@@ -102,7 +144,7 @@ impl Door {
     }
 
     /// The same socket for each thread.
-    fn for_threads(self, threads: usize, file: Option<SocketFile>) -> io::Result<Bound> {
+    fn for_threads(self, threads: usize, inherited: bool) -> io::Result<Bound> {
         self.set_nonblocking()?;
         let (address, shown) = match &self {
             Self::Tcp(listener) => {
@@ -115,9 +157,10 @@ impl Door {
                 (None, format!("unix:{}", path.unwrap_or_default()))
             }
         };
-        let mut doors = (1..threads).map(|_| self.try_clone()).collect::<io::Result<Vec<_>>>()?;
-        doors.push(self);
-        Ok(Bound { address, doors, _file: file, shown })
+        let mut listeners = (1..threads).map(|_| self.try_clone()).collect::<io::Result<Vec<_>>>()?;
+        listeners.push(self);
+        let doors = listeners.into_iter().map(|listener| Door { inherited, listener }).collect();
+        Ok(Bound { address, doors, file: None, only_v6: false, shown })
     }
 }
 
@@ -130,6 +173,11 @@ pub(super) struct Beside<'a> {
 }
 
 impl Beside<'_> {
+    /// Whether a socket on this address leaves IPv4 to another.
+    pub(super) fn leaves_v4(&self, address: SocketAddr) -> bool {
+        address.is_ipv6() && self.has_v4_of(address.port())
+    }
+
     /// `[::]` takes IPv4 as well, where the system does so by itself, unless an IPv4 address of the same port stands beside it.
     fn has_v4_of(&self, port: u16) -> bool {
         self.listed.iter().any(|listen| match listen {
@@ -148,11 +196,7 @@ pub(super) async fn open(
 ) -> Result<Vec<Bound>, ListenError> {
     let other = |error| ListenError::Other(listen.to_string(), error);
     match listen {
-        Listen::Systemd if inherited.0.is_empty() => Err(ListenError::NoSystemd),
-        Listen::Systemd => {
-            let shared = |door: &Door| door.try_clone()?.for_threads(threads, None);
-            inherited.0.iter().map(|door| shared(door).map_err(other)).collect()
-        }
+        Listen::Systemd => inherited.open(threads),
         Listen::Tcp(address) => {
             let found = lookup_host((address.host.as_str(), address.port)).await;
             let found = found.map_err(|error| ListenError::Name(address.clone(), Some(error)))?;
@@ -163,8 +207,11 @@ pub(super) async fn open(
         Listen::Unix { mode, path } => {
             let opened = socket::listen(path, *mode, BACKLOG as u32).await;
             let (listener, file) = opened.map_err(other)?;
-            let door = Door::Unix(listener.into_std().map_err(other)?);
-            Ok(vec![door.for_threads(threads, Some(file)).map_err(other)?])
+            let listener = Listener::Unix(listener.into_std().map_err(other)?);
+            let mut bound = listener.for_threads(threads, false).map_err(other)?;
+            // Under a long path it was bound by another name.
+            bound.shown = listen.to_string();
+            Ok(vec![Bound { file: Some(file), ..bound }])
         }
     }
 }
@@ -177,7 +224,7 @@ fn open_tcp(address: SocketAddr, threads: usize, beside: &Beside<'_>) -> Result<
         io::ErrorKind::AddrNotAvailable => ListenError::NotHere(address),
         _ => ListenError::Other(address.to_string(), error),
     };
-    let only_v6 = address.is_ipv6() && beside.has_v4_of(address.port());
+    let only_v6 = beside.leaves_v4(address);
     if address.port() != 0 && !beside.own_ports.contains(&address.port()) {
         // Sockets that share a port would also share it with another process of ours, which takes
         // half of the connections and says nothing. So the first look is without sharing.
@@ -185,11 +232,12 @@ fn open_tcp(address: SocketAddr, threads: usize, beside: &Beside<'_>) -> Result<
     }
     let first = listen_on(address, only_v6).map_err(explain)?;
     let address = first.local_addr().map_err(explain)?;
-    let mut doors = vec![Door::Tcp(first)];
+    let door = |listener| Door { inherited: false, listener: Listener::Tcp(listener) };
+    let mut doors = vec![door(first)];
     for _ in 1..threads {
-        doors.push(Door::Tcp(listen_on(address, only_v6).map_err(explain)?));
+        doors.push(door(listen_on(address, only_v6).map_err(explain)?));
     }
-    Ok(Bound { address: Some(address), doors, _file: None, shown: address.to_string() })
+    Ok(Bound { address: Some(address), doors, file: None, only_v6, shown: address.to_string() })
 }
 
 fn listen_on(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
@@ -222,9 +270,9 @@ mod tests {
     fn every_thread_has_a_socket_on_the_same_port_and_nobody_else_gets_it() {
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
         let bound = open_tcp(here, 3, &ALONE).expect("the kernel has a port");
-        let port = |door: &Door| match door {
-            Door::Tcp(listener) => listener.local_addr().map(|address| address.port()).ok(),
-            Door::Unix(_) => None,
+        let port = |door: &Door| match &door.listener {
+            Listener::Tcp(listener) => listener.local_addr().map(|address| address.port()).ok(),
+            Listener::Unix(_) => None,
         };
         let ports: Vec<_> = bound.doors.iter().map(port).collect();
         assert_eq!(ports.len(), 3);

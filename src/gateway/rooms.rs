@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::StartError;
 use super::slot::Connections;
@@ -22,7 +22,7 @@ use crate::portal::{Portal, PortalDoors};
 use crate::proxy::{HealthBoard, ProxySettings};
 use crate::response::{PageSettings, Pages};
 use crate::route::Table;
-use crate::store::{SigningKey, Store, StoreSettings};
+use crate::store::{OpenError, SigningKey, Store, StoreSettings};
 use crate::telemetry::AccessWriter;
 use crate::telemetry::metrics::Metrics;
 
@@ -43,7 +43,8 @@ pub struct AccountRooms {
 impl AccountRooms {
     /// Opens the store, and builds on it.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
-        Self::build(config, open_store(config).await?, Metrics::new(SystemTime::now())).await
+        let store = open_store(config, Duration::ZERO).await?;
+        Self::build(config, store, Metrics::new(SystemTime::now())).await
     }
 
     /// On an open store: makes the keys that are not there yet.
@@ -203,9 +204,17 @@ impl Process {
     }
 }
 
-/// Opens the store that the configuration names.
-pub(super) async fn open_store(config: &Config) -> Result<Store, StartError> {
-    let settings = StoreSettings::at(&config.store);
-    let opened = tokio::task::spawn_blocking(|| Store::open(settings)).await;
-    Ok(opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?)
+/// Opens the store that the configuration names. Where another process has it, it is waited for, for as long as that.
+pub(super) async fn open_store(config: &Config, patience: Duration) -> Result<Store, StartError> {
+    let began = Instant::now();
+    loop {
+        let settings = StoreSettings::at(&config.store);
+        let opened = tokio::task::spawn_blocking(|| Store::open(settings)).await;
+        match opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
+            Err(OpenError::Locked { directory }) if began.elapsed() < patience => {
+                tracing::info!(store.path = %directory.display(), "waiting for another process to let go of the store");
+            }
+            opened => return Ok(opened?),
+        }
+    }
 }

@@ -103,6 +103,24 @@ impl Connections {
         (under_way < TURNED_AWAY).then_some(turned_away)
     }
 
+    /// One more of this source; gives how many it has now.
+    fn count(&self, source: IpAddr) -> usize {
+        let mut sources = self.shard(source).lock().unwrap_or_else(PoisonError::into_inner);
+        let held = sources.entry(source).or_default();
+        *held += 1;
+        *held
+    }
+
+    fn discount(&self, source: IpAddr) {
+        let mut sources = self.shard(source).lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut held) = sources.entry(source) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+    }
+
     fn shard(&self, source: IpAddr) -> &Mutex<HashMap<IpAddr, usize>> {
         let hash = self.hasher.hash_one(source);
         &self.sources[usize::try_from(hash % SHARDS as u64).unwrap_or_default()]
@@ -127,12 +145,7 @@ impl Slot {
         limits: ConnectionLimits,
     ) -> Result<Self, Full> {
         let source = source(peer);
-        let held = {
-            let mut sources = connections.shard(source).lock().unwrap_or_else(PoisonError::into_inner);
-            let held = sources.entry(source).or_default();
-            *held += 1;
-            *held
-        };
+        let held = connections.count(source);
         let open = connections.open.fetch_add(1, Ordering::Relaxed) + 1;
         // Dropping it gives both back also where it was one too many.
         let mut slot = Self { _counted: None, connections: Arc::clone(connections), source };
@@ -152,17 +165,26 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Counts it to another source from now on: the one that a proxy's header names. `false` where that one has as many
+    /// as it may.
+    pub(super) fn moved_to(&mut self, source_of: IpAddr, limits: ConnectionLimits) -> bool {
+        let new = source(source_of);
+        let held = self.connections.count(new);
+        let old = std::mem::replace(&mut self.source, new);
+        self.connections.discount(old);
+        let fits = limits.per_source.is_none_or(|most| held <= most);
+        if !fits {
+            self.connections.metrics.connection_refused(ConnectionRefused::PerSource);
+        }
+        fits
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         self.connections.open.fetch_sub(1, Ordering::Relaxed);
-        let shard = self.connections.shard(self.source);
-        let mut sources = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut held) = sources.entry(self.source) {
-            *held.get_mut() -= 1;
-            if *held.get() == 0 {
-                held.remove();
-            }
-        }
+        self.connections.discount(self.source);
     }
 }
 

@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,7 +36,7 @@ use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme};
 use crate::response::{Asker, Body, GRPC_STATUS, Problem, Prompt, REQUEST_ID};
 use crate::subrequest::{Answered, Dialect, Subrequests};
-use crate::telemetry::metrics::{Decided, NO_ROUTE, PORTAL, ThreadMetrics, UpstreamOutcome};
+use crate::telemetry::metrics::{Decided, Metrics, NO_ROUTE, PORTAL, ThreadMetrics, UpstreamOutcome};
 use crate::telemetry::{AccessLine, AccessLog};
 
 /// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
@@ -49,6 +49,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Marks what a door is called between the threads and who opens and closes them.
 pub(super) type DoorId = u64;
 
+/// What a thread is told from outside.
+pub(super) enum Message {
+    Change(Change),
+    /// Answered by a thread that turns.
+    Ping(oneshot::Sender<()>),
+}
+
 /// Other rooms, and other sockets to listen on.
 pub(super) struct Change {
     pub(super) close: Vec<DoorId>,
@@ -58,8 +65,8 @@ pub(super) struct Change {
     pub(super) rooms: Arc<Rooms>,
 }
 
-/// As many as may wait in the kernel's queue when a door closes.
-const LAST_ACCEPTED: usize = 1024;
+/// After a door was closed to newcomers: connections that had begun by then come to their end, or to us.
+const LAST_CALL: Duration = Duration::from_millis(100);
 
 /// What one thread has for itself, under whatever configuration.
 pub(super) struct Thread {
@@ -89,7 +96,7 @@ pub(super) fn proxy(rooms: &Rooms, tunnels: Tunnels) -> Result<Proxy, InvalidPro
 }
 
 /// Runs a thread until the stop, and then until what is running has finished or the bound is over.
-pub(super) fn run(changes: UnboundedReceiver<Change>, stopping: CancellationToken) {
+pub(super) fn run(messages: UnboundedReceiver<Message>, stopping: CancellationToken) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -97,21 +104,41 @@ pub(super) fn run(changes: UnboundedReceiver<Change>, stopping: CancellationToke
             return stopping.cancel();
         }
     };
-    LocalSet::new().block_on(&runtime, serve_all(changes, stopping));
+    LocalSet::new().block_on(&runtime, serve_all(messages, stopping));
 }
 
-async fn serve_all(mut changes: UnboundedReceiver<Change>, stopping: CancellationToken) {
-    let Some(first) = changes.recv().await else { return };
+async fn serve_all(mut messages: UnboundedReceiver<Message>, stopping: CancellationToken) {
+    // Without its rooms there is nothing to turn for.
+    let first = loop {
+        match messages.recv().await {
+            Some(Message::Change(first)) => break first,
+            Some(Message::Ping(_)) => {}
+            None => return,
+        }
+    };
     let thread = Thread::new(&first.rooms, stopping.clone());
     thread.take(first);
     let logging = tokio::task::spawn_local(hand_over_log(Rc::clone(&thread)));
     loop {
         tokio::select! {
-            Some(change) = changes.recv() => thread.take(change),
+            Some(message) = messages.recv() => match message {
+                Message::Change(change) => thread.take(change),
+                Message::Ping(answer) => drop(answer.send(())),
+            },
             () = stopping.cancelled() => break,
         }
     }
-    thread.drain().await;
+    let mut drained = std::pin::pin!(thread.drain());
+    loop {
+        tokio::select! {
+            () = &mut drained => break,
+            Some(message) = messages.recv() => match message {
+                // Too late: who waits for it sees that nobody will answer.
+                Message::Change(_) => {}
+                Message::Ping(answer) => drop(answer.send(())),
+            },
+        }
+    }
     logging.abort();
     thread.access.flush();
 }
@@ -143,6 +170,23 @@ impl Thread {
         Rc::clone(&self.worker.borrow())
     }
 
+    /// Whether whoever asks again had better ask somebody else.
+    pub(super) fn is_draining(&self) -> bool {
+        self.process.draining.load(Ordering::Relaxed)
+    }
+
+    /// What connections are counted by.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.process.metrics
+    }
+
+    /// Counts a connection to the source that its proxy names. `false` where that one has as many as it may.
+    pub(super) fn counts_to(&self, slot: &mut Slot, source: IpAddr) -> bool {
+        let worker = self.worker();
+        let config = &worker.rooms.config;
+        config.trusted_proxies.contains(source) || slot.moved_to(source, ConnectionLimits::of(&config.limits))
+    }
+
     fn take(self: &Rc<Self>, change: Change) {
         let worker = self.worker().renewed(&change.rooms);
         *self.worker.borrow_mut() = Rc::new(worker);
@@ -167,7 +211,8 @@ impl Thread {
             self.connections.close();
             tokio::join!(self.tunnels.end(), self.connections.wait());
         };
-        if tokio::time::timeout(self.worker().rooms.config.limits.drain_timeout, finished).await.is_err() {
+        let bound = self.worker().rooms.config.limits.drain_timeout;
+        if timeout(bound, finished).await.is_err() {
             tracing::warn!(
                 connections = self.connections.len(),
                 "requests that did not finish in time are broken off"
@@ -196,8 +241,10 @@ impl Thread {
     }
 }
 
-/// Accepts until the door closes, and then what the kernel had taken for it by that time.
+/// Accepts until the door closes, and then what the kernel had taken for it by that time: that would be reset with the
+/// socket.
 async fn accept(thread: Rc<Thread>, door: Door, closing: CancellationToken) {
+    let inherited = door.inherited;
     let acceptor = match Acceptor::new(door) {
         Ok(acceptor) => acceptor,
         Err(error) => {
@@ -205,21 +252,23 @@ async fn accept(thread: Rc<Thread>, door: Door, closing: CancellationToken) {
             return thread.stopping.cancel();
         }
     };
-    let mut left = LAST_ACCEPTED;
+    tokio::select! {
+        // In this order, for a flood of connections must not keep a door open.
+        biased;
+        () = closing.cancelled() => {}
+        () = accept_all(&thread, &acceptor) => {}
+    }
+    // The queue of an inherited socket stays, for the process that comes after this one.
+    if !inherited {
+        acceptor.stop_new();
+        let _ = timeout(LAST_CALL, accept_all(&thread, &acceptor)).await;
+    }
+}
+
+/// Accepts. Never ends.
+async fn accept_all(thread: &Rc<Thread>, acceptor: &Acceptor) {
     loop {
-        let accepted = tokio::select! {
-            // In this order: what waits in the kernel's queue would be reset with the socket.
-            biased;
-            accepted = acceptor.accept() => accepted,
-            () = closing.cancelled() => return,
-        };
-        if closing.is_cancelled() {
-            left -= 1;
-            if left == 0 {
-                return;
-            }
-        }
-        match accepted {
+        match acceptor.accept().await {
             Ok((stream, peer)) => thread.begin(stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -262,6 +311,12 @@ impl Worker {
             timeouts: WireTimeouts { head: limits.header_timeout, idle: limits.idle_timeout },
             rooms: Arc::clone(rooms),
         }
+    }
+
+    /// Whether connections from this address begin with a PROXY header.
+    pub(super) fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        let config = &self.rooms.config;
+        config.proxy_protocol && config.trusted_proxies.contains(peer)
     }
 
     /// What holds for a connection that begins now.

@@ -15,6 +15,8 @@ pub struct Limits {
     pub connections_per_ip: Option<usize>,
     /// How long running requests may take to finish once the stop was asked for.
     pub drain_timeout: Duration,
+    /// Between "not ready" and the close of the listeners, for whoever balances the load to notice.
+    pub drain_delay: Duration,
     /// Bytes of a request's head.
     pub header_bytes: usize,
     /// How long a request's head may take from its first byte.

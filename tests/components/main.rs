@@ -9,6 +9,7 @@
 mod apache;
 mod browser;
 mod caddy;
+mod carriers;
 mod envoy;
 mod front;
 mod git;

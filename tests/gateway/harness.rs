@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -32,6 +33,7 @@ pub(crate) struct Gateway {
     pub(crate) config: PathBuf,
     directory: TempDir,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
@@ -51,13 +53,19 @@ impl Gateway {
 
     /// As `start`, in a folder that has been used before.
     pub(crate) fn start_in(directory: TempDir, yaml: &str) -> Self {
+        let mut command = foregate();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        Self::start_with(directory, yaml, command)
+    }
+
+    /// By a command that is `foregate` but for its arguments. It is waited for until it listens; without a TCP address
+    /// `address` is 0.0.0.0:0.
+    pub(crate) fn start_with(directory: TempDir, yaml: &str, mut command: Command) -> Self {
         let config = directory.path().join("foregate.yaml");
         std::fs::write(&config, complete(yaml)).expect("the configuration is written");
-        let mut child = foregate()
+        let mut child = command
             .args(["serve", "--config"])
             .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
@@ -65,7 +73,7 @@ impl Gateway {
         let stderr = BufReader::new(child.stderr.take().expect("stderr is a pipe"));
         let (tell, told) = std::sync::mpsc::channel();
         let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 if let Some(address) = listening(&line) {
                     let _ = tell.send(address);
@@ -79,7 +87,7 @@ impl Gateway {
             let _ = child.kill();
             panic!("it does not listen; it said:\n{}", log.lock().expect("no panic while it is held"));
         };
-        Self { address, child, config, directory, log }
+        Self { address, child, config, directory, log, reader: Some(reader) }
     }
 
     /// Where metrics and health are told, where the configuration asks for it.
@@ -187,6 +195,17 @@ impl Gateway {
         Connection::to(self.address)
     }
 
+    /// Writes another configuration, completed as at the start, and says nothing of it.
+    pub(crate) fn write_config(&self, yaml: &str) {
+        std::fs::write(&self.config, complete(yaml)).expect("the configuration is written");
+    }
+
+    /// Gives the folder back after its end.
+    pub(crate) fn into_directory(mut self) -> TempDir {
+        self.wait();
+        std::mem::replace(&mut self.directory, tempfile::tempdir().expect("a folder"))
+    }
+
     /// `SIGKILL`; gives the folder back for a next start.
     pub(crate) fn kill(mut self) -> TempDir {
         self.child.kill().expect("it is running");
@@ -200,11 +219,14 @@ impl Gateway {
         assert!(sent.expect("kill runs").success());
     }
 
-    /// Waits for its end; gives the exit code.
+    /// Waits for its end, and for all that it has written; gives the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                if let Some(reader) = self.reader.take() {
+                    reader.join().expect("the log is read to its end");
+                }
                 return status.code();
             }
             assert!(Instant::now() < deadline, "it does not end; it said:\n{}", self.log());
@@ -249,7 +271,7 @@ fn request_bytes(method: &str, target: &str, headers: &[(&str, &str)], body: &[u
 }
 
 /// The configuration with what a test does not care about.
-fn complete(yaml: &str) -> String {
+pub(crate) fn complete(yaml: &str) -> String {
     let mut whole = String::new();
     let has = |key: &str| yaml.lines().any(|line| line.starts_with(key));
     if !has("listen:") {
@@ -267,7 +289,8 @@ fn complete(yaml: &str) -> String {
 /// The address in a log line that says that one is listened on.
 fn listening(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    line.get("listen.address")?.as_str()?.parse().ok()
+    let address = line.get("listen.address")?.as_str()?;
+    Some(address.parse().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0))))
 }
 
 /// Runs a command to its end with something on its standard input.

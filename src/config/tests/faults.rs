@@ -25,7 +25,7 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         &[
             "foregate.yaml:1:1: unknown key `tls`",
             "    1 | tls: {}",
-            "      | ^^^ expected `listen`, `public_url`, `trusted_proxies`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
+            "      | ^^^ expected `listen`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
         ],
     );
 }
@@ -180,6 +180,33 @@ fn a_bad_value_is_told_with_what_was_expected() {
             "foregate.yaml:1:23: `listen` can't list `unix:`",
             "    1 | listen: [\"127.0.0.1\", \"unix:\"]",
             "      |                       ^^^^^^^ expected an address with a port such as `127.0.0.1:8080` or `[::]:8080`, `unix:/run/foregate/http.sock`, or `systemd`",
+        ],
+    );
+    told(
+        &with(
+            "public_url: http://a\nlisten: ['unix:a', { unix: a, mode: '0600' }, { unix: b, mode: 600k }, systemd, systemd]",
+        ),
+        &[
+            "foregate.yaml:2:20: `listen` can't list a mapping",
+            "    2 | listen: ['unix:a', { unix: a, mode: '0600' }, { unix: b, mode: 600k }, systemd, systemd]",
+            "      |                    ^^ it is there already",
+            "foregate.yaml:2:64: `mode` can't be `600k`",
+            "    2 | listen: ['unix:a', { unix: a, mode: '0600' }, { unix: b, mode: 600k }, systemd, systemd]",
+            "      |                                                                ^^^^ expected a file mode in quotes, such as `\"0660\"`",
+            "foregate.yaml:2:81: `listen` can't list `systemd`",
+            "    2 | listen: ['unix:a', { unix: a, mode: '0600' }, { unix: b, mode: 600k }, systemd, systemd]",
+            "      |                                                                                 ^^^^^^^ it is there already",
+        ],
+    );
+    told(
+        &with("proxy_protocol: v2\nlimits: { drain_delay: soon }"),
+        &[
+            "foregate.yaml:1:17: `proxy_protocol` can't be `v2`",
+            "    1 | proxy_protocol: v2",
+            "      |                 ^^ expected `true` or `false`",
+            "foregate.yaml:2:24: `drain_delay` can't be `soon`",
+            "    2 | limits: { drain_delay: soon }",
+            "      |                        ^^^^ expected a duration such as `500ms`, `30s`, `15m`, `1h30m` or `7d`",
         ],
     );
     told(

@@ -70,6 +70,11 @@ impl WireControl {
         self.fault.get().copied()
     }
 
+    /// Whether there was a request so far.
+    pub(in crate::gateway) fn has_begun(&self) -> bool {
+        self.heads.load(Ordering::Relaxed) > 0
+    }
+
     /// An answer begins; one for each request.
     pub(in crate::gateway) fn begin(self: &Arc<Self>) -> InFlight {
         InFlight(Arc::clone(self))
