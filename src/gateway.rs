@@ -2,7 +2,7 @@
 //!
 //! Each thread has its own runtime, its own listening sockets and its own connections to the
 //! upstreams; what they share is read and not locked. A request's way through the rooms is in
-//! `gateway/worker.rs`, a connection's bytes in `gateway/wire.rs`.
+//! `gateway/worker.rs`, a connection's bytes in `gateway/wire.rs` and, for HTTP/2, in `gateway/http2/`.
 //!
 //! Callers: `cli`. Rules live in the rooms below; what is here is the order in which they are asked.
 
@@ -31,8 +31,10 @@ mod connection;
 mod control;
 mod figures;
 mod files;
+mod http2;
 mod listener;
 mod notify;
+mod opening;
 mod proxy_protocol;
 mod rooms;
 mod slot;

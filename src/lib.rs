@@ -31,7 +31,9 @@
 //! # One request, end to end
 //!
 //! ```text
-//! accept     gateway   a place among the connections; TLS, if it is set; the wire judges every byte before hyper reads it
+//! accept     gateway   a place among the connections; TLS, if it is set; ALPN or the first bytes tell HTTP/2 from
+//!                      HTTP/1, whose every byte the wire judges before hyper reads it; HTTP/2 is counted, timed
+//!                      and put as HTTP/1.1
 //! describe   request   Context::new: one host, every reading of the target, the client's address; doubt is a 400
 //! ours?      portal    paths under the prefix: parse, call account, render
 //!            subrequest   ... or take the original request from a trusted peer's headers, and go on to decide

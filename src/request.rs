@@ -214,7 +214,7 @@ pub fn read_url(url: &str) -> Result<(Scheme, Host, Target), RequestFault> {
 /// A method with a lower-case letter is another one, but not to every backend: so there is none.
 fn check_method(method: &Method) -> Result<(), HeadFault> {
     let method = method.as_str();
-    if method.bytes().any(|byte| byte.is_ascii_lowercase()) {
+    if method.len() > head::METHOD_BYTES || method.bytes().any(|byte| byte.is_ascii_lowercase()) {
         return Err(HeadFault::Method);
     }
     if matches!(method, "CONNECT" | "TRACE") { Err(HeadFault::MethodRefused) } else { Ok(()) }

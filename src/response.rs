@@ -11,10 +11,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
 mod body;
+mod grpc;
 pub mod pages;
 mod problem;
 
 pub use body::{Body, BodyError};
+pub use grpc::GRPC_STATUS;
 pub use pages::{PageSettings, Pages, Prompt};
 pub use problem::Problem;
 pub(crate) use problem::{in_words, retry_after_value};
@@ -28,6 +30,8 @@ const FIELDS: usize = 12;
 /// What of a request shapes an answer of ours.
 #[derive(Clone, Debug)]
 pub struct Asker {
+    /// The content type of a gRPC call, whose refusals have a form of their own.
+    call: Option<HeaderValue>,
     head: bool,
     html: Preference,
     request_id: HeaderValue,
@@ -49,7 +53,21 @@ impl Asker {
             (Some(line), None) => Preference::Line(line.clone()),
             _ => Preference::Known(prefers_html(headers.get_all(ACCEPT))),
         };
-        Self { head: method == Method::HEAD, html, request_id }
+        Self { call: None, head: method == Method::HEAD, html, request_id }
+    }
+
+    /// The same asker, answered as gRPC where that is what it speaks. Only for who sent the request itself: the status is
+    /// 200 then, which another proxy that asks about a request would take for a yes.
+    pub fn for_calls(mut self, method: &Method, headers: &HeaderMap) -> Self {
+        if method == Method::POST {
+            self.call = headers.get(CONTENT_TYPE).filter(|kind| grpc::is_call(kind)).cloned();
+        }
+        self
+    }
+
+    /// Whether it speaks gRPC.
+    pub fn calls(&self) -> bool {
+        self.call.is_some()
     }
 
     /// The same asker, answered in JSON whatever `Accept` says: it came with JSON.

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use tracing::Level;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
@@ -64,7 +64,10 @@ pub fn start(settings: LogSettings) {
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     // Colour is for people, and only where they have not asked for none.
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let registry = tracing_subscriber::registry().with(level);
+    // The HTTP/2 library tells of each frame, and warns of each client that floods it: what comes of that
+    // is told by whoever ends the connection.
+    let ours = filter_fn(|metadata| !metadata.target().starts_with("h2"));
+    let registry = tracing_subscriber::registry().with(level).with(ours);
     let started = if settings.format.is_json() {
         registry.with(layer.json().flatten_event(true)).try_init()
     } else {
@@ -91,6 +94,8 @@ pub struct AccessLine<'a> {
     pub client: IpAddr,
     /// How long the head of the answer took.
     pub duration: Duration,
+    /// The outcome of a gRPC call, where the head of the answer tells it: its status is 200 then.
+    pub grpc_status: Option<&'a str>,
     /// The host that was asked for.
     pub host: &'a str,
     /// The request id.
@@ -105,6 +110,8 @@ pub struct AccessLine<'a> {
     pub status: u16,
     /// Who it was, if somebody is known.
     pub user: Option<&'a str>,
+    /// Of HTTP: "1.0", "1.1" or "2".
+    pub version: &'static str,
 }
 
 /// The thread that writes the lines of all others. Cheap to clone.
@@ -174,7 +181,7 @@ impl AccessLog {
         if self.0.writer.is_json {
             write_json(&mut buffer, time, line);
         } else {
-            let AccessLine { client, duration, host, method, path, route, status, user, id } = line;
+            let AccessLine { client, duration, host, method, path, route, status, user, id, .. } = line;
             let (route, user) = (route.unwrap_or("-"), user.unwrap_or("-"));
             let millis = duration.as_secs_f64() * 1000.0;
             // Writing to memory doesn't fail.
@@ -182,6 +189,9 @@ impl AccessLog {
                 buffer,
                 "{time}  INFO {status} {method} {host}{path} client={client} user={user} route={route:?} {millis:.1}ms id={id}"
             );
+            if let Some(status) = line.grpc_status {
+                let _ = write!(buffer, " grpc={status:?}");
+            }
         }
         buffer.push(b'\n');
         if buffer.len() >= BATCH_BYTES {
@@ -209,13 +219,18 @@ impl AccessLog {
 
 /// Written by hand: a serializer would look at each character of each key, and this is on every request's way.
 fn write_json(buffer: &mut Vec<u8>, time: &str, line: &AccessLine<'_>) {
-    let AccessLine { client, duration, host, method, path, route, status, user, id } = line;
+    let AccessLine { client, duration, grpc_status, host, method, path, route, status, user, id, version } =
+        line;
     write_text(buffer, r#"{"timestamp":"#, time);
     buffer.extend_from_slice(br#","level":"INFO","message":"request","client.address":""#);
     write_address(buffer, *client);
     buffer.extend_from_slice(br#"","duration_us":"#);
     write_number(buffer, duration.as_micros().try_into().unwrap_or(u64::MAX));
+    if let Some(status) = grpc_status {
+        write_text(buffer, r#","grpc.status":"#, status);
+    }
     write_text(buffer, r#","host":"#, host);
+    write_text(buffer, r#","http.version":"#, version);
     write_text(buffer, r#","request.id":"#, id);
     write_text(buffer, r#","method":"#, method);
     write_text(buffer, r#","path":"#, path);
@@ -324,6 +339,7 @@ mod tests {
     const LINE: AccessLine<'static> = AccessLine {
         client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
         duration: Duration::from_micros(1500),
+        grpc_status: None,
         host: "app.test",
         id: "1",
         method: "GET",
@@ -331,6 +347,7 @@ mod tests {
         route: Some("all"),
         status: 200,
         user: None,
+        version: "2",
     };
 
     #[test]
@@ -340,7 +357,7 @@ mod tests {
             line,
             concat!(
                 r#"{"timestamp":"1970-01-01T00:00:00.000Z","level":"INFO","message":"request","#,
-                r#""client.address":"192.0.2.1","duration_us":1500,"host":"app.test","request.id":"1","#,
+                r#""client.address":"192.0.2.1","duration_us":1500,"host":"app.test","http.version":"2","request.id":"1","#,
                 r#""method":"GET","path":"/a\"b","route.name":"all","status":200}"#,
                 "\n"
             )

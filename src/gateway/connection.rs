@@ -1,11 +1,14 @@
-//! One connection: the wire round its socket, hyper on the wire, and its end.
+//! One connection: what is spoken on it, the wire round its socket, hyper on the wire, and its end.
+//!
+//! An HTTP/1 connection that rests between two requests keeps its socket and little else: hyper is put
+//! on it again when the next request comes.
 //!
 //! Callers: `gateway::worker`, once for each accepted socket.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,10 +22,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::http2;
 use super::listener::Purpose;
+use super::opening::{Protocol, open};
 use super::proxy_protocol::{self, HeaderFault};
 use super::slot::{Slot, TurnedAway};
 use super::stream::Stream;
@@ -87,10 +92,10 @@ pub(super) async fn serve(
 ) {
     // The limits of a connection are those under which it began. Nothing else of its worker is kept: a connection that lives
     // for days would hold all the rooms of a configuration that is long gone.
-    let (head_limits, timeouts, tls, expects_header) = {
+    let (limits, timeouts, tls, expects_header) = {
         let worker = thread.worker();
-        let tls = worker.tls_for(purpose).cloned();
-        (worker.head_limits, worker.timeouts, tls, worker.expects_proxy_header(peer))
+        let (limits, timeouts) = worker.connection_limits();
+        (limits, timeouts, worker.tls_for(purpose).cloned(), worker.expects_proxy_header(peer))
     };
     if expects_header {
         // In a box, for every connection has room for what is awaited here, also where the protocol is off.
@@ -99,54 +104,108 @@ pub(super) async fn serve(
             Some(_) | None => return,
         }
     }
-    let client = match tls {
+    let (client, protocol) = match tls {
         Some(tls) => match Box::pin(greeted(&thread, tls, stream, peer, timeouts.head)).await {
             Some((greeted, client)) => {
+                let protocol = greeted.agreed();
                 stream = greeted;
-                client
+                (client, protocol)
             }
             None => return,
         },
-        None => Client::plain(peer),
+        None => (Client::plain(peer), Protocol::Sniff),
     };
     let client = Rc::new(client);
-    let control = Arc::new(WireControl::new(Some(slot)));
-    let wire = Wire::new(stream, head_limits, timeouts, Arc::clone(&control));
-    let service = service_fn(|request| {
-        // A request keeps the rooms that it begins with.
-        let (thread, worker) = (Rc::clone(&thread), thread.worker());
-        let (client, control) = (Rc::clone(&client), Arc::clone(&control));
-        async move {
-            let in_flight = control.begin();
-            let mut response = worker.answer(request, &client, purpose, &control).await;
-            // hyper closes a connection that says so.
-            if thread.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            control.answered(response.status());
-            Ok::<_, Infallible>(response.map(|body| Answer { body, _in_flight: in_flight }))
-        }
-    });
-    let connection = http1::Builder::new()
-        // The wire keeps the time; hyper would need a timer for each request.
-        .header_read_timeout(None)
-        .max_headers(head_limits.headers)
-        .max_buf_size(head_limits.head_bytes + BUFFER)
-        .serve_connection(TokioIo::new(wire), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        // In this order, for nearly every turn is the connection's.
+    let (mut since, mut held) = (Instant::now(), Vec::new());
+    let opened = tokio::select! {
+        // In this order: a request that is there is answered, also when the stop has come.
         biased;
-        ended = connection.as_mut() => ended,
-        () = last_moment(&stopping, &control) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        opened = timeout(timeouts.head, open(&mut stream, protocol, &mut held)) => opened,
+        () = last_moment(&stopping, || false) => return,
     };
-    if let Err(error) = ended {
-        // A client that went away, a limit that was over: nothing for the operator to do.
-        tracing::debug!(%error, peer.address = %peer, "a connection ended early");
+    let protocol = match opened {
+        Ok(Ok(Some(protocol))) => {
+            since = Instant::now();
+            protocol
+        }
+        // A head that began like the preface, and has had its time.
+        Err(_) if !held.is_empty() => Protocol::Http1,
+        // Gone, or silent, or broken: there is nobody to tell.
+        Ok(Ok(None) | Err(_)) | Err(_) => return,
+    };
+    if protocol == Protocol::Http2 {
+        // Boxed, so that a connection of HTTP/1 does not hold the room for it.
+        return Box::pin(http2::serve(thread, stream, held, client, purpose, slot, stopping)).await;
+    }
+    let control = Arc::new(WireControl::new(Some(slot)));
+    let wire = Wire::new(stream, limits, timeouts, Arc::clone(&control)).holding(held, since);
+    serve_http1(&thread, wire, &control, &client, purpose, stopping).await;
+}
+
+async fn serve_http1(
+    thread: &Rc<Thread>,
+    mut wire: Wire<Stream>,
+    control: &Arc<WireControl>,
+    client: &Rc<Client>,
+    purpose: Purpose,
+    stopping: CancellationToken,
+) {
+    let (limits, timeouts) = (wire.limits(), wire.timeouts());
+    loop {
+        let service = service_fn(|request| {
+            // A request keeps the rooms that it begins with.
+            let (thread, worker) = (Rc::clone(thread), thread.worker());
+            let (client, control) = (Rc::clone(client), Arc::clone(control));
+            async move {
+                let in_flight = control.begin();
+                let mut response = worker.answer(request, &client, purpose, control.fault()).await;
+                // hyper closes a connection that says so.
+                if thread.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                control.answered(response.status());
+                Ok::<_, Infallible>(response.map(|body| Answer { body, _in_flight: in_flight }))
+            }
+        });
+        let connection = http1::Builder::new()
+            // The wire keeps the time; hyper would need a timer for each request.
+            .header_read_timeout(None)
+            .max_headers(limits.headers)
+            .max_buf_size(limits.head_bytes + BUFFER)
+            .serve_connection(TokioIo::new(wire), service)
+            .with_upgrades();
+        // Boxed, so that a connection at rest does not hold the room for it.
+        let mut connection = Box::new(connection);
+        let ended = tokio::select! {
+            // In this order, for nearly every turn is the connection's.
+            biased;
+            ended = connection.as_mut() => Some(ended),
+            () = last_moment(&stopping, || control.has_begun()) => {
+                Pin::new(&mut *connection).graceful_shutdown();
+                Some(connection.as_mut().await)
+            }
+            () = control.rests() => None,
+        };
+        if let Some(ended) = ended {
+            if let Err(error) = ended {
+                // A client that went away, a limit that was over: nothing for the operator to do.
+                tracing::debug!(%error, peer.address = %client.address, "a connection ended early");
+            }
+            return;
+        }
+        // hyper's buffers are given back until the next request comes.
+        let Some(parts) = connection.into_parts() else { return };
+        wire = parts.io.into_inner();
+        wire.give_back(&parts.read_buf);
+        let woken = tokio::select! {
+            biased;
+            woken = timeout_at(control.idle_since() + timeouts.idle, wire.rest()) => woken,
+            () = stopping.cancelled() => Ok(Ok(false)),
+        };
+        if !matches!(woken, Ok(Ok(true))) {
+            let _ = wire.shutdown().await;
+            return;
+        }
     }
 }
 
@@ -170,9 +229,9 @@ async fn greeted(
 }
 
 /// Done when the stop has been asked for, and a client that has just connected has had the time to ask for something.
-async fn last_moment(stopping: &CancellationToken, control: &WireControl) {
+async fn last_moment(stopping: &CancellationToken, has_begun: impl Fn() -> bool) {
     stopping.cancelled().await;
-    if !control.has_begun() {
+    if !has_begun() {
         // In a box: all connections have room for this, and it comes once in their life.
         Box::pin(sleep(FIRST_REQUEST)).await;
     }

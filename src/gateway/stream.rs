@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::listener::{Door, Listener};
-use super::tls::TlsStream;
+use super::opening::Protocol;
+use super::tls::{self, TlsStream};
 
 /// A listening socket, as the runtime of one thread has it.
 pub(super) enum Acceptor {
@@ -107,6 +108,16 @@ macro_rules! on {
             Stream::Unix($inner) => $run,
         }
     };
+}
+
+impl Stream {
+    /// What is spoken on it, as far as that was agreed on.
+    pub(super) fn agreed(&self) -> Protocol {
+        match self {
+            Self::Tls(stream) => tls::agreed(stream),
+            Self::Tcp(_) | Self::Unix(_) => Protocol::Sniff,
+        }
+    }
 }
 
 impl AsyncRead for Stream {

@@ -31,12 +31,14 @@ pub(super) use handshakes::Handshakes;
 
 use resolver::Resolver;
 
+use super::opening::Protocol;
 use crate::config::{ClientCa, TlsSettings};
 use crate::identity::Certificate;
 use crate::request::{ClientCertificate, Scheme};
 
 /// What is spoken inside, the first choice first (RFC 7301). Whoever names none of them gets no connection.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+const HTTP2: &[u8] = b"h2";
 
 /// What every TLS message of a client begins with until it is encrypted (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
@@ -248,6 +250,15 @@ pub(super) async fn greet(
 
 fn tell_of_certificate(address: IpAddr, why: &CertificateError) {
     tracing::info!(error = %why, peer.address = %address, "a client's certificate was refused");
+}
+
+/// What was agreed on. A client that doesn't ask may speak either, as on a plain connection.
+pub(super) fn agreed(stream: &TlsStream) -> Protocol {
+    match stream.get_ref().1.alpn_protocol() {
+        Some(HTTP2) => Protocol::Http2,
+        Some(_) => Protocol::Http1,
+        None => Protocol::Sniff,
+    }
 }
 
 async fn handshake(

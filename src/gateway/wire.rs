@@ -10,6 +10,7 @@
 //!
 //! Callers: `gateway::connection`. What a request means is not looked at here.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -21,22 +22,22 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::opening::poll_more;
 use crate::request::head::{BodyFraming, HeadFault, HeadLimits, MessageReader, Passage};
 
 mod control;
+mod linger;
 
 pub(super) use control::{InFlight, WireControl};
+pub(super) use linger::Linger;
 
 use control::{REFUSED, TUNNEL, UNDECIDED};
+use linger::LINGER_BYTES;
 
 /// The method of the request that stands for a fault. A client that sends it gets the answer to any unknown method.
 pub(super) const FAULT_METHOD: &str = "FOREGATE-FAULT";
 const FAULT_HEAD: &[u8] = b"FOREGATE-FAULT / HTTP/1.1\r\nhost: fault\r\nconnection: close\r\n\r\n";
 
-/// After the last answer the rest of an unread body is taken for a while, for closing with bytes
-/// unread would reset the connection and take the answer along (RFC 9112 §9.6).
-const LINGER_BYTES: usize = 256 * 1024;
-const LINGER: Duration = Duration::from_secs(2);
 /// Bytes that are kept, but for the last piece, while an upgrade waits for its answer.
 const HELD_BYTES: usize = 16 * 1024;
 /// Bytes that are read at once where they can't go straight into hyper's buffer.
@@ -107,11 +108,6 @@ pub(super) struct Wire<S> {
     write_timer: Timer,
 }
 
-struct Linger {
-    bytes: usize,
-    timer: Pin<Box<Sleep>>,
-}
-
 /// Since when is a head waited for, and a timer that fires at or before the end of that.
 struct Waiting {
     phase: Phase,
@@ -133,11 +129,11 @@ enum Phase {
 
 /// A timer that is moved only when it has to fire earlier, or has fired too early.
 #[derive(Default)]
-struct Timer(Option<Pin<Box<Sleep>>>);
+pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
 
 impl Timer {
     /// Ready when the deadline is over.
-    fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if sleep.deadline() > deadline {
             sleep.as_mut().reset(deadline);
@@ -174,6 +170,29 @@ impl<S> Wire<S> {
             write_stalled_since: None,
             write_timer: Timer::default(),
         }
+    }
+
+    /// With the first bytes, which were read already, the first of them at `since`.
+    pub(super) fn holding(mut self, bytes: Vec<u8>, since: Instant) -> Self {
+        self.held = bytes;
+        (self.waiting.phase, self.waiting.since) = (Phase::Head, since);
+        self
+    }
+
+    /// As it was told.
+    pub(super) fn limits(&self) -> HeadLimits {
+        self.reader.limits()
+    }
+
+    /// As it was told.
+    pub(super) fn timeouts(&self) -> WireTimeouts {
+        self.timeouts
+    }
+
+    /// Takes back what hyper had read and not used.
+    pub(super) fn give_back(&mut self, bytes: &[u8]) {
+        self.held.splice(..0, bytes.iter().copied());
+        self.passing += bytes.len();
     }
 
     /// How much of `bytes` passes now, and whether the judge said to stop there.
@@ -244,6 +263,7 @@ impl<S> Wire<S> {
                 Phase::Busy | Phase::First | Phase::Head => Instant::now(),
             };
         }
+        self.control.set_resting(phase == Phase::Idle && self.write_stalled_since.is_none());
         let limit = match phase {
             // The proxy bounds how long a body may stand still; a tunnel may be quiet for as long as it likes.
             Phase::Busy if self.reader.is_tunnel() => return Poll::Pending,
@@ -298,7 +318,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             buf.put_slice(&held[..passed]);
             this.held = held;
             if passed > 0 {
-                this.held.drain(..passed);
+                if passed == this.held.len() {
+                    // With its room: a connection may rest for long.
+                    this.held = Vec::new();
+                } else {
+                    this.held.drain(..passed);
+                }
                 return Poll::Ready(Ok(()));
             }
             match stop {
@@ -329,6 +354,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Waits for the next request, while hyper is not on the wire. `false`: the client has closed.
+    pub(super) async fn rest(&mut self) -> io::Result<bool> {
+        if self.held.is_empty() && !poll_fn(|cx| poll_more(&mut self.socket, &mut self.held, cx)).await? {
+            return Ok(false);
+        }
+        (self.waiting.phase, self.waiting.since) = (Phase::Head, Instant::now());
+        Ok(true)
+    }
+
     /// As `judge`, for bytes of which only the first `room` can be taken now.
     ///
     /// A head longer than the room waits in hyper's way: its buffer grows with what it is given, so
@@ -447,7 +481,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.socket).poll_flush(cx);
+        // What is ready here says nothing of a write that is not.
+        if flushed.is_ready() { flushed } else { this.bound_write(flushed, cx) }
     }
 
     /// Ends our side; then takes what the client still sends, within bounds.
@@ -460,30 +497,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
                 if !this.in_body && !this.marker_sent {
                     return Poll::Ready(Ok(()));
                 }
-                this.linger.insert(Linger { bytes: 0, timer: Box::pin(tokio::time::sleep(LINGER)) })
+                this.linger.insert(Linger::new())
             }
         };
-        let mut chunk = [0; CHUNK];
-        while linger.bytes < LINGER_BYTES && linger.timer.as_mut().poll(cx).is_pending() {
-            let mut more = ReadBuf::new(&mut chunk);
-            // Whatever goes wrong now, the answer was sent.
-            let read = ready!(Pin::new(&mut this.socket).poll_read(cx, &mut more));
-            if read.is_err() || more.filled().is_empty() {
-                break;
-            }
-            linger.bytes += more.filled().len();
-        }
-        Poll::Ready(Ok(()))
+        linger.poll(&mut this.socket, cx).map(Ok)
     }
 }
 
 impl<S> Wire<S> {
     /// A client that takes nothing of an answer for as long as the idle limit is gone.
-    fn bound_write(
-        &mut self,
-        written: Poll<io::Result<usize>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    fn bound_write<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.write_stalled_since = None;
             return written;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{ALLOW, CONNECTION, LOCATION, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -21,19 +21,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{serve, turn_away};
+use super::http2::{Handshake, NoWebSocket, admit};
 use super::listener::{Door, Purpose};
 use super::rooms::{Process, Rooms};
 use super::slot::{ConnectionLimits, Slot};
 use super::stream::{Acceptor, Stream};
 use super::tls::{Client, Handshakes, Tls};
-use super::wire::{FAULT_METHOD, WireControl, WireTimeouts};
+use super::wire::{FAULT_METHOD, WireFault, WireTimeouts};
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::portal::Place;
 use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme};
-use crate::response::{Asker, Body, Problem, Prompt, REQUEST_ID};
+use crate::response::{Asker, Body, GRPC_STATUS, Problem, Prompt, REQUEST_ID};
 use crate::subrequest::{Answered, Dialect, Subrequests};
 use crate::telemetry::metrics::{Decided, Metrics, NO_ROUTE, PORTAL, ThreadMetrics, UpstreamOutcome};
 use crate::telemetry::{AccessLine, AccessLog};
@@ -336,15 +337,21 @@ impl Worker {
         config.proxy_protocol && config.trusted_proxies.contains(peer)
     }
 
-    /// Takes one request through the rooms, or sends it to `public_url`.
+    /// What holds for a connection that begins now.
+    pub(super) fn connection_limits(&self) -> (HeadLimits, WireTimeouts) {
+        (self.head_limits, self.timeouts)
+    }
+
+    /// Takes one request through the rooms, or sends it to `public_url`. `fault` is why the connection can't go on, where
+    /// it can't.
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
         client: &Client,
         purpose: Purpose,
-        control: &WireControl,
+        fault: Option<WireFault>,
     ) -> Response<Body> {
-        let mut response = self.take_through(request, client, purpose, control).await;
+        let mut response = self.take_through(request, client, purpose, fault).await;
         if client.scheme == Scheme::Https
             && let Some(hsts) = self.rooms.tls.as_ref().and_then(|tls| tls.hsts())
         {
@@ -359,11 +366,12 @@ impl Worker {
         request: Request<Incoming>,
         client: &Client,
         purpose: Purpose,
-        control: &WireControl,
+        fault: Option<WireFault>,
     ) -> Response<Body> {
         let (started, now) = (Instant::now(), SystemTime::now());
-        let (parts, body) = request.into_parts();
-        if let Some(fault) = control.fault().filter(|_| parts.method.as_str() == FAULT_METHOD) {
+        let (mut parts, body) = request.into_parts();
+        let version = parts.version;
+        if let Some(fault) = fault.filter(|_| parts.method.as_str() == FAULT_METHOD) {
             let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
             return self.refuse_unsound(&parts, problem, client.address, &fault, started);
         }
@@ -375,8 +383,10 @@ impl Worker {
             scheme: client.scheme,
             trusted: &self.rooms.config.trusted_proxies,
         };
-        let context = match Context::new(&parts, &arrival) {
-            Ok(context) => context,
+        let described = admit(&mut parts, &self.head_limits)
+            .and_then(|handshake| Ok((Context::new(&parts, &arrival)?, handshake)));
+        let (context, handshake) = match described {
+            Ok(described) => described,
             Err(fault) => {
                 let problem =
                     Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
@@ -384,11 +394,17 @@ impl Worker {
             }
         };
         warn_of_untrusted_proxy(&context, &parts.headers);
+        if let Some(handshake) = &handshake {
+            handshake.put(&mut parts);
+        }
         let request = Request::from_parts(parts, body);
         let Answered { decided, identity, mut response, route } = match purpose {
             Purpose::Redirect => Answered::from(self.redirect(&context, &request)),
             Purpose::Serve => self.decide(&context, request).await,
         };
+        if let Some(handshake) = &handshake {
+            response = self.websocket(handshake, response, &context);
+        }
         let duration = started.elapsed();
         let counted_as = match (&route, decided) {
             (Some(route), _) => &*route.name,
@@ -405,6 +421,7 @@ impl Worker {
             &AccessLine {
                 client: context.client,
                 duration,
+                grpc_status: response.headers().get(GRPC_STATUS).and_then(|status| status.to_str().ok()),
                 host: &context.host.name,
                 id: context.id.as_str(),
                 method: context.method.as_str(),
@@ -412,6 +429,11 @@ impl Worker {
                 route: route.as_deref().map(|route| &*route.name),
                 status: response.status().as_u16(),
                 user: identity.as_deref().map(|identity| identity.username.as_str()),
+                version: match version {
+                    Version::HTTP_2 => "2",
+                    Version::HTTP_10 => "1.0",
+                    _ => "1.1",
+                },
             },
         );
         response
@@ -432,6 +454,30 @@ impl Worker {
         response
     }
 
+    /// The answer to a WebSocket over HTTP/2.
+    fn websocket(
+        &self,
+        handshake: &Handshake,
+        response: Response<Body>,
+        context: &Context,
+    ) -> Response<Body> {
+        handshake.answer(response).unwrap_or_else(|fault| {
+            tracing::warn!(%fault, request.id = context.id.as_str(), "a WebSocket was not opened");
+            // What it asked for is JSON at most: a WebSocket shows no page.
+            let asker = Asker::new(&context.method, &HeaderMap::new(), context.id.header_value().clone());
+            let problem = match fault {
+                NoWebSocket::Accept => Problem::bad_gateway(),
+                NoWebSocket::Ordinary => Problem::new(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "not_implemented",
+                    "No WebSocket here",
+                    "There is no WebSocket at this address.",
+                ),
+            };
+            problem.respond(&asker, &self.rooms.pages)
+        })
+    }
+
     async fn decide(&self, context: &Context, request: Request<Incoming>) -> Answered {
         let asker = || Asker::new(request.method(), request.headers(), context.id.header_value().clone());
         match Place::of(&context.target, self.rooms.pages.prefix()) {
@@ -448,6 +494,8 @@ impl Worker {
                 return Answered { decided: Some(refusal.decided()), ..Answered::from(response) };
             }
         }
+        // From here on it is not a question of another proxy, which reads the status alone.
+        let asker = || asker().for_calls(request.method(), request.headers());
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
             Ok(Decision::Allow(permit)) => self.forward(context, request, &permit).await,
             Ok(Decision::Refuse(refusal)) => {
@@ -470,7 +518,8 @@ impl Worker {
     }
 
     async fn forward(&self, context: &Context, request: Request<Incoming>, permit: &Permit) -> Answered {
-        let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone());
+        let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone())
+            .for_calls(request.method(), request.headers());
         let ended = || -> Ended {
             match permit.identity() {
                 Some(identity) => Box::pin(
@@ -509,7 +558,7 @@ impl Worker {
         let next = context.navigates(request.headers()).then(|| context.target.as_str());
         let pages = &self.rooms.pages;
         match refusal {
-            Refusal::Challenge(challenge) if challenge.to_login => {
+            Refusal::Challenge(challenge) if challenge.to_login && !asker.calls() => {
                 let prompt = match challenge.why {
                     Why::Stale { .. } => Some(Prompt::Login),
                     Why::Absent | Why::Rejected(_) => None,

@@ -19,7 +19,7 @@ pub use fault::HeadFault;
 pub use message::{MessageReader, Passage};
 
 /// The longest method; the longest registered one (`UPDATEREDIRECTREF`) has 17.
-const METHOD_BYTES: usize = 32;
+pub(super) const METHOD_BYTES: usize = 32;
 
 /// What a head may measure at most.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use super::pages::{Page, Pages, Prompt, Template};
-use super::{Asker, Body};
+use super::{Asker, Body, grpc};
 
 /// One refusal or failure, not yet rendered.
 #[derive(Clone, Debug)]
@@ -271,6 +271,9 @@ impl Problem {
 
     /// Renders it for whoever asked.
     pub fn respond(self, asker: &Asker, pages: &Pages) -> Response<Body> {
+        if let Some(asked) = &asker.call {
+            return grpc::respond(&self, asker, asked);
+        }
         let mut response = if asker.wants_html() { self.page(asker, pages) } else { self.details(asker) };
         let headers = response.headers_mut();
         for (name, value) in &self.more.headers {
@@ -278,6 +281,11 @@ impl Problem {
         }
         headers.append(VARY, HeaderValue::from_static("accept"));
         response
+    }
+
+    /// What the answer carries beside its content.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.more.headers
     }
 
     fn details(&self, asker: &Asker) -> Response<Body> {

@@ -17,6 +17,7 @@ mod haproxy;
 #[path = "../gateway/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
 mod harness;
+mod http2;
 mod jupyter;
 mod nginx;
 mod program;

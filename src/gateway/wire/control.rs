@@ -3,12 +3,13 @@
 //! Callers: the wire counts heads and waits for verdicts; `gateway::connection` begins and ends answers,
 //! and says what became of an upgrade.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::WireFault;
 use crate::gateway::slot::Slot;
@@ -22,6 +23,8 @@ pub(in crate::gateway) struct WireControl {
     answered: AtomicUsize,
     /// Heads that passed. Requests in one piece pass together, long before they are answered.
     heads: AtomicUsize,
+    /// Nothing is under way, and the next request was waited for when it was last looked.
+    resting: AtomicBool,
     /// Held for as long as the socket is: by a tunnel too, which outlives the service.
     _slot: Option<Slot>,
     pub(super) started: Instant,
@@ -32,6 +35,10 @@ pub(in crate::gateway) struct WireControl {
     upgrade: AtomicUsize,
     pub(super) waker: Mutex<Option<Waker>>,
 }
+
+/// So long after an answer a connection is at rest; one that was busy then is looked at again later.
+const REST_AFTER: Duration = Duration::from_secs(2);
+const REST_AFTER_BUSY: Duration = Duration::from_secs(10);
 
 pub(super) const UNDECIDED: u8 = 0;
 pub(super) const TUNNEL: u8 = 1;
@@ -49,6 +56,7 @@ impl WireControl {
             ended: AtomicU64::new(0),
             fault: OnceLock::new(),
             heads: AtomicUsize::new(0),
+            resting: AtomicBool::new(false),
             started: Instant::now(),
             switch: AtomicU8::new(UNDECIDED),
             unanswered: AtomicUsize::new(0),
@@ -84,8 +92,36 @@ impl WireControl {
         self.wake();
     }
 
+    /// Ready when the connection has been without a request for a while. To be awaited beside the connection, and after
+    /// it: it is the connection that looks whether anything has come.
+    pub(in crate::gateway) async fn rests(&self) {
+        loop {
+            let rested_at = self.idle_since() + REST_AFTER;
+            let now = Instant::now();
+            if self.unanswered.load(Ordering::Relaxed) > 0 {
+                sleep(REST_AFTER_BUSY).await;
+            } else if now < rested_at {
+                sleep_until(rested_at).await;
+            } else if self.resting.load(Ordering::Relaxed) {
+                return;
+            } else {
+                sleep(REST_AFTER).await;
+            }
+        }
+    }
+
+    /// When the last answer ended.
+    pub(in crate::gateway) fn idle_since(&self) -> Instant {
+        self.started + Duration::from_millis(self.ended.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_resting(&self, resting: bool) {
+        self.resting.store(resting, Ordering::Relaxed);
+    }
+
     /// A head passes, or the marker in place of one.
     pub(super) fn passed(&self, upgrade: bool) {
+        self.set_resting(false);
         self.unanswered.fetch_add(1, Ordering::Relaxed);
         let heads = self.heads.fetch_add(1, Ordering::Relaxed) + 1;
         if upgrade {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
+use super::linger::LINGER;
 use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, headers: 20, target_bytes: 1024 };

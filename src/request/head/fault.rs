@@ -49,6 +49,9 @@ pub enum HeadFault {
     /// CONNECT would make a tunnel, TRACE shows what it was sent (RFC 9110 §9.3.6, §9.3.8).
     #[error("CONNECT and TRACE are refused")]
     MethodRefused,
+    /// RFC 8441 §4: WebSocket alone is known.
+    #[error("a CONNECT for a protocol other than `websocket`")]
+    ProtocolUnknown,
     /// RFC 9112 §3.
     #[error("the request line is not method, target and version with one space between")]
     RequestLine,
@@ -83,6 +86,7 @@ impl HeadFault {
     pub fn code(self) -> &'static str {
         match self {
             Self::MethodRefused => "method_not_allowed",
+            Self::ProtocolUnknown => "not_implemented",
             Self::TargetTooLong => "uri_too_long",
             Self::TooLarge | Self::TooManyFields => "header_too_large",
             Self::VersionUnsupported => "version_not_supported",
@@ -111,6 +115,7 @@ impl HeadFault {
     pub fn public_message(self) -> &'static str {
         match self {
             Self::MethodRefused => "This method is not available here.",
+            Self::ProtocolUnknown => "This protocol is not spoken here.",
             Self::TargetTooLong => "The address is too long.",
             Self::TooLarge | Self::TooManyFields => {
                 "The request's header is too large. Deleting the cookies of this site may help."
@@ -141,6 +146,7 @@ impl HeadFault {
     pub fn status(self) -> StatusCode {
         match self.code() {
             "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
+            "not_implemented" => StatusCode::NOT_IMPLEMENTED,
             "uri_too_long" => StatusCode::URI_TOO_LONG,
             "header_too_large" => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "version_not_supported" => StatusCode::HTTP_VERSION_NOT_SUPPORTED,

@@ -72,6 +72,11 @@ impl MessageReader {
         Self { limits, stage: Stage::Head(HeadReader::default()) }
     }
 
+    /// What a head may measure.
+    pub fn limits(&self) -> HeadLimits {
+        self.limits
+    }
+
     /// Whether the connection is between two messages and not a byte of the next has been seen.
     pub fn is_idle(&self) -> bool {
         matches!(&self.stage, Stage::Head(reader) if reader.is_untouched())
