@@ -34,9 +34,9 @@ use frames::Frames;
 
 use super::listener::Purpose;
 use super::slot::Slot;
+use super::thread::Thread;
 use super::tls::Client;
 use super::wire::{Timer, WireTimeouts};
-use super::worker::Thread;
 use crate::response::{Body, BodyError};
 
 /// Requests at once on one connection.

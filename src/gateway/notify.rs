@@ -58,7 +58,7 @@ fn send(states: &[NotifyState<'_>]) {
 mod tests {
     use tokio::sync::mpsc;
 
-    use super::super::worker::Message;
+    use super::super::thread::Message;
     use super::*;
 
     #[tokio::test]
