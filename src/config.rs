@@ -107,13 +107,18 @@ pub struct Config {
 impl Config {
     /// Reads a file. Relative paths in it are relative to its folder.
     pub fn load(path: &Path) -> Result<Self, Faults> {
+        Self::load_noting(path, &mut BTreeSet::new())
+    }
+
+    /// As `load`; notes every file that was read or looked for, also where the configuration is faulty: when one
+    /// changes it may be sound.
+    pub fn load_noting(path: &Path, files: &mut BTreeSet<PathBuf>) -> Result<Self, Faults> {
+        files.insert(path.to_owned());
         let text = file::read(path)?;
         let base = path.parent().unwrap_or(Path::new(""));
-        let mut config =
-            Self::parse(&text, &path.display().to_string(), &|name| std::env::var(name).ok(), base)?;
-        config.files.insert(path.to_owned());
-        config.file = path.to_owned();
-        Ok(config)
+        let environment = |name: &str| std::env::var(name).ok();
+        let config = Self::parse_noting(&text, &path.display().to_string(), &environment, base, files)?;
+        Ok(Self { file: path.to_owned(), files: files.clone(), ..config })
     }
 
     /// Where the server of this file takes orders. Of the file only that has to be sound.
@@ -159,15 +164,24 @@ impl Config {
         environment: &dyn Fn(&str) -> Option<String>,
         base: &Path,
     ) -> Result<Self, Faults> {
+        Self::parse_noting(text, name, environment, base, &mut BTreeSet::new())
+    }
+
+    fn parse_noting(
+        text: &str,
+        name: &str,
+        environment: &dyn Fn(&str) -> Option<String>,
+        base: &Path,
+        files: &mut BTreeSet<PathBuf>,
+    ) -> Result<Self, Faults> {
         let source = file::Source::new(name, text);
         let (tree, duplicates) = source.tree()?;
         let reader = reader::Reader::new(&source, base, environment, duplicates);
         let config = reader.root(&tree).section(|root| Self::read(root));
-        let (warnings, files) = reader.finish()?;
+        files.append(&mut reader.files());
+        let warnings = reader.finish()?;
         // Only a faulty `listen` or `public_url` leaves nothing, and then there was a fault.
-        config
-            .map(|config| Self { files, warnings, ..config })
-            .ok_or_else(|| source.of_file("can't be used").into())
+        config.map(|config| Self { warnings, ..config }).ok_or_else(|| source.of_file("can't be used").into())
     }
 
     fn read(root: &mut reader::Section<'_>) -> Option<Self> {

@@ -6,6 +6,7 @@
 //!
 //! Callers: `cli`. Rules live in the rooms below; what is here is the order in which they are asked.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminSources;
@@ -56,6 +58,8 @@ use rooms::{Process, Rooms, open_store};
 use slot::ConnectionLimits;
 use thread::DoorId;
 
+/// How long reading a configuration may take.
+const LOADING: Duration = Duration::from_secs(30);
 /// How long the end of administration and of the store may take, beside the drain.
 const CLOSING: Duration = Duration::from_secs(15);
 
@@ -165,17 +169,18 @@ impl Gateway {
         let watching = tokio::spawn(files::watch(control.clone()));
         let feeding = tokio::spawn(notify::feed_watchdog(crew.pulse()));
         notify::ready(&format!("Listening on {}", doors.shown().join(" ")));
-        tokio::pin!(stop);
-        loop {
-            tokio::select! {
-                () = &mut stop => break,
-                // A thread that can't serve stops the others too: half a gateway would go unnoticed.
-                () = stopping.cancelled() => break,
-                Some(order) = orders.recv() => {
-                    let outcome = reload(&control, &mut doors, &mut crew).await;
-                    let _ = order.send(outcome);
-                }
+        let serving = async {
+            while let Some(order) = orders.recv().await {
+                let outcome = reload(&control, &mut doors, &mut crew).await;
+                let _ = order.send(outcome);
             }
+        };
+        tokio::select! {
+            () = stop => {}
+            // A thread that can't serve stops the others too: half a gateway would go unnoticed.
+            () = stopping.cancelled() => {}
+            // A reload that hangs holds no stop up.
+            () = serving => {}
         }
         watching.abort();
         // Who orders a reload from now on is told that it is too late.
@@ -260,12 +265,19 @@ async fn try_reload(
 ) -> Result<Vec<String>, ReloadError> {
     let old = control.state().rooms.load_full();
     let file = old.config.file.clone();
-    // Looked at before they are read: what changes meanwhile has changed since.
-    let looks = Files::of(&old.config.files);
+    // Certificates and secrets may lie on a slow disk; nobody else waits for that. They are looked at before they are
+    // read: what changes meanwhile has changed since.
+    let known = old.config.files.clone();
+    let looks = in_time(move || Files::of(&known)).await?;
     control.state().files.store(Arc::new(looks.clone()));
-    // Certificates and secrets may lie on a slow disk; nobody else waits for that.
-    let loaded = tokio::task::spawn_blocking(move || Config::load(&file)).await;
-    let loaded = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    let (loaded, looks) = in_time(move || {
+        let mut files = BTreeSet::new();
+        let loaded = Config::load_noting(&file, &mut files);
+        // Of a faulty one those that it names as well: one of them may be what is missing.
+        (loaded, looks.renewed(&files))
+    })
+    .await?;
+    control.state().files.store(Arc::new(looks));
     let config = loaded.map_err(ReloadError::Faulty)?;
     old.config.refuse_change(&config).map_err(ReloadError::Faulty)?;
     let refused = |error: StartError| ReloadError::Refused(Arc::new(error));
@@ -288,10 +300,16 @@ async fn try_reload(
     crew.change(&rooms, doors.fresh(), &closed).await;
     crate::telemetry::set_level(level);
     rooms.process.access.set_level(level);
-    control.state().files.store(Arc::new(looks.renewed(&rooms.config.files)));
     control.state().rooms.store(rooms);
     control.state().listening.store(Arc::new(doors.shown()));
     Ok(warnings)
+}
+
+/// What waits for a disk, on a thread of its own.
+async fn in_time<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, ReloadError> {
+    let reading = tokio::task::spawn_blocking(read);
+    let read = timeout(LOADING, reading).await.map_err(|_| ReloadError::Slow(LOADING))?;
+    Ok(read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())))
 }
 
 async fn build(old: &Rooms, config: Config) -> Result<Rooms, StartError> {

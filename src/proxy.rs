@@ -277,8 +277,22 @@ impl Proxy {
         let events =
             is_kind(&head.headers, b"text/event-stream") || is_kind(&head.headers, b"application/grpc");
         let stall = (!events).then_some(upstream.stall_ticks);
-        let ended = events.then(ended);
+        let ended = events.then(|| self.ending(&head.headers, ended()));
         ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended)
+    }
+
+    /// Streams of events never finish by themselves: like tunnels they end with the gateway too.
+    fn ending(&self, headers: &HeaderMap, ended: Ended) -> Ended {
+        if !is_kind(headers, b"text/event-stream") {
+            return ended;
+        }
+        let all_ended = self.tunnels.all_ended();
+        Box::pin(async move {
+            tokio::select! {
+                () = ended => {}
+                () = all_ended => {}
+            }
+        })
     }
 
     fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {

@@ -52,10 +52,15 @@ impl<'a> Reader<'a> {
         Value { element: false, key: WHOLE, key_span: node.span, node, reader: self, span: node.span }
     }
 
-    /// The warnings and the files that were read, where there was no fault.
-    pub(super) fn finish(self) -> Result<(Vec<Fault>, BTreeSet<PathBuf>), Faults> {
+    /// The warnings, where there was no fault.
+    pub(super) fn finish(self) -> Result<Vec<Fault>, Faults> {
         Faults::check(self.faults.into_inner())?;
-        Ok((self.warnings.into_inner(), self.files.into_inner()))
+        Ok(self.warnings.into_inner())
+    }
+
+    /// The files that were read or looked for.
+    pub(super) fn files(&self) -> BTreeSet<PathBuf> {
+        self.files.borrow().clone()
     }
 
     /// The bytes of a file that the configuration names; a reload looks whether they have changed.

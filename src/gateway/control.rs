@@ -7,7 +7,7 @@
 //! Callers: `gateway` runs it; `cli` orders, from a signal, the admin socket or the watch on the files.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +32,9 @@ pub enum ReloadError {
     /// The gateway is stopping, or has too many orders already.
     #[error("the gateway takes no orders now: it is stopping, or reloading already")]
     NotNow,
+    /// A file of the configuration can't be read in time: a disk that hangs, a pipe that nobody writes to.
+    #[error("reading the configuration and its files took longer than {} s", .0.as_secs())]
+    Slow(Duration),
     /// It is sound, and could not be put into force: an address that is taken, say.
     #[error("{0}")]
     Refused(Arc<StartError>),
@@ -85,7 +88,7 @@ impl Control {
                 Err(ReloadError::Faulty(faults)) => {
                     Reply::Failed(Failure::Configuration { faults: faults.to_string() })
                 }
-                Err(error @ (ReloadError::NotNow | ReloadError::Refused(_))) => {
+                Err(error @ (ReloadError::NotNow | ReloadError::Refused(_) | ReloadError::Slow(_))) => {
                     Reply::Failed(Failure::NotReloaded { reason: error.to_string() })
                 }
             },

@@ -52,7 +52,9 @@ pub(super) async fn watch(control: Control) {
     let mut before = Files::clone(&loaded());
     loop {
         looks.tick().await;
-        let now = loaded().now();
+        // A disk that hangs must not hold up whoever else is served by this thread.
+        let files = loaded();
+        let Ok(now) = tokio::task::spawn_blocking(move || files.now()).await else { continue };
         let has_settled = now == before;
         before = now;
         if has_settled && before != *loaded() {

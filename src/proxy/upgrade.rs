@@ -53,6 +53,11 @@ impl Tunnels {
         self.tracker.wait().await;
     }
 
+    /// Done when all are told to end.
+    pub(crate) fn all_ended(&self) -> impl Future<Output = ()> + use<> {
+        self.ended.clone().cancelled_owned()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.tracker.len()

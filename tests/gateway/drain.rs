@@ -101,6 +101,19 @@ fn what_is_running_finishes_and_what_would_never_finish_is_told_to_go() {
 }
 
 #[test]
+fn a_stream_of_events_holds_no_stop_up() {
+    let server = server(&Arc::default());
+    let mut gateway = start(&server, "");
+    let mut events = open(&gateway, "/events", "");
+    assert_eq!(events.head().status, 200);
+    let began = Instant::now();
+    gateway.signal("TERM");
+    events.read_to_end();
+    assert_eq!(gateway.wait(), Some(0), "{}", gateway.log());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[test]
 fn a_client_that_has_just_connected_may_still_ask() {
     let go = Arc::new(AtomicBool::new(true));
     let server = server(&go);

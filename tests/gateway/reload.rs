@@ -146,6 +146,42 @@ fn a_faulty_file_changes_nothing_and_is_told_with_its_faults() {
     assert!(json["last_reload"]["at"].is_string() && json["last_reload"]["error"].is_null(), "{json}");
 }
 
+fn with_secret(upstream: SocketAddr, file: &str) -> String {
+    format!(
+        "upstreams: {{ app: \"http://{upstream}\" }}\n\
+         routes: [{{ path: /**, access: public, upstream: app, headers: {{ X-Key: {{ file: {file} }} }} }}]\n"
+    )
+}
+
+#[test]
+fn a_file_that_a_refused_configuration_names_makes_it_sound_when_it_comes() {
+    let (one, two) = two();
+    let gateway = Gateway::start(&to(one.address, ""));
+    gateway.write_config(&with_secret(two.address, "key.txt"));
+    gateway.wait_for_log("the configuration was not reloaded");
+    assert_eq!(body(&gateway), "one");
+    std::fs::write(gateway.directory().join("key.txt"), "secret\n").expect("it is written");
+    comes_to(&gateway, "two");
+    assert!(two.last().contains("x-key: secret"), "{}", two.last());
+}
+
+#[test]
+fn a_file_that_can_not_be_read_in_time_holds_up_neither_requests_nor_the_stop() {
+    let (one, _) = two();
+    let mut gateway = Gateway::start(&to(one.address, ""));
+    let pipe = gateway.directory().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    gateway.write_config(&with_secret(one.address, "pipe"));
+    gateway.signal("HUP");
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(body(&gateway), "one");
+    let began = Instant::now();
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0), "{}", gateway.log());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
 #[test]
 fn what_a_running_process_keeps_is_refused_with_its_place() {
     let (one, _) = two();
