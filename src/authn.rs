@@ -197,6 +197,7 @@ impl Authenticator {
         }
         let epoch = self.cache.epoch();
         let Some(session) = self.store.session(digest)? else { return Ok(Authentication::Absent) };
+        let session = self.sessions.bounded(session);
         if !session::is_live(&session, asker.now) {
             return Ok(Authentication::Absent);
         }

@@ -118,7 +118,9 @@ impl Config {
         let base = path.parent().unwrap_or(Path::new(""));
         let environment = |name: &str| std::env::var(name).ok();
         let config = Self::parse_noting(&text, &path.display().to_string(), &environment, base, files)?;
-        Ok(Self { file: path.to_owned(), files: files.clone(), ..config })
+        // Told to whoever may be in another folder.
+        let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Ok(Self { file, files: files.clone(), ..config })
     }
 
     /// Where the server of this file takes orders. Of the file only that has to be sound.

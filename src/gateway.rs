@@ -58,6 +58,8 @@ use rooms::{Process, Rooms, open_store};
 use slot::ConnectionLimits;
 use thread::DoorId;
 
+/// File descriptors that are no connection's: listening sockets, the store, logs.
+const OWN_DESCRIPTORS: u64 = 64;
 /// How long reading a configuration may take.
 const LOADING: Duration = Duration::from_secs(30);
 /// How long the end of administration and of the store may take, beside the drain.
@@ -102,7 +104,7 @@ impl Gateway {
     /// Opens the store, builds the rooms and binds every address; nothing is answered before `run`.
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-        raise_descriptor_limit(ConnectionLimits::of(&config.limits).most());
+        let room = room_for_connections(ConnectionLimits::of(&config.limits, usize::MAX).most());
         // Of the files as they were read, or a moment later: a change in between is seen at the next reload.
         let files = Files::of(&config.files);
         // First, while this is the only thread: it takes variables out of the environment.
@@ -121,7 +123,7 @@ impl Gateway {
             return Err(error.into());
         }
         let config = doors.with_chosen_port(config);
-        let rooms = Arc::new(Rooms::first(config, store).await?);
+        let rooms = Arc::new(Rooms::first(config, store, room).await?);
         // Built once here, so that a fault is told before anything is answered.
         worker::proxy(&rooms, Tunnels::new())?;
         figures::name(&rooms);
@@ -244,7 +246,8 @@ async fn reload(control: &Control, doors: &mut Doors, crew: &mut Crew) -> Result
             }
         }
         Err(error) => {
-            tracing::error!(%error, "the configuration was not reloaded: the one before stays in force")
+            let error = error.brief();
+            tracing::error!(error, "the configuration was not reloaded: the one before stays in force")
         }
     }
     control.note(outcome.as_ref().map(drop));
@@ -318,21 +321,23 @@ async fn build(old: &Rooms, config: Config) -> Result<Rooms, StartError> {
     Ok(rooms)
 }
 
-/// Each connection may need a second descriptor for its upstream, and the usual limit of 1024 is for
-/// programs of another time. What the operating system allows is taken.
-fn raise_descriptor_limit(connections: usize) {
+/// How many connections there are descriptors for. Each may need a second one for its upstream, and the usual limit of
+/// 1024 is for programs of another time. What the operating system allows is taken.
+fn room_for_connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let allowed = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let wanted = connections as u64 * 2 + 64;
-    if let Some(allowed) = allowed.filter(|&allowed| allowed < wanted) {
+    let Some(allowed) = allowed else { return usize::MAX };
+    let room = usize::try_from(allowed.saturating_sub(OWN_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(8);
+    if room < wanted {
         tracing::warn!(
-            allowed,
-            wanted,
-            "limits.connections needs more file descriptors than this process may open; raise its limit (LimitNOFILE in systemd)"
+            descriptors = allowed,
+            connections = room,
+            "this process may open too few file descriptors for limits.connections: fewer connections are taken; raise its limit (LimitNOFILE in systemd)"
         );
     }
+    room
 }

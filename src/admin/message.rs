@@ -141,6 +141,8 @@ pub enum Reply {
     Failed(Failure),
     /// The configuration is in force.
     Reloaded {
+        /// Its file.
+        config: PathBuf,
         /// What is sound in it and yet unwise.
         warnings: Vec<String>,
     },

@@ -53,6 +53,7 @@ impl Authenticator {
         let until = match (identity.credential, identity.session) {
             (Credential::Session, Some(id)) => {
                 let session = self.store.session(Digest::from_bytes(*id.as_bytes()))?;
+                let session = session.map(|session| self.sessions.bounded(session));
                 let Some(session) = session.filter(|session| session::is_live(session, now)) else {
                     return Ok(None);
                 };

@@ -41,6 +41,19 @@ pub struct SessionSettings {
     pub secure: bool,
 }
 
+impl SessionSettings {
+    /// A session under the limits of today: where they have become shorter, it ends sooner than it was begun to.
+    pub fn bounded(&self, session: Session) -> Session {
+        let longest = self.remember.filter(|_| session.remembered);
+        let ends = session.authenticated_at + longest.unwrap_or(self.lifetime);
+        Session {
+            expires_at: session.expires_at.min(ends),
+            idle_timeout: session.idle_timeout.min(longest.unwrap_or(self.idle_timeout)),
+            ..session
+        }
+    }
+}
+
 /// `SameSite` of our cookie.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SameSite {

@@ -14,9 +14,16 @@ use crate::config::Config;
 /// Has the server read its configuration again; prints why it didn't.
 pub(super) fn reload(path: &Path) -> Result<(), CliError> {
     match ask(path, &Command::Reload)? {
-        Reply::Reloaded { warnings } => {
+        Reply::Reloaded { config, warnings } => {
             warnings.iter().for_each(|warning| note(format_args!("warning: {warning}")));
-            note("the configuration is in force");
+            note(format_args!("{} is in force", config.display()));
+            if is_another(&config, path) {
+                return Err(CliError::Failed(anyhow!(
+                    "the running server reads {}, not {}: it was started with the former",
+                    config.display(),
+                    path.display()
+                )));
+            }
             Ok(())
         }
         Reply::Failed(failure @ Failure::Configuration { .. }) => {
@@ -35,10 +42,24 @@ pub(super) fn status(path: &Path, json: bool) -> Result<(), CliError> {
     }
 }
 
+/// Whether both are there and are not one file. The server's may be told relative to its own folder.
+fn is_another(told: &Path, asked: &Path) -> bool {
+    match (told.canonicalize(), asked.canonicalize()) {
+        (Ok(told), Ok(asked)) => told != asked,
+        (_, _) => false,
+    }
+}
+
 fn ask(path: &Path, command: &Command) -> Result<Reply, CliError> {
     // The file may be the very one that is faulty: of it, no more than the place of the socket is needed.
-    let socket =
-        Config::admin_socket_of(path).map_err(|faults| CliError::Configuration(faults.to_string()))?;
+    let (socket, faults) = match Config::admin_socket_of(path) {
+        Ok(socket) => (socket, None),
+        // Where it can't be read at all, the server is probably where it is without a word about it.
+        Err(faults) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            (folder.join("data/admin.sock"), Some(faults))
+        }
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = connect(&socket).await.with_context(|| {
@@ -49,6 +70,7 @@ fn ask(path: &Path, command: &Command) -> Result<Reply, CliError> {
         });
         match client? {
             Some(client) => Ok(client.request(command).await?),
+            None if let Some(faults) = faults => Err(CliError::Configuration(faults.to_string())),
             None => Err(CliError::Failed(anyhow!(
                 "no server is running, or it was started with another `store` or `admin.socket`: nobody answers on {}",
                 socket.display()

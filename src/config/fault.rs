@@ -50,6 +50,22 @@ impl Fault {
         self
     }
 
+    /// Without the line of the file, which holds a secret.
+    #[must_use]
+    pub(super) fn without_line(mut self) -> Self {
+        if let Some(place) = &mut self.place {
+            place.shown = String::new();
+        }
+        self
+    }
+
+    /// For a log that many may read: the place and the message, and nothing else of the file.
+    pub fn brief(&self) -> String {
+        let place = self.position().map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+        let help = self.expected().map(|help| format!(" ({help})")).unwrap_or_default();
+        format!("{}{place}: {}{help}", self.file, self.message)
+    }
+
     /// Where it is: line and column, both from 1; the column counts characters.
     pub fn position(&self) -> Option<(usize, usize)> {
         self.place.as_ref().map(|place| (place.line, place.column))
@@ -95,6 +111,11 @@ impl Faults {
     pub(super) fn sorted(mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(Fault::position);
         Self(faults)
+    }
+
+    /// For a log that many may read: places and messages, and nothing else of the file.
+    pub fn brief(&self) -> String {
+        self.0.iter().map(Fault::brief).collect::<Vec<_>>().join("; ")
     }
 
     /// In the order of the file.
@@ -153,6 +174,9 @@ impl Place {
     }
 
     fn show(&self, f: &mut fmt::Formatter<'_>, note: Option<&str>) -> fmt::Result {
+        if self.shown.is_empty() {
+            return note.map_or(Ok(()), |note| write!(f, "\n      = {note}"));
+        }
         write!(f, "\n{:>5} | {}", self.line, self.shown)?;
         write!(f, "\n      | {:before$}{:^<width$}", "", "", before = self.before, width = self.width)?;
         note.map_or(Ok(()), |note| write!(f, " {note}"))

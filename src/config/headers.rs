@@ -111,7 +111,8 @@ fn edit_value(value: &Value<'_>, name: &HeaderName, way: Way<'_>) -> Option<Head
     let plain = text.trim() == text && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
     let Some(mut ready) = HeaderValue::from_str(&text).ok().filter(|_| plain && text.len() <= VALUE_BYTES)
     else {
-        value.refuse("expected one line of ASCII characters without blanks at its ends, 8 KiB at most");
+        value
+            .refuse_secret("expected one line of ASCII characters without blanks at its ends, 8 KiB at most");
         return None;
     };
     match way {

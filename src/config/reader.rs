@@ -305,6 +305,13 @@ impl<'a> Value<'a> {
         Some(text.to_owned())
     }
 
+    /// As `refuse`, for what `secret` gave: neither it nor its line is shown.
+    pub(super) fn refuse_secret(&self, expected: impl Into<String>) {
+        let what = if self.is_mapping() { "what the file holds" } else { "this" };
+        let fault = self.fault(format!("{} can't be {what}", self.title()));
+        self.reader.add(fault.help(expected).without_line());
+    }
+
     /// A whole number.
     pub(super) fn number(&self, range: RangeInclusive<u64>) -> Option<u64> {
         let expected = || format!("expected a whole number from {} to {}", range.start(), range.end());

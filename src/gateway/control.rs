@@ -40,6 +40,16 @@ pub enum ReloadError {
     Refused(Arc<StartError>),
 }
 
+impl ReloadError {
+    /// For the log: of the file no more than places, so that nothing that stands beside a fault shows up there.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            Self::Faulty(faults) => faults.brief(),
+            Self::NotNow | Self::Refused(_) | Self::Slow(_) => self.to_string(),
+        }
+    }
+}
+
 /// What is in force, and the way to change it. Cheap to clone.
 #[derive(Clone)]
 pub struct Control {
@@ -84,7 +94,9 @@ impl Control {
     pub async fn perform(&self, command: Command) -> Reply {
         match command {
             Command::Reload => match self.reload().await {
-                Ok(warnings) => Reply::Reloaded { warnings },
+                Ok(warnings) => {
+                    Reply::Reloaded { config: self.with_config(|config| config.file.clone()), warnings }
+                }
                 Err(ReloadError::Faulty(faults)) => {
                     Reply::Failed(Failure::Configuration { faults: faults.to_string() })
                 }

@@ -85,6 +85,8 @@ pub(super) struct Process {
     /// Servers that stay are known to the next configuration.
     pub(super) health: HealthBoard,
     pub(super) metrics: Metrics,
+    /// How many connections there are file descriptors for.
+    pub(super) room: usize,
     pub(super) store: Store,
 }
 
@@ -103,7 +105,7 @@ pub(super) struct Rooms {
 
 impl Rooms {
     /// Of the configuration that the process starts with.
-    pub(super) async fn first(config: Config, store: Store) -> Result<Self, StartError> {
+    pub(super) async fn first(config: Config, store: Store, room: usize) -> Result<Self, StartError> {
         let metrics = Metrics::new(SystemTime::now());
         let AccountRooms { accounts, authenticator, csrf_key, metrics, store } =
             AccountRooms::build(&config, store, metrics).await?;
@@ -115,6 +117,7 @@ impl Rooms {
             draining: AtomicBool::new(false),
             health: HealthBoard::new(),
             metrics,
+            room,
             store,
         };
         Ok(Self::over(config, accounts, authenticator, Arc::new(process), tls))

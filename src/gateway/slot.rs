@@ -32,9 +32,11 @@ pub(super) struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// As configured.
-    pub(super) fn of(limits: &Limits) -> Self {
-        Self { all: limits.connections, per_source: limits.connections_per_ip }
+    /// As configured, as far as there is `room` for them.
+    pub(super) fn of(limits: &Limits, room: usize) -> Self {
+        // What is let in above the limit has to fit as well.
+        let fitting = (room / 9).saturating_mul(8).max(1);
+        Self { all: limits.connections.min(fitting), per_source: limits.connections_per_ip }
     }
 
     /// What a source may hold that is let in above the limit.

@@ -158,7 +158,8 @@ impl Thread {
     pub(super) fn counts_to(&self, slot: &mut Slot, source: IpAddr) -> bool {
         let worker = self.worker();
         let config = &worker.rooms.config;
-        config.trusted_proxies.contains(source) || slot.moved_to(source, ConnectionLimits::of(&config.limits))
+        config.trusted_proxies.contains(source)
+            || slot.moved_to(source, ConnectionLimits::of(&config.limits, self.process.room))
     }
 
     fn take(self: &Rc<Self>, change: Change) {
@@ -199,19 +200,20 @@ impl Thread {
         let (worker, open) = (self.worker(), &self.process.connections);
         let config = &worker.rooms.config;
         let trusted = config.trusted_proxies.contains(peer);
-        let slot = match Slot::take(open, peer, trusted, ConnectionLimits::of(&config.limits)) {
-            Ok(slot) => slot,
-            Err(full) => {
-                if let Some(count) = open.refused() {
-                    tracing::warn!(count, peer.address = %peer, "connections were turned away: {full}");
+        let slot =
+            match Slot::take(open, peer, trusted, ConnectionLimits::of(&config.limits, self.process.room)) {
+                Ok(slot) => slot,
+                Err(full) => {
+                    if let Some(count) = open.refused() {
+                        tracing::warn!(count, peer.address = %peer, "connections were turned away: {full}");
+                    }
+                    if let Some(turned_away) = open.turn_away() {
+                        let over_tls = worker.tls_for(purpose).is_some();
+                        self.connections.spawn_local(turn_away(stream, turned_away, over_tls));
+                    }
+                    return;
                 }
-                if let Some(turned_away) = open.turn_away() {
-                    let over_tls = worker.tls_for(purpose).is_some();
-                    self.connections.spawn_local(turn_away(stream, turned_away, over_tls));
-                }
-                return;
-            }
-        };
+            };
         let stopping = self.stopping.clone();
         self.connections.spawn_local(serve(Rc::clone(self), stream, peer, purpose, slot, stopping));
     }

@@ -53,7 +53,8 @@ pub(crate) async fn exchange(
     };
     let chosen = upstream.choose(client, None).ok_or_else(none_is_up)?;
     let mut waited = 0;
-    let failed = match attempt(upstream, watch, chosen, request, progress, limit, &mut waited).await {
+    let first = attempt(upstream, watch, chosen, request, progress, limit, &mut waited, true).await;
+    let failed = match first {
         Ok(answered) => return Ok(answered),
         Err(failed) => failed,
     };
@@ -68,7 +69,8 @@ pub(crate) async fn exchange(
         "a request goes on to another server"
     );
     drop(chosen);
-    let second = attempt(upstream, watch, other, *request, progress, limit, &mut waited).await;
+    // On a new connection: one that was closed meanwhile would make it one time more.
+    let second = attempt(upstream, watch, other, *request, progress, limit, &mut waited, false).await;
     second.map_err(|failed| failed.error)
 }
 
@@ -80,7 +82,9 @@ struct Failed {
     unharmed: Option<Box<Request<RequestBody>>>,
 }
 
-/// One server's turn. `waited` counts the ticks for which its answer was waited for.
+/// One server's turn. `waited` counts the ticks for which its answer was waited for; `reuse` is whether a kept connection will
+/// do.
+#[allow(clippy::too_many_arguments, reason = "what one turn needs, named")]
 async fn attempt(
     upstream: &Upstream,
     watch: &Watch,
@@ -89,9 +93,10 @@ async fn attempt(
     progress: Option<&Rc<Progress>>,
     limit: Option<u64>,
     waited: &mut u64,
+    mut reuse: bool,
 ) -> Result<(Response<Incoming>, Lease), Failed> {
     let to_upgrade = request.headers().contains_key(header::UPGRADE);
-    let (mut reuse, mut refusals) = (true, 0);
+    let mut refusals = 0;
     loop {
         let leased = match upstream.lease(&chosen, reuse).await {
             Ok(lease) if to_upgrade => lease.able_to_upgrade().await,
@@ -173,7 +178,12 @@ async fn attempt(
                 if !of_the_client {
                     // That a connection was closed which nobody used says nothing of the server.
                     let broken = broken && !lease.reused;
-                    upstream.failed(&chosen, if broken { Failure::Broken } else { Failure::Other });
+                    let failure = match broken {
+                        true => Failure::Broken,
+                        false if error.is_parse() => Failure::Garbage,
+                        false => Failure::Other,
+                    };
+                    upstream.failed(&chosen, failure);
                 }
                 return Err(Failed { chosen, error: failure(error, progress, limit), unharmed });
             }

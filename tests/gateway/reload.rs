@@ -257,6 +257,37 @@ fn a_kept_connection_has_the_new_configuration_with_its_next_request() {
 }
 
 #[test]
+fn shorter_limits_hold_for_the_sessions_that_are_there() {
+    let (one, _) = two();
+    let with = |session: &str| {
+        format!(
+            "session: {{ {session} }}\nupstreams: {{ app: \"http://{}\" }}\nroutes: [{{ path: /**, upstream: app }}]\n",
+            one.address
+        )
+    };
+    let gateway = Gateway::start(&with("lifetime: 1h"));
+    gateway.add_user("alice", &[]);
+    let cookie = gateway.sign_in("alice");
+    assert_eq!(gateway.get("/", &[("cookie", &cookie)]).status, 200);
+    gateway.write_config(&with("lifetime: 1s"));
+    reload(&gateway);
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(gateway.get("/", &[("cookie", &cookie)]).status, 401);
+}
+
+#[test]
+fn a_secret_beside_a_fault_is_not_told_in_the_log() {
+    let (one, _) = two();
+    let gateway = Gateway::start(&to(one.address, ""));
+    let faulty = with_secret(one.address, "key").replace("{ file: key }", "\"hush-hush\\n\"");
+    gateway.write_config(&faulty.replace("access: public", "access: public, acess: x"));
+    let output = gateway.command(&["reload"], "");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    gateway.wait_for_log("unknown key `acess`");
+    assert!(!gateway.log().contains("hush"), "{}", gateway.log());
+}
+
+#[test]
 fn failed_logins_stay_counted() {
     let (one, _) = two();
     let with = |count: u32| to(one.address, &format!("limits: {{ login: {{ per_account: {count}/15m }} }}"));

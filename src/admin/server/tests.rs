@@ -56,7 +56,7 @@ impl Running {
 async fn reply(command: Command) -> Reply {
     match command {
         Command::UserShow { login } => Reply::Failed(Failure::NotFound { login, nearest: None }),
-        _ => Reply::Reloaded { warnings: vec!["seven".to_owned()] },
+        _ => Reply::Reloaded { config: PathBuf::new(), warnings: vec!["seven".to_owned()] },
     }
 }
 

@@ -59,8 +59,9 @@ pub(crate) enum Failure {
     Broken,
     /// There was no connection. That is nothing a request could cause.
     Connect,
-    /// A kept connection that the server had closed, or an answer that is no HTTP: counted, and no sign
-    /// that it is gone.
+    /// The answer is no HTTP: another program has the port, say.
+    Garbage,
+    /// A kept connection that the server had closed: counted, and no sign that it is gone.
     Other,
     /// The answer's head did not come in time.
     Timeout,
@@ -71,6 +72,7 @@ impl fmt::Display for Failure {
         f.write_str(match self {
             Self::Broken => "connections break before an answer",
             Self::Connect => "no connection can be made",
+            Self::Garbage => "answers are no HTTP",
             Self::Other => "exchanges fail",
             Self::Timeout => "answers do not come in time",
         })
@@ -183,7 +185,7 @@ impl ServerHealth {
         let enough = match failure {
             Failure::Connect => true,
             Failure::Other => return,
-            Failure::Broken | Failure::Timeout => {
+            Failure::Broken | Failure::Garbage | Failure::Timeout => {
                 self.streak.fetch_add(1, Ordering::Relaxed) + 1 >= BROKEN_IN_A_ROW
             }
         };
