@@ -45,13 +45,14 @@ fn so_many_checks_in_a_row_change_the_state() {
 
 #[test]
 fn one_missing_connection_ejects_and_broken_exchanges_do_in_a_row() {
-    use Failure::{Broken, Connect, Other, Timeout};
+    use Failure::{Broken, Connect, Garbage, Other, Timeout};
     // `None` is a success.
     for (outcomes, ejected) in [
         (&[Some(Connect)][..], true),
         (&[Some(Broken)], false),
         (&[Some(Broken), Some(Timeout)], false),
         (&[Some(Broken), Some(Timeout), Some(Broken)], true),
+        (&[Some(Garbage); 3], true),
         (&[Some(Broken), Some(Broken), None, Some(Broken), Some(Broken)], false),
         (&[Some(Connect), None], false),
         (&[Some(Other); 9], false),
