@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-use super::throttle::{Account, LoginLimits, Throttle};
+use super::throttle::{Account, LoginLimits, NotNow, Throttle};
 use crate::identity::{Credential, Identity, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Store, StoreError, User};
@@ -88,11 +88,10 @@ impl PasswordLogin {
             Some(user) => Account::Known(user.id),
             None => Account::Unknown(Digest::of(fold(login).as_bytes())),
         };
-        let attempt = self
-            .throttle
-            .begin(source, account)
-            .await
-            .map_err(|retry_after| LoginFailure::Limited { retry_after })?;
+        let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
+            NotNow::Braked(retry_after) => LoginFailure::Limited { retry_after },
+            NotNow::Busy => LoginFailure::Busy,
+        })?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
         let verified = match self.passwords.verify(stored.clone(), password).await {
             Ok(verified) => verified,

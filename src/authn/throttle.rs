@@ -28,8 +28,6 @@ const UNDER_WAY: u32 = 8;
 /// How many tries wait for others to end, and for how long: as the queue of the hashing threads has it.
 const WAITING: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What those are told who don't get their turn.
-const TURN: Duration = Duration::from_secs(1);
 /// A look at all that is remembered is dear: with no room left, once in this time, and new ones wait.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -86,6 +84,15 @@ struct Queue {
 /// A place in the queue.
 struct Place<'a>(&'a Queue);
 
+/// Why a try is not made now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NotNow {
+    /// Too many have failed: for so long.
+    Braked(Duration),
+    /// Too many are under way: nobody has failed, and it may be tried again at once.
+    Busy,
+}
+
 /// Why a try does not begin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Wait {
@@ -128,14 +135,14 @@ impl Throttle {
         Self { limits, ..self.clone() }
     }
 
-    /// Begins a try, when it is its turn, or says how long to wait.
-    pub async fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, Duration> {
+    /// Begins a try, when it is its turn, or says why not.
+    pub async fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, NotNow> {
         match self.begin_at(source, account, Instant::now()) {
             Ok(attempt) => return Ok(attempt),
-            Err(Wait::Braked(wait)) => return Err(wait),
+            Err(Wait::Braked(wait)) => return Err(NotNow::Braked(wait)),
             Err(Wait::Turn) => {}
         }
-        let place = Place::take(&self.queue).ok_or(TURN)?;
+        let place = Place::take(&self.queue).ok_or(NotNow::Busy)?;
         let turn = async {
             loop {
                 // Listened to before the look, or an end between the two would be missed.
@@ -143,12 +150,12 @@ impl Throttle {
                 ended.as_mut().enable();
                 match self.begin_at(source, account, Instant::now()) {
                     Ok(attempt) => return Ok(attempt),
-                    Err(Wait::Braked(wait)) => return Err(wait),
+                    Err(Wait::Braked(wait)) => return Err(NotNow::Braked(wait)),
                     Err(Wait::Turn) => ended.await,
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, turn).await.unwrap_or(Err(TURN))
+        tokio::time::timeout(PATIENCE, turn).await.unwrap_or(Err(NotNow::Busy))
     }
 
     /// How long this source has to wait at this account, if it has to.
@@ -435,7 +442,7 @@ mod tests {
         let _under_way = throttle.begin(source(1), unknown("a")).await.expect("room");
         let places: Vec<_> = (0..WAITING).filter_map(|_| Place::take(&throttle.queue)).collect();
         assert_eq!(places.len(), WAITING);
-        assert_eq!(throttle.begin(source(1), unknown("a")).await.err(), Some(TURN));
+        assert_eq!(throttle.begin(source(1), unknown("a")).await.err(), Some(NotNow::Busy));
         assert_eq!(throttle.queue.length.load(Ordering::Relaxed), WAITING);
     }
 
