@@ -3,8 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
-use crate::harness::{Gateway, PASSWORD, Upstream, foregate};
-use crate::program::{components, free_address, missing, repository, system};
+use crate::harness::{Gateway, PASSWORD, Upstream, foregate, wait_until};
+use crate::program::{Program, components, directory, free_address, missing, python, repository, system};
+use crate::tls::over_tls;
 
 const PAGE: &str = "<!doctype html><html lang=en><title>Reports</title><link rel=icon href=data:,>\
     <h1>Reports</h1><p>You are <b id=user>USER</b>.</p><p><a href=/.auth/logout>Sign out</a></p>";
@@ -58,6 +59,7 @@ pub(crate) fn drive(script: &str, url: &str, environment: &[(&str, &str)]) {
     let output = command.output().expect("node runs");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
+    print!("{}", said(&output.stdout));
 }
 
 #[test]
@@ -77,6 +79,59 @@ fn every_page_fits_every_window_in_both_schemes() {
     let link = said.find("/.auth/reset").and_then(|at| said[at..].split_whitespace().next());
     let link = link.unwrap_or_else(|| panic!("no link: {added:?}"));
     drive("pages.mjs", &url(&gateway), &[("FOREGATE_TEST_RESET", link)]);
+}
+
+/// A page with a WebSocket and a stream of events, over TLS.
+fn live(protocol: &str) {
+    let (folder, pages, sockets) = (directory(), free_address(), free_address());
+    let mut command = python("python");
+    command.arg(repository("tests/components/live.py")).args([pages.to_string(), sockets.to_string()]);
+    let application = Program::start(command, folder, sockets);
+    let address = free_address();
+    let url = format!("https://localhost:{}", address.port());
+    let gateway = over_tls(&format!(
+        "listen: {address}\n\
+         public_url: {url}\n\
+         upstreams: {{ pages: \"http://{pages}\", sockets: \"http://{sockets}\" }}\n\
+         routes:\n\
+         \x20 - {{ path: /socket, upstream: sockets }}\n\
+         \x20 - {{ path: /**, upstream: pages }}\n"
+    ));
+    gateway.add_user("alice", &[]);
+    let certificate = gateway.directory().join("tls.crt").display().to_string();
+    let environment =
+        [("FOREGATE_TEST_CERTIFICATE", certificate.as_str()), ("FOREGATE_TEST_PROTOCOL", protocol)];
+    drive("live.mjs", &url, &environment);
+    // The application has heard of both ends, too.
+    for ended in ["events ended", "socket ended"] {
+        wait_until(|| application.log().contains(ended), || format!("{ended}: {}", application.log()));
+    }
+    let version = if protocol == "h2" { "2" } else { "1.1" };
+    let asked = |path: &str, status: u64| {
+        let log = gateway.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let mut lines = lines.filter(|line| line["message"] == "request" && line["path"] == path);
+        lines.find(|line| line["status"] == status)
+    };
+    let opened = if protocol == "h2" { 200 } else { 101 };
+    for (path, status, user) in
+        [("/socket", opened, Some("alice")), ("/events", 200, Some("alice")), ("/socket", 401, None)]
+    {
+        wait_until(|| asked(path, status).is_some(), || format!("{path} {status}: {}", gateway.log()));
+        let line = asked(path, status).expect("it was there");
+        assert_eq!((&line["http.version"], &line["method"]), (&version.into(), &"GET".into()), "{line}");
+        assert_eq!(line["user.name"].as_str(), user, "{line}");
+    }
+}
+
+#[test]
+fn over_http2_what_is_live_ends_with_the_session_that_opened_it() {
+    live("h2");
+}
+
+#[test]
+fn over_tls_without_http2_what_is_live_ends_with_the_session_that_opened_it() {
+    live("http/1.1");
 }
 
 #[test]
