@@ -20,16 +20,16 @@ use rustls::{CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCer
 use crate::harness::{Connection, Gateway, PASSWORD, PATIENCE, Reply, Upstream, wait_until};
 
 /// An authority that issues what a test asks for.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
-struct Issued {
+pub(crate) struct Issued {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -46,7 +46,7 @@ impl Authority {
         Issued { certificate: params.signed_by(&key, &self.0).expect("a certificate"), key }
     }
 
-    fn server(&self, names: &[&str]) -> Issued {
+    pub(crate) fn server(&self, names: &[&str]) -> Issued {
         self.issue(names, |_| {})
     }
 
@@ -66,14 +66,14 @@ impl Authority {
         roots
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 }
 
 impl Issued {
     /// As `NAME.crt` and `NAME.key`.
-    fn write(&self, folder: &Path, name: &str) {
+    pub(crate) fn write(&self, folder: &Path, name: &str) {
         std::fs::write(folder.join(format!("{name}.crt")), self.certificate.pem()).expect("it is written");
         let key = folder.join(format!("{name}.key"));
         std::fs::write(&key, self.key.serialize_pem()).expect("it is written");
