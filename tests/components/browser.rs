@@ -1,6 +1,7 @@
 //! Chromium, as a person uses it. What it does is in `tests/browser/`; what it does it to is here.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use crate::harness::{Gateway, PASSWORD, Upstream, foregate, wait_until};
@@ -22,10 +23,20 @@ fn application() -> Upstream {
 }
 
 fn gateway(application: &Upstream) -> Gateway {
-    let (address, dead) = (free_address(), free_address());
-    let gateway = Gateway::start(&format!(
+    let address = free_address();
+    with_alice(Gateway::start(&yaml(address, &format!("http://{address}"), application)))
+}
+
+fn with_alice(gateway: Gateway) -> Gateway {
+    gateway.add_user("alice", &["staff"]);
+    gateway
+}
+
+fn yaml(address: SocketAddr, public_url: &str, application: &Upstream) -> String {
+    let dead = free_address();
+    format!(
         "listen: {address}\n\
-         public_url: http://{address}\n\
+         public_url: {public_url}\n\
          upstreams: {{ app: \"http://{}\", dead: \"http://{dead}\" }}\n\
          limits: {{ login: {{ per_account: 100/15m, per_ip: 1000/15m }} }}\n\
          routes:\n\
@@ -33,9 +44,7 @@ fn gateway(application: &Upstream) -> Gateway {
          \x20 - {{ path: /dead, upstream: dead }}\n\
          \x20 - {{ path: /**, upstream: app }}\n",
         application.address
-    ));
-    gateway.add_user("alice", &["staff"]);
-    gateway
+    )
 }
 
 fn url(gateway: &Gateway) -> String {
@@ -71,6 +80,25 @@ fn a_person_signs_in_comes_back_to_the_page_signs_out_and_is_refused() {
 }
 
 #[test]
+fn a_person_signs_in_and_out_over_tls() {
+    let application = application();
+    let address = free_address();
+    let url = format!("https://localhost:{}", address.port());
+    let gateway = with_alice(over_tls(&yaml(address, &url, &application)));
+    drive("login.mjs", &url, &[("FOREGATE_TEST_CERTIFICATE", &certificate(&gateway))]);
+    assert!(application.count() > 0);
+    let log = gateway.log();
+    let requests = log.lines().filter(|line| line.contains(r#""message":"request""#));
+    let others: Vec<_> = requests.filter(|line| !line.contains(r#""http.version":"2""#)).collect();
+    assert!(others.is_empty(), "not over HTTP/2: {others:#?}");
+}
+
+/// The file with the certificate that a browser is to believe.
+fn certificate(gateway: &Gateway) -> String {
+    gateway.directory().join("tls.crt").display().to_string()
+}
+
+#[test]
 fn every_page_fits_every_window_in_both_schemes() {
     let application = application();
     let gateway = gateway(&application);
@@ -97,8 +125,8 @@ fn live(protocol: &str) {
          \x20 - {{ path: /socket, upstream: sockets }}\n\
          \x20 - {{ path: /**, upstream: pages }}\n"
     ));
-    gateway.add_user("alice", &[]);
-    let certificate = gateway.directory().join("tls.crt").display().to_string();
+    let gateway = with_alice(gateway);
+    let certificate = certificate(&gateway);
     let environment =
         [("FOREGATE_TEST_CERTIFICATE", certificate.as_str()), ("FOREGATE_TEST_PROTOCOL", protocol)];
     drive("live.mjs", &url, &environment);
