@@ -1,9 +1,12 @@
-// A person signs in over TLS, opens a WebSocket and a stream of events, and signs out in another tab: both end at once.
+// A person signs in over TLS, opens a WebSocket and a stream of events, and signs out in another tab: both end at once. So
+// they do when the gateway is stopped, which then has nothing to wait for.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { base, fillIn, open, password, submit, withBrowser } from "./browser.mjs";
 
 const protocol = process.env.FOREGATE_TEST_PROTOCOL;
+const gateway = Number(process.env.FOREGATE_TEST_GATEWAY);
 const SOON = 2_500;
 
 await withBrowser(async (browser) => {
@@ -51,20 +54,7 @@ await withBrowser(async (browser) => {
   });
   assert.deepEqual(heard, { hello: "hello alice", faults: [] });
 
-  await page.evaluate(
-    () =>
-      new Promise((resolve, reject) => {
-        const events = new EventSource("/events");
-        let count = 0;
-        events.onmessage = ({ data }) => {
-          if (data !== "alice") reject(new Error(data));
-          if ((count += 1) === 5) resolve();
-        };
-        // The browser asks again after an end, and gives up at a refusal.
-        events.onerror = () => (window.ended.events ??= { at: Date.now() });
-        window.events = events;
-      }),
-  );
+  await openEvents(page);
 
   const other = await context.newPage();
   await other.goto(`${base}/.auth/logout`);
@@ -88,4 +78,43 @@ await withBrowser(async (browser) => {
       }),
   );
   assert.equal(refused, "refused");
+
+  await page.goto(wanted);
+  await fillIn(page, { username: "alice", password });
+  await submit(page);
+  await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        window.ended = {};
+        window.socket = new WebSocket(`${location.origin.replace("https", "wss")}/socket`);
+        window.socket.onmessage = resolve;
+        window.socket.onclose = ({ code }) => (window.ended.socket = { at: Date.now(), code });
+      }),
+  );
+  await openEvents(page);
+  const stopped = Date.now();
+  process.kill(gateway, "SIGTERM");
+  await page.waitForFunction(() => window.ended.socket && window.ended.events);
+  while (!/^State:\s+Z/m.test(readFileSync(`/proc/${gateway}/status`, "utf8"))) {
+    assert.ok(Date.now() - stopped < 2 * SOON, "the gateway waits for the browser");
+    await page.waitForTimeout(20);
+  }
+  console.log(`the gateway ended after ${Date.now() - stopped} ms`);
 });
+
+function openEvents(page) {
+  return page.evaluate(
+    () =>
+      new Promise((resolve, reject) => {
+        const events = new EventSource("/events");
+        let count = 0;
+        events.onmessage = ({ data }) => {
+          if (data !== "alice") reject(new Error(data));
+          if ((count += 1) === 5) resolve();
+        };
+        // The browser asks again after an end, and gives up at a refusal.
+        events.onerror = () => (window.ended.events ??= { at: Date.now() });
+        window.events = events;
+      }),
+  );
+}

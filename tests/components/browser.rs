@@ -125,11 +125,15 @@ fn live(protocol: &str) {
          \x20 - {{ path: /socket, upstream: sockets }}\n\
          \x20 - {{ path: /**, upstream: pages }}\n"
     ));
-    let gateway = with_alice(gateway);
-    let certificate = certificate(&gateway);
-    let environment =
-        [("FOREGATE_TEST_CERTIFICATE", certificate.as_str()), ("FOREGATE_TEST_PROTOCOL", protocol)];
+    let mut gateway = with_alice(gateway);
+    let (certificate, process) = (certificate(&gateway), gateway.id().to_string());
+    let environment = [
+        ("FOREGATE_TEST_CERTIFICATE", certificate.as_str()),
+        ("FOREGATE_TEST_GATEWAY", &process),
+        ("FOREGATE_TEST_PROTOCOL", protocol),
+    ];
     drive("live.mjs", &url, &environment);
+    assert_eq!(gateway.wait(), Some(0));
     // The application has heard of both ends, too.
     for ended in ["events ended", "socket ended"] {
         wait_until(|| application.log().contains(ended), || format!("{ended}: {}", application.log()));
@@ -153,12 +157,12 @@ fn live(protocol: &str) {
 }
 
 #[test]
-fn over_http2_what_is_live_ends_with_the_session_that_opened_it() {
+fn over_http2_what_is_live_ends_with_its_session_and_with_the_gateway() {
     live("h2");
 }
 
 #[test]
-fn over_tls_without_http2_what_is_live_ends_with_the_session_that_opened_it() {
+fn over_tls_without_http2_what_is_live_ends_with_its_session_and_with_the_gateway() {
     live("http/1.1");
 }
 
