@@ -149,7 +149,7 @@ impl Proxy {
     /// Sends a permitted request to its upstream and gives back the answer as it comes.
     ///
     /// `ended` is asked for where the answer is an upgraded connection or a stream of events: that is
-    /// closed when it is done; other answers come to their end.
+    /// closed when it is done, and at the stop; other answers come to their end.
     pub async fn forward(
         &self,
         mut request: Request<Incoming>,
@@ -274,25 +274,12 @@ impl Proxy {
     ) -> ResponseBody {
         // Events and messages may be far apart: silence is no fault there. A peer that is gone is
         // found by the system's keep-alive, a client that is gone by hyper.
-        let events =
-            is_kind(&head.headers, b"text/event-stream") || is_kind(&head.headers, b"application/grpc");
-        let stall = (!events).then_some(upstream.stall_ticks);
-        let ended = events.then(|| self.ending(&head.headers, ended()));
+        let events = is_kind(&head.headers, b"text/event-stream");
+        let messages = events || is_kind(&head.headers, b"application/grpc");
+        let stall = (!messages).then_some(upstream.stall_ticks);
+        // At the stop a call may finish by itself, events never do: their client comes back to whoever serves then.
+        let ended = messages.then(|| if events { self.tunnels.or_all(ended()) } else { ended() });
         ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended)
-    }
-
-    /// Streams of events never finish by themselves: like tunnels they end with the gateway too.
-    fn ending(&self, headers: &HeaderMap, ended: Ended) -> Ended {
-        if !is_kind(headers, b"text/event-stream") {
-            return ended;
-        }
-        let all_ended = self.tunnels.all_ended();
-        Box::pin(async move {
-            tokio::select! {
-                () = ended => {}
-                () = all_ended => {}
-            }
-        })
     }
 
     fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {

@@ -218,13 +218,13 @@ async fn greeted(
     limit: Duration,
 ) -> Option<(Stream, Client)> {
     let Stream::Tcp(stream) = stream else { return Some((stream, Client::plain(peer))) };
-    match tls::greet(tls, stream, peer, &thread.handshakes, limit).await {
+    match tls::greet(tls, stream, peer, thread, limit).await {
         Greeting::Established(stream, client) => Some((Stream::Tls(stream), client)),
         Greeting::Plain(stream) => {
             tell(Stream::Tcp(stream), PLAIN_REQUEST).await;
             None
         }
-        Greeting::Failed => None,
+        Greeting::Gone | Greeting::Failed => None,
     }
 }
 

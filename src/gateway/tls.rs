@@ -29,12 +29,15 @@ mod resolver;
 
 pub(super) use handshakes::Handshakes;
 
+use handshakes::Crowded;
 use resolver::Resolver;
 
 use super::opening::Protocol;
+use super::worker::Thread;
 use crate::config::{ClientCa, TlsSettings};
 use crate::identity::Certificate;
 use crate::request::{ClientCertificate, Scheme};
+use crate::telemetry::metrics::Handshake;
 
 /// What is spoken inside, the first choice first (RFC 7301). Whoever names none of them gets no connection.
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
@@ -219,8 +222,21 @@ pub(super) enum Greeting {
     Established(Box<TlsStream>, Client),
     /// It sent a plain request, which can be told so.
     Plain(TcpStream),
-    /// It is gone, too slow, or speaks something else.
+    /// It left without a word, like a load balancer that looks whether the port is open.
+    Gone,
+    /// It is too slow, went away in the middle, or speaks something else.
     Failed,
+}
+
+impl Greeting {
+    /// What is counted; nothing where no handshake was begun.
+    fn outcome(&self) -> Option<Handshake> {
+        match self {
+            Self::Established(..) => Some(Handshake::Ok),
+            Self::Plain(_) | Self::Failed => Some(Handshake::Failed),
+            Self::Gone => None,
+        }
+    }
 }
 
 /// The handshake, within a bound on its time.
@@ -228,24 +244,35 @@ pub(super) async fn greet(
     tls: Arc<Tls>,
     stream: TcpStream,
     address: IpAddr,
-    handshakes: &Handshakes,
+    thread: &Thread,
     patience: Duration,
 ) -> Greeting {
-    let greeting = timeout(patience, handshake(tls, stream, address, handshakes)).await;
-    greeting
-        .unwrap_or_else(|_| {
-            tracing::debug!(peer.address = %address, "a handshake did not end in time");
-            Ok(Greeting::Failed)
-        })
-        .unwrap_or_else(|error| {
-            // Most are scanners. What an operator of client certificates looks for is told apart.
-            let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-            match cause {
-                Some(Error::InvalidCertificate(why)) => tell_of_certificate(address, why),
-                Some(_) | None => tracing::debug!(%error, peer.address = %address, "a handshake failed"),
+    let (greeting, outcome) =
+        match timeout(patience, handshake(tls, stream, address, &thread.handshakes)).await {
+            Ok(Ok(greeting)) => {
+                let outcome = greeting.outcome();
+                (greeting, outcome)
             }
-            Greeting::Failed
-        })
+            Ok(Err(error)) => (Greeting::Failed, Some(tell_of_failure(address, &error))),
+            Err(_) => {
+                tracing::debug!(peer.address = %address, "a handshake did not end in time");
+                (Greeting::Failed, Some(Handshake::TimedOut))
+            }
+        };
+    if let Some(outcome) = outcome {
+        thread.metrics().handshake(outcome);
+    }
+    greeting
+}
+
+/// Most are scanners. What an operator of client certificates looks for is told apart.
+fn tell_of_failure(address: IpAddr, error: &io::Error) -> Handshake {
+    let cause = error.get_ref();
+    match cause.and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(why)) => tell_of_certificate(address, why),
+        Some(_) | None => tracing::debug!(%error, peer.address = %address, "a handshake failed"),
+    }
+    if cause.is_some_and(|inner| inner.is::<Crowded>()) { Handshake::Busy } else { Handshake::Failed }
 }
 
 fn tell_of_certificate(address: IpAddr, why: &CertificateError) {
@@ -269,13 +296,15 @@ async fn handshake(
 ) -> io::Result<Greeting> {
     let hello = handshakes.waiting(async {
         let mut first = [0];
-        let read = stream.peek(&mut first).await?;
-        Ok::<_, io::Error>((read > 0).then_some(first[0]))
+        // Reset before its first byte, it is gone like one that was closed.
+        let read = stream.peek(&mut first).await.unwrap_or(0);
+        Ok((read > 0).then_some(first[0]))
     });
     match hello.await? {
         Some(HANDSHAKE) => {}
         Some(first) if first.is_ascii_alphabetic() => return Ok(Greeting::Plain(stream)),
-        Some(_) | None => return Ok(Greeting::Failed),
+        Some(_) => return Ok(Greeting::Failed),
+        None => return Ok(Greeting::Gone),
     }
     let start = handshakes.waiting(LazyConfigAcceptor::new(Acceptor::default(), stream)).await?;
     let config = Arc::clone(tls.configs.choose(start.client_hello().cipher_suites()));

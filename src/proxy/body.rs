@@ -419,7 +419,8 @@ impl ResponseBody {
     pub(crate) async fn begin(&mut self) -> Result<(), BodyError> {
         // hyper reads a body once it is asked for, in a task of its own.
         for last in [false, true] {
-            let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
+            // Whether it is to end is looked at later: that is no fault of the answer.
+            let polled = poll_fn(|cx| Poll::Ready(self.poll_inner(cx))).await;
             match polled {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.first = Some(frame);
@@ -432,6 +433,33 @@ impl ResponseBody {
             }
         }
         Ok(())
+    }
+
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Polled {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Pending => {
+                let Some(stall) = self.stall else { return Poll::Pending };
+                let since = *self.since.get_or_insert_with(|| self.deadline.now());
+                match self.deadline.poll(cx, since.saturating_add(stall)) {
+                    Poll::Ready(()) => self.fail(BodyFault::Stalled),
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                if self.since.take().is_some() {
+                    self.deadline.disarm();
+                }
+                if frame.is_trailers() || self.inner.is_end_stream() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => self.fail(error),
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+        }
     }
 
     fn finish(&mut self) {
@@ -476,30 +504,7 @@ impl Body for ResponseBody {
         if this.ended.as_mut().is_some_and(|ended| ended.as_mut().poll(cx).is_ready()) {
             return this.fail(BodyFault::Ended);
         }
-        match Pin::new(&mut this.inner).poll_frame(cx) {
-            Poll::Pending => {
-                let Some(stall) = this.stall else { return Poll::Pending };
-                let since = *this.since.get_or_insert_with(|| this.deadline.now());
-                match this.deadline.poll(cx, since.saturating_add(stall)) {
-                    Poll::Ready(()) => this.fail(BodyFault::Stalled),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                if this.since.take().is_some() {
-                    this.deadline.disarm();
-                }
-                if frame.is_trailers() || this.inner.is_end_stream() {
-                    this.finish();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => this.fail(error),
-            Poll::Ready(None) => {
-                this.finish();
-                Poll::Ready(None)
-            }
-        }
+        this.poll_inner(cx)
     }
 
     fn is_end_stream(&self) -> bool {

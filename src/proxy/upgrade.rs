@@ -53,9 +53,15 @@ impl Tunnels {
         self.tracker.wait().await;
     }
 
-    /// Done when all are told to end.
-    pub(crate) fn all_ended(&self) -> impl Future<Output = ()> + use<> {
-        self.ended.clone().cancelled_owned()
+    /// Done when `ended` is, or when all are ended: for streams of events, which would never finish either.
+    pub(crate) fn or_all(&self, ended: Ended) -> Ended {
+        let all_ended = self.ended.clone();
+        Box::pin(async move {
+            tokio::select! {
+                () = ended => {}
+                () = all_ended.cancelled() => {}
+            }
+        })
     }
 
     /// How many there are.
@@ -70,18 +76,11 @@ impl Tunnels {
 
     /// Carries bytes both ways until a side closes, `ended` is done, or all tunnels are ended.
     pub(crate) fn carry(&self, downstream: OnUpgrade, upstream: OnUpgrade, mut lease: Lease, ended: Ended) {
-        let all_ended = self.ended.clone();
+        let mut told_to_end = self.or_all(ended);
         let open = self.metrics.as_ref().map(Metrics::tunnel);
         self.tracker.spawn_local(async move {
             // The server has this to do until the tunnel ends, whatever becomes of the lease.
             let _flight = lease.flight.take();
-            let told_to_end = async {
-                tokio::select! {
-                    () = ended => {}
-                    () = all_ended.cancelled() => {}
-                }
-            };
-            tokio::pin!(told_to_end);
             let opened = tokio::select! {
                 opened = async { tokio::join!(downstream, upstream) } => opened,
                 () = &mut told_to_end => return,

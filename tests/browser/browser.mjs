@@ -2,7 +2,8 @@
 // exception in a page fails the test, whatever else went well.
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
+import { X509Certificate, createHash } from "node:crypto";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
@@ -18,6 +19,15 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
+
+// The one certificate that is believed though nobody knows its authority: that of the test.
+const certificate = process.env.FOREGATE_TEST_CERTIFICATE;
+if (certificate) {
+  const { publicKey } = new X509Certificate(readFileSync(certificate));
+  const key = createHash("sha256").update(publicKey.export({ type: "spki", format: "der" }));
+  FLAGS.push(`--ignore-certificate-errors-spki-list=${key.digest("base64")}`);
+}
+if (process.env.FOREGATE_TEST_PROTOCOL === "http/1.1") FLAGS.push("--disable-http2");
 
 /** Runs a scenario in a browser with a fresh profile. */
 export async function withBrowser(scenario) {

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { assertFocused, assertQuiet, base, fillIn, loading, open, password, screenshot, submit, withBrowser } from "./browser.mjs";
 
+const COOKIE = base.startsWith("https:") ? "__Host-foregate" : "foregate";
 const WANTED = "/reports?from=1&to=2&next=%2F%2Fevil.test";
 
 await withBrowser(async (browser) => {
@@ -53,8 +54,9 @@ async function signInAndOut(browser, { javaScriptEnabled }) {
   assert.equal(await page.innerText("#user"), "alice");
   await screenshot(page, `${name}-application`);
 
-  const cookie = (await context.cookies()).find((cookie) => cookie.name === "foregate");
-  assert.ok(cookie.httpOnly && cookie.sameSite === "Lax", JSON.stringify({ ...cookie, value: "" }));
+  const cookie = (await context.cookies()).find((cookie) => cookie.name === COOKIE);
+  const secure = COOKIE.startsWith("__Host-");
+  assert.ok(cookie.httpOnly && cookie.sameSite === "Lax" && cookie.secure === secure, JSON.stringify({ ...cookie, value: "" }));
   const days = (cookie.expires - Date.now() / 1000) / 86_400;
   assert.ok(days > 29 && days <= 30, `remembered for ${days} days`);
 
@@ -69,7 +71,7 @@ async function signInAndOut(browser, { javaScriptEnabled }) {
   assert.equal(new URL(page.url()).pathname, "/.auth/login");
   assert.equal(await page.locator("[role=status]").first().innerText(), "You are signed out.");
   await screenshot(page, `${name}-signed-out`);
-  assert.equal((await context.cookies()).find((cookie) => cookie.name === "foregate"), undefined);
+  assert.equal((await context.cookies()).find((cookie) => cookie.name === COOKIE), undefined);
 
   await page.goto(wanted);
   assert.equal(new URL(page.url()).pathname, "/.auth/login", "refused again");

@@ -1,10 +1,12 @@
 //! Chromium, as a person uses it. What it does is in `tests/browser/`; what it does it to is here.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::process::Stdio;
 
-use crate::harness::{Gateway, PASSWORD, Upstream, foregate};
-use crate::program::{components, free_address, missing, repository, system};
+use crate::harness::{Gateway, PASSWORD, Upstream, foregate, wait_until};
+use crate::program::{Program, components, directory, free_address, missing, python, repository, system};
+use crate::tls::over_tls;
 
 const PAGE: &str = "<!doctype html><html lang=en><title>Reports</title><link rel=icon href=data:,>\
     <h1>Reports</h1><p>You are <b id=user>USER</b>.</p><p><a href=/.auth/logout>Sign out</a></p>";
@@ -21,10 +23,20 @@ fn application() -> Upstream {
 }
 
 fn gateway(application: &Upstream) -> Gateway {
-    let (address, dead) = (free_address(), free_address());
-    let gateway = Gateway::start(&format!(
+    let address = free_address();
+    with_alice(Gateway::start(&yaml(address, &format!("http://{address}"), application)))
+}
+
+fn with_alice(gateway: Gateway) -> Gateway {
+    gateway.add_user("alice", &["staff"]);
+    gateway
+}
+
+fn yaml(address: SocketAddr, public_url: &str, application: &Upstream) -> String {
+    let dead = free_address();
+    format!(
         "listen: {address}\n\
-         public_url: http://{address}\n\
+         public_url: {public_url}\n\
          upstreams: {{ app: \"http://{}\", dead: \"http://{dead}\" }}\n\
          limits: {{ login: {{ per_account: 100/15m, per_ip: 1000/15m }} }}\n\
          routes:\n\
@@ -32,9 +44,7 @@ fn gateway(application: &Upstream) -> Gateway {
          \x20 - {{ path: /dead, upstream: dead }}\n\
          \x20 - {{ path: /**, upstream: app }}\n",
         application.address
-    ));
-    gateway.add_user("alice", &["staff"]);
-    gateway
+    )
 }
 
 fn url(gateway: &Gateway) -> String {
@@ -58,6 +68,7 @@ pub(crate) fn drive(script: &str, url: &str, environment: &[(&str, &str)]) {
     let output = command.output().expect("node runs");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
+    print!("{}", said(&output.stdout));
 }
 
 #[test]
@@ -69,6 +80,25 @@ fn a_person_signs_in_comes_back_to_the_page_signs_out_and_is_refused() {
 }
 
 #[test]
+fn a_person_signs_in_and_out_over_tls() {
+    let application = application();
+    let address = free_address();
+    let url = format!("https://localhost:{}", address.port());
+    let gateway = with_alice(over_tls(&yaml(address, &url, &application)));
+    drive("login.mjs", &url, &[("FOREGATE_TEST_CERTIFICATE", &certificate(&gateway))]);
+    assert!(application.count() > 0);
+    let log = gateway.log();
+    let requests = log.lines().filter(|line| line.contains(r#""message":"request""#));
+    let others: Vec<_> = requests.filter(|line| !line.contains(r#""http.version":"2""#)).collect();
+    assert!(others.is_empty(), "not over HTTP/2: {others:#?}");
+}
+
+/// The file with the certificate that a browser is to believe.
+fn certificate(gateway: &Gateway) -> String {
+    gateway.directory().join("tls.crt").display().to_string()
+}
+
+#[test]
 fn every_page_fits_every_window_in_both_schemes() {
     let application = application();
     let gateway = gateway(&application);
@@ -77,6 +107,63 @@ fn every_page_fits_every_window_in_both_schemes() {
     let link = said.find("/.auth/reset").and_then(|at| said[at..].split_whitespace().next());
     let link = link.unwrap_or_else(|| panic!("no link: {added:?}"));
     drive("pages.mjs", &url(&gateway), &[("FOREGATE_TEST_RESET", link)]);
+}
+
+/// A page with a WebSocket and a stream of events, over TLS.
+fn live(protocol: &str) {
+    let (folder, pages, sockets) = (directory(), free_address(), free_address());
+    let mut command = python("python");
+    command.arg(repository("tests/components/live.py")).args([pages.to_string(), sockets.to_string()]);
+    let application = Program::start(command, folder, sockets);
+    let address = free_address();
+    let url = format!("https://localhost:{}", address.port());
+    let gateway = over_tls(&format!(
+        "listen: {address}\n\
+         public_url: {url}\n\
+         upstreams: {{ pages: \"http://{pages}\", sockets: \"http://{sockets}\" }}\n\
+         routes:\n\
+         \x20 - {{ path: /socket, upstream: sockets }}\n\
+         \x20 - {{ path: /**, upstream: pages }}\n"
+    ));
+    let mut gateway = with_alice(gateway);
+    let (certificate, process) = (certificate(&gateway), gateway.id().to_string());
+    let environment = [
+        ("FOREGATE_TEST_CERTIFICATE", certificate.as_str()),
+        ("FOREGATE_TEST_GATEWAY", &process),
+        ("FOREGATE_TEST_PROTOCOL", protocol),
+    ];
+    drive("live.mjs", &url, &environment);
+    assert_eq!(gateway.wait(), Some(0));
+    // The application has heard of both ends, too.
+    for ended in ["events ended", "socket ended"] {
+        wait_until(|| application.log().contains(ended), || format!("{ended}: {}", application.log()));
+    }
+    let version = if protocol == "h2" { "2" } else { "1.1" };
+    let asked = |path: &str, status: u64| {
+        let log = gateway.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let mut lines = lines.filter(|line| line["message"] == "request" && line["path"] == path);
+        lines.find(|line| line["status"] == status)
+    };
+    let opened = if protocol == "h2" { 200 } else { 101 };
+    for (path, status, user) in
+        [("/socket", opened, Some("alice")), ("/events", 200, Some("alice")), ("/socket", 401, None)]
+    {
+        wait_until(|| asked(path, status).is_some(), || format!("{path} {status}: {}", gateway.log()));
+        let line = asked(path, status).expect("it was there");
+        assert_eq!((&line["http.version"], &line["method"]), (&version.into(), &"GET".into()), "{line}");
+        assert_eq!(line["user.name"].as_str(), user, "{line}");
+    }
+}
+
+#[test]
+fn over_http2_what_is_live_ends_with_its_session_and_with_the_gateway() {
+    live("h2");
+}
+
+#[test]
+fn over_tls_without_http2_what_is_live_ends_with_its_session_and_with_the_gateway() {
+    live("http/1.1");
 }
 
 #[test]

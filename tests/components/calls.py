@@ -1,7 +1,8 @@
 """gRPC without generated code: a server with every kind of call, and a client that makes them.
 
-    calls.py serve ADDRESS         serves until it is stopped; says what became of the calls
-    calls.py call ADDRESS [TOKEN]  makes the calls, and says in JSON what came of them
+    calls.py serve ADDRESS                   serves until it is stopped; says what became of the calls
+    calls.py call ADDRESS TOKEN [AUTHORITY]  makes the calls, and says in JSON what came of them; over TLS with a file of
+                                             the authority to believe, and few calls without a token ("")
 """
 
 import json
@@ -73,9 +74,17 @@ def serve(address):
     server.wait_for_termination()
 
 
-def call(address, token=None):
+def connect(address, authority):
+    options = [("grpc.max_receive_message_length", -1)]
+    if authority is None:
+        return grpc.insecure_channel(address, options=options)
+    with open(authority, "rb") as file:
+        return grpc.secure_channel(address, grpc.ssl_channel_credentials(file.read()), options=options)
+
+
+def call(address, token, authority=None):
     metadata = [("authorization", f"Bearer {token}")] if token else []
-    channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
+    channel = connect(address, authority)
     said = {}
 
     def outcome(name, make):

@@ -43,6 +43,21 @@ impl Site {
     }
 }
 
+/// A gateway over TLS for `localhost`; the authority that its certificate is of lies in its folder.
+pub(crate) fn over_tls(yaml: &str) -> Gateway {
+    let folder = directory();
+    write_certificates(folder.path(), &PKCS_ECDSA_P256_SHA256);
+    Gateway::start_in(
+        folder,
+        &format!("tls: {{ certificates: [{{ cert: tls.crt, key: tls.key }}] }}\n{yaml}"),
+    )
+}
+
+/// Where the authority of such a gateway lies.
+pub(crate) fn authority(gateway: &Gateway) -> PathBuf {
+    gateway.directory().join("ca.pem")
+}
+
 /// As a careful operator has them: 90 days, the usages named, and a place for revocations.
 fn write_certificates(folder: &Path, algorithm: &'static SignatureAlgorithm) -> PathBuf {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");

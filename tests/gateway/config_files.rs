@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::browser::NAVIGATION;
 use crate::harness::{foregate, run, wait_until};
+use crate::tls::Authority;
 
 fn with_file(yaml: &str, arguments: &[&str]) -> (Output, String, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -134,6 +135,124 @@ fn a_file_that_is_not_there_is_told_and_the_sample_is_sound() {
     // By the environment, too.
     let output = run(foregate().arg("check").env("FOREGATE_CONFIG", &sample), "");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+/// A file of this repository.
+fn repository(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Checks a configuration beside the files that examples name; there is to be no fault, and nothing unwise.
+#[track_caller]
+fn sound(what: &str, yaml: &str) {
+    let authority = Authority::new("Test Root");
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("it is written");
+    };
+    authority.server(&["app.example.com"]).write(folder.path(), "tls");
+    write("ca.pem", &authority.pem());
+    write("foregate.yaml", yaml);
+    let output = run(foregate().arg("check").current_dir(&folder), "");
+    let said = (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert_eq!(said, (Some(0), String::new()), "{what}:\n{yaml}");
+}
+
+#[test]
+fn every_example_is_sound() {
+    let readme = repository("README.md");
+    let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let whole: Vec<_> = blocks.filter(|block| block.contains("\nroutes:")).collect();
+    assert_eq!(whole.len(), 2, "{whole:#?}");
+    for block in whole {
+        sound("README.md", block);
+    }
+    sound("jupyter.yaml", &repository("config/jupyter.yaml"));
+    // What is to be set in Foregate for each of the proxies stands in the comment at the top of their files.
+    for file in ["Caddyfile", "envoy.yaml", "haproxy.cfg", "ingress-nginx.yaml", "nginx.conf", "traefik.yaml"]
+    {
+        let text = repository(&format!("config/{file}"));
+        let side =
+            text.split_once("Foregate's side:\n#\n").unwrap_or_else(|| panic!("{file} says nothing")).1;
+        let lines = side.lines().map_while(|line| line.strip_prefix("#   "));
+        sound(file, &lines.collect::<Vec<_>>().join("\n"));
+    }
+}
+
+#[test]
+fn the_example_of_tls_in_the_reference_is_sound() {
+    let reference = repository("config/foregate.yaml");
+    let (before, after) = reference.split_once("#\n#   tls:\n").expect("an example");
+    let (example, after) = after.split_once("\ntls: null\n").expect("and the default");
+    let example = example.lines().map(|line| line.strip_prefix("#   ").expect("a comment"));
+    let example = example.collect::<Vec<_>>().join("\n");
+    let at_its_origin = before.replace("http://127.0.0.1:8080\n", "https://app.example.com\n");
+    assert_ne!(at_its_origin, before);
+    sound("the reference", &format!("{at_its_origin}\ntls:\n{example}\n{after}"));
+}
+
+/// Everything that the file is promised to hold, in other words than the defaults. What isn't there yet is left out:
+/// `portal.theme`, `registration`, `issuers`, `mail`, `tokens.refresh_*`, `tokens.key_rotation`, `upstreams.*.assertion`
+/// and `log.audit`.
+const PROMISED: &str = r#"
+listen: [127.0.0.1:8080, "[::1]:8443", "unix:http.sock", { unix: other.sock, mode: "0600" }]
+public_url: https://app.example.com
+tls:
+  certificates: [{ cert: tls.crt, key: tls.key }]
+  client_ca: ca.pem
+  redirect_from: 127.0.0.1:8081
+  hsts: 30d
+trusted_proxies: [127.0.0.1, 10.0.0.0/8, "fd00::/8"]
+proxy_protocol: true
+store: sled:./data
+portal: { prefix: /login, title: Come in, after_login: /home, after_logout: /bye, allowed_redirects: ["*.example.com"] }
+session: { idle_timeout: 2h, lifetime: 12h, remember: 0, cookie: { name: sid, domain: example.com, same_site: strict } }
+cache: { capacity: 1000, ttl: 5s }
+password: { min_length: 12, min_score: 4, argon2: { memory: 32MiB, iterations: 3, parallelism: 2 }, workers: 2 }
+tokens: { issuer: "https://issuer.example.com", audience: api, algorithm: ES256, access_ttl: 5m }
+identity_headers: { X-User: "{username}", X-Mail: "{email}", X-Name: "{name}", X-Roles: "{roles}" }
+limits:
+  login: { per_account: 5/1h, per_ip: 50/1h }
+  header_bytes: 16KiB
+  headers: 64
+  body: 1GiB
+  connections: 500
+  header_timeout: 5s
+  idle_timeout: 30s
+upstreams:
+  app: http://127.0.0.1:3000
+  api:
+    servers: [https://10.0.0.1:9000, https://10.0.0.2:9443]
+    balance: least_requests
+    health: { path: /healthz, interval: 2s, unhealthy_after: 2, healthy_after: 2 }
+    timeouts: { connect: 1s, response: 10s, idle: 20s }
+    host: api.internal
+    http2: true
+    tls: { ca: ca.pem, server_name: api.internal, client_cert: tls.crt, client_key: tls.key }
+  local: { servers: ["unix:/run/api.sock"], host: upstream, balance: client_ip }
+routes:
+  - { name: static files, host: app.example.com, path: /static/**, methods: [GET, HEAD], access: public, upstream: local }
+  - path: /admin/*/edit
+    require: { roles: [admin], users: [alice], email_domains: [example.com], networks: [10.0.0.0/8], fresh_login: 15m, client_certificate: true }
+    upstream: app
+  - path: /api/**
+    credentials: [session, bearer, basic]
+    forward_authorization: true
+    unauthenticated: login
+    strip_prefix: /api
+    headers: { X-Tenant: blue }
+    identity_headers: { X-WEBAUTH-USER: "{username}" }
+    csrf: false
+    upstream: api
+  - { host: "*.example.com", path: /**, access: optional, unauthenticated: status, upstream: app }
+admin: { socket: ./admin.sock, listen: 127.0.0.1:9180 }
+log: { level: debug, format: pretty }
+"#;
+
+#[test]
+fn every_key_that_was_promised_is_taken() {
+    sound("what was promised", PROMISED);
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::edge::Server;
 use crate::harness::{Connection, Gateway, Upstream, wait_until};
 use crate::listeners::Load;
 
+/// Far below the bound on the drain.
+const SOON: Duration = Duration::from_secs(5);
+
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: app.test\r\n\r\n";
 
 /// Answers `/slow` once it is let; switches protocols; begins streams of events; answers anything else at once.
@@ -75,10 +78,12 @@ fn what_is_running_finishes_and_what_would_never_finish_is_told_to_go() {
     let address = gateway.address;
     wait_until(|| server.accepted() >= 4, || format!("{} connections", server.accepted()));
     gateway.signal("TERM");
+    let began = Instant::now();
     // What has nothing to finish goes at once: the others still wait for their server.
     assert!(idle.is_closed());
     tunnel.read_to_end();
     events.read_to_end();
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     wait_until(|| TcpStream::connect(address).is_err(), || "it listens still".to_owned());
     // Administration goes on until the end.
     let status = gateway.command(&["status", "--json"], "");
@@ -193,7 +198,7 @@ fn a_stop_under_load_breaks_no_request_off() {
         // Who comes too late is refused, as before the start.
         let broken: Vec<_> = failed.iter().filter(|error| !error.contains("refused")).collect();
         assert!(
-            broken.is_empty() && answered > 20,
+            broken.is_empty() && answered > 0,
             "{answered} answered, {}: {:?}",
             broken.len(),
             broken.first()

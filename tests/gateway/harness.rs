@@ -452,7 +452,9 @@ impl Connection {
     /// Everything until the other side closes.
     pub(crate) fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let _ = self.stream.read_to_end(&mut bytes);
+        let ended = self.stream.read_to_end(&mut bytes);
+        let late = [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut];
+        assert!(!ended.is_err_and(|error| late.contains(&error.kind())), "it does not close");
         bytes
     }
 

@@ -849,6 +849,38 @@ fn at_the_stop_a_client_is_told_to_go_and_its_requests_are_finished() {
 }
 
 #[test]
+fn at_the_stop_a_websocket_is_told_to_go() {
+    let (address, _told) = websockets();
+    let mut gateway = Gateway::in_front_of(address, ", access: public");
+    let mut raw = Raw::to(gateway.address);
+    raw.request(1, "CONNECT", "/echo", &[WEBSOCKET, ("origin", "http://app.test")], 0);
+    assert_eq!(data(&mut raw, 1, 7), b"welcome");
+    let began = Instant::now();
+    gateway.signal("TERM");
+    let outcome = raw.outcome(1);
+    assert!(outcome.ended || outcome.reset.is_some(), "{outcome:?}");
+    raw.goaway();
+    assert_eq!(gateway.wait(), Some(0));
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_websocket_that_is_silent_keeps_its_connection() {
+    let (address, _told) = websockets();
+    let gateway = short(address);
+    let mut raw = Raw::to(gateway.address);
+    raw.request(1, "CONNECT", "/echo", &[WEBSOCKET, ("origin", "http://app.test")], 0);
+    assert_eq!(data(&mut raw, 1, 7), b"welcome");
+    // Another one, without a WebSocket, comes to the end of the limit.
+    let mut idle = Raw::to(gateway.address);
+    idle.get(1, "/.auth/healthz");
+    assert!(idle.outcome(1).status.is_some());
+    assert_eq!(ends_after(&mut idle, Duration::from_millis(1900)), Some(NO_ERROR));
+    raw.write(&frame(DATA, 0, 1, b"still here"));
+    assert_eq!(data(&mut raw, 1, 10), b"still here");
+}
+
+#[test]
 fn an_http1_connection_that_has_rested_serves_on() {
     let upstream = Upstream::start();
     let gateway = public(&upstream);

@@ -20,16 +20,16 @@ use rustls::{CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCer
 use crate::harness::{Connection, Gateway, PASSWORD, PATIENCE, Reply, Upstream, wait_until};
 
 /// An authority that issues what a test asks for.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
-struct Issued {
+pub(crate) struct Issued {
     certificate: rcgen::Certificate,
     key: KeyPair,
 }
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -46,7 +46,7 @@ impl Authority {
         Issued { certificate: params.signed_by(&key, &self.0).expect("a certificate"), key }
     }
 
-    fn server(&self, names: &[&str]) -> Issued {
+    pub(crate) fn server(&self, names: &[&str]) -> Issued {
         self.issue(names, |_| {})
     }
 
@@ -66,14 +66,14 @@ impl Authority {
         roots
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.0.pem()
     }
 }
 
 impl Issued {
     /// As `NAME.crt` and `NAME.key`.
-    fn write(&self, folder: &Path, name: &str) {
+    pub(crate) fn write(&self, folder: &Path, name: &str) {
         std::fs::write(folder.join(format!("{name}.crt")), self.certificate.pem()).expect("it is written");
         let key = folder.join(format!("{name}.key"));
         std::fs::write(&key, self.key.serialize_pem()).expect("it is written");
@@ -823,6 +823,57 @@ fn whoever_does_not_finish_a_handshake_costs_the_others_nothing() {
         },
         || "places were not given back".to_owned(),
     );
+}
+
+#[test]
+fn every_handshake_is_counted_by_what_became_of_it() {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // Room for sixteen handshakes on each thread, and for more connections than are made.
+    let limits = format!("{{ connections: {}, header_timeout: 1s }}", 64 * threads);
+    let site = Site::start(&format!("admin: {{ listen: 127.0.0.1:0 }}\nlimits: {limits}\n"), EVERYTHING);
+    let address = site.gateway.address;
+    let counted = || {
+        let mut connection = Connection::to(site.gateway.admin_address());
+        connection.write(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let text = connection.reply(false).text();
+        ["ok", "failed", "timed_out", "busy"].map(|outcome| {
+            let row = format!("foregate_tls_handshakes_total{{outcome=\"{outcome}\"}} ");
+            let value = text.lines().find_map(|line| line.strip_prefix(&row));
+            value.and_then(|value| value.parse::<usize>().ok()).unwrap_or_else(|| panic!("no {row}in {text}"))
+        })
+    };
+    let expect = |expected: [usize; 4]| {
+        wait_until(|| counted() == expected, || format!("{:?} and not {expected:?}", counted()));
+    };
+    expect([0; 4]);
+    // Looks whether the port is open, and begins none.
+    drop(TcpStream::connect(address).expect("it takes connections"));
+    for _ in 0..3 {
+        assert_eq!(site.browser.get(&site.gateway, "/", &[]).status, 200);
+    }
+    expect([3, 0, 0, 0]);
+    let stranger = Browser::believing(&Authority::new("Another Root"));
+    assert!(stranger.try_connect(address, "app.test").is_err());
+    assert_eq!(site.gateway.get("/", &[]).status, 400, "a plain request");
+    let mut garbage = Connection::to(address);
+    garbage.write(&[0xff; 64]);
+    garbage.read_to_end();
+    let mut broken = TcpStream::connect(address).expect("it takes connections");
+    broken.write_all(&[22, 3, 1, 2, 0, 1]).expect("it is taken");
+    drop(broken);
+    expect([3, 4, 0, 0]);
+    let silent = TcpStream::connect(address).expect("it takes connections");
+    expect([3, 4, 1, 0]);
+    drop(silent);
+
+    let many: Vec<_> =
+        (0..24 * threads).map(|_| TcpStream::connect(address).expect("it takes connections")).collect();
+    let all = || counted()[2..].iter().sum::<usize>() == 1 + many.len();
+    wait_until(all, || format!("{:?} for {} that are silent", counted(), many.len()));
+    let [ok, failed, _, busy] = counted();
+    assert_eq!((ok, failed), (3, 4));
+    // However the kernel has spread them over the threads.
+    assert!((8 * threads..=many.len() - 16).contains(&busy), "{busy} of {}", many.len());
 }
 
 #[test]

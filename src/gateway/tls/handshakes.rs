@@ -23,6 +23,11 @@ pub(in crate::gateway) struct Handshakes {
     waiting: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
 }
 
+/// Why a handshake lost its place.
+#[derive(Debug, thiserror::Error)]
+#[error("too many handshakes wait, and this one has waited longest")]
+pub(super) struct Crowded;
+
 /// A place, given back when it is dropped.
 struct Place<'h> {
     handshakes: &'h Handshakes,
@@ -59,7 +64,7 @@ impl Handshakes {
         let _place = Place { handshakes: self, number };
         tokio::select! {
             done = client => done,
-            _ = gone => Err(io::Error::other("too many handshakes wait, and this one has waited longest")),
+            _ = gone => Err(io::Error::other(Crowded)),
         }
     }
 
