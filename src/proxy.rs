@@ -10,6 +10,7 @@
 //!
 //! Callers: `gateway`. Nothing here knows who may pass.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -86,7 +87,8 @@ pub struct Proxy {
     reserved: Rc<ReservedNames>,
     rules: HeaderRules,
     tunnels: Tunnels,
-    upstreams: Vec<Rc<Upstream>>,
+    /// By name.
+    upstreams: HashMap<String, Rc<Upstream>>,
     watch: Watch,
 }
 
@@ -120,7 +122,7 @@ impl Proxy {
         health: &HealthBoard,
     ) -> Result<Self, InvalidProxy> {
         let kept = |wanted: &UpstreamSettings| {
-            self.upstreams.iter().find(|upstream| upstream.settings == *wanted).cloned()
+            self.upstreams.get(&wanted.name).filter(|upstream| upstream.settings == *wanted).cloned()
         };
         let upstream = |wanted| match kept(wanted) {
             Some(upstream) => Ok(upstream),
@@ -141,7 +143,10 @@ impl Proxy {
                 reserved,
             ),
             tunnels,
-            upstreams,
+            upstreams: upstreams
+                .into_iter()
+                .map(|upstream| (upstream.settings.name.clone(), upstream))
+                .collect(),
             watch,
         }
     }
@@ -272,8 +277,8 @@ impl Proxy {
         progress: Option<Rc<Progress>>,
         ended: impl FnOnce() -> Ended,
     ) -> ResponseBody {
-        // Events and messages may be far apart: silence is no fault there. A peer that is gone is
-        // found by the system's keep-alive, a client that is gone by hyper.
+        // Events and messages may be far apart: silence is no fault there. A server that is gone is found by
+        // the system's keep-alive, and so is a client that left without a word; one that closed, by hyper.
         let events = is_kind(&head.headers, b"text/event-stream");
         let messages = events || is_kind(&head.headers, b"application/grpc");
         let stall = (!messages).then_some(upstream.stall_ticks);
@@ -284,7 +289,7 @@ impl Proxy {
 
     fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {
         let name = route.upstream.as_deref().ok_or(ForwardError::NoUpstream)?;
-        let known = self.upstreams.iter().find(|upstream| upstream.settings.name == name);
+        let known = self.upstreams.get(name);
         known.map(Rc::as_ref).ok_or(ForwardError::UnknownRoute("its upstream is missing"))
     }
 

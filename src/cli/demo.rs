@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), CliError> {
     let application = SampleApplication::start().context("can't start the sample application")?;
     let scratch = Scratch::new().context("can't make a temporary directory; $TMPDIR names another place")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         // From here on an interruption ends the demo by the way out, which removes what it made.
         let mut interruption = Interruption::listen()?;
         let config = configuration(scratch.path(), &demo_config(listen, application.address()))?;
@@ -94,7 +94,9 @@ pub(super) fn run(arguments: &DemoArguments) -> Result<(), CliError> {
         }
         // Somebody's open page must not keep the terminal.
         tokio::time::timeout(DRAIN, served).await.unwrap_or(Ok(()))
-    })
+    });
+    serve::leave(runtime);
+    served
 }
 
 /// The same address with a port that is free now.

@@ -3,8 +3,10 @@
 //! Callers: `cli`, and `cli::demo` with a stop of its own.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,9 @@ use crate::config::Config;
 use crate::gateway::{Control, Gateway, ReloadError};
 use crate::telemetry;
 
+/// What still occupies threads at the end gets so long.
+const LEAVING: Duration = Duration::from_millis(500);
+
 /// Serves the configuration in a file until SIGTERM or SIGINT.
 pub(super) fn run(path: &Path) -> Result<(), CliError> {
     let config = Config::load(path).map_err(|faults| CliError::Configuration(faults.to_string()))?;
@@ -22,10 +27,18 @@ pub(super) fn run(path: &Path) -> Result<(), CliError> {
     }
     telemetry::start(config.log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let stop = stop_signal()?;
         until(config, || Ok(()), stop).await
-    })
+    });
+    leave(runtime);
+    served
+}
+
+/// Ends a runtime on which all that has to end has ended: what is left on its threads may be a look-up that a silent name
+/// service holds up.
+pub(super) fn leave(runtime: Runtime) {
+    runtime.shutdown_timeout(LEAVING);
 }
 
 /// Serves a configuration until `stop`; `ready` is called once its addresses are bound.

@@ -2,6 +2,7 @@
 //!
 //! Callers: `config`. Which route uses one is checked in `routes`.
 
+use std::cell::LazyCell;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,10 +32,15 @@ pub(super) fn read(root: &mut Section<'_>) -> Vec<UpstreamSettings> {
     let example = "expected names and servers, such as `app: http://127.0.0.1:3000`";
     let Some(map) = root.require("upstreams", example) else { return Vec::new() };
     // `{}` says that there is none: another proxy forwards, and Foregate answers its questions alone.
-    map.entries(example).iter().map(upstream).collect()
+    // Some hundred certificates: read once for all, and only where they are needed.
+    let of_the_system: OfTheSystem = LazyCell::new(Authorities::of_the_system);
+    map.entries(example).iter().map(|value| upstream(value, &of_the_system)).collect()
 }
 
-fn upstream(value: &Value<'_>) -> UpstreamSettings {
+/// What the system trusts; `None` where it trusts nobody.
+type OfTheSystem = LazyCell<Option<Authorities>>;
+
+fn upstream(value: &Value<'_>, of_the_system: &OfTheSystem) -> UpstreamSettings {
     let name = value.key().to_owned();
     if name.is_empty()
         || name.chars().count() > 64
@@ -57,7 +63,7 @@ fn upstream(value: &Value<'_>) -> UpstreamSettings {
     };
     if !value.is_mapping() {
         let servers: Vec<_> = read_server(*value).into_iter().collect();
-        settings.tls = Tls::default().settings(&servers, false);
+        settings.tls = Tls::default().settings(&servers, false, of_the_system);
         settings.servers = servers.into_iter().map(|(_, server)| server).collect();
         return settings;
     }
@@ -92,7 +98,7 @@ fn upstream(value: &Value<'_>) -> UpstreamSettings {
                 value.reader().warn(warning.help("write `https://` before the servers that it is for"));
             }
         }
-        settings.tls = tls.settings(&servers, settings.http2);
+        settings.tls = tls.settings(&servers, settings.http2, of_the_system);
         settings.servers = servers.into_iter().map(|(_, server)| server).collect();
     });
     settings
@@ -178,7 +184,12 @@ impl Tls {
     }
 
     /// `None` where no server is spoken to over TLS, or something is faulty.
-    fn settings(&self, servers: &[(Value<'_>, Server)], http2: bool) -> Option<Arc<UpstreamTls>> {
+    fn settings(
+        &self,
+        servers: &[(Value<'_>, Server)],
+        http2: bool,
+        of_the_system: &OfTheSystem,
+    ) -> Option<Arc<UpstreamTls>> {
         let over_tls = || servers.iter().filter_map(|(value, server)| Some((value, tls_host(server)?)));
         for (value, host) in over_tls().filter(|(_, host)| server_name(host).is_none()) {
             if self.server_name.is_none() {
@@ -187,18 +198,14 @@ impl Tls {
             }
         }
         let (value, _) = over_tls().next().filter(|_| !self.faulty)?;
-        let authorities = match &self.authorities {
-            Some(own) => Some(own.clone()),
-            None => Authorities::of_the_system(),
-        };
-        let Some(authorities) = authorities else {
+        let Some(authorities) = self.authorities.as_ref().or_else(|| of_the_system.as_ref()) else {
             let fault = value.fault("no server can be trusted: this machine has no root certificates");
             let help = "set `tls: { ca: FILE }`, or install the system's (in Debian: ca-certificates)";
             value.reader().add(fault.help(help));
             return None;
         };
         let name = self.server_name.clone();
-        match UpstreamTls::new(&authorities, self.identity.as_ref(), name, http2) {
+        match UpstreamTls::new(authorities, self.identity.as_ref(), name, http2) {
             Ok(tls) => Some(Arc::new(tls)),
             Err(fault) => {
                 value.reader().add(value.fault(format!("TLS can't be set up: `tls` {fault}")));

@@ -6,8 +6,9 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::lookup_host;
 
 use crate::admin::socket::{self, SocketFile};
@@ -15,6 +16,17 @@ use crate::config::{Listen, ListenAddress};
 
 /// Connections that the kernel holds until a thread takes them.
 const BACKLOG: i32 = 1024;
+
+/// A client that was quiet for this long is asked whether it is there, ...
+const QUIET: Duration = Duration::from_secs(60);
+/// ... again after this, ...
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+/// ... and so many times.
+const PROBES: u32 = 4;
+
+/// A client that acknowledges nothing of what it is sent, or takes nothing of it, is given up after this long.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(90);
 
 /// Why an address can't be listened on; the sentence is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +167,12 @@ impl Listener {
     /// The same socket for each thread.
     fn for_threads(self, threads: usize, inherited: bool) -> io::Result<Bound> {
         self.set_nonblocking()?;
+        if let Self::Tcp(listener) = &self
+            && let Err(error) = prepare(&SockRef::from(listener))
+        {
+            // Whoever made it may have made it of another kind, such as MPTCP, on which not all can be set.
+            tracing::warn!(%error, "clients that vanish without a word may go unnoticed: no keep-alive on a socket of systemd's");
+        }
         let (address, shown) = match &self {
             Self::Tcp(listener) => {
                 let address = listener.local_addr()?;
@@ -265,8 +283,21 @@ fn bind(address: SocketAddr, shared: bool, only_v6: bool) -> io::Result<Socket> 
         socket.set_reuse_port(true)?;
     }
     socket.set_nonblocking(true)?;
+    prepare(&SockRef::from(&socket))?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// What every connection that comes in at a socket has from it, without a call for each.
+///
+/// A client that is gone without a word is noticed, however quiet its connection is, and so is one that no longer
+/// acknowledges or takes what it is sent.
+fn prepare(socket: &SockRef<'_>) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(QUIET).with_interval(PROBE_EVERY).with_retries(PROBES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    socket.set_tcp_nodelay(true)
 }
 
 #[cfg(test)]
@@ -298,5 +329,30 @@ mod tests {
         let elsewhere = SocketAddr::from(([192, 0, 2, 1], 0));
         let error = open_tcp(elsewhere, 1, &ALONE).expect_err("a documentation address");
         assert!(matches!(error, ListenError::NotHere(_)), "{error}");
+    }
+
+    #[test]
+    fn every_connection_has_its_options_from_the_socket_that_it_came_in_at() {
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let own = open_tcp(here, 1, &ALONE).expect("the kernel has a port");
+        let foreign = TcpListener::bind(here).expect("the kernel has a port");
+        let handed_over = Inherited(vec![Some(Listener::Tcp(foreign))]).open(2).expect("it listens");
+        for bound in handed_over.iter().chain([&own]) {
+            let Some(Door { listener: Listener::Tcp(listener), .. }) = bound.doors.first() else {
+                panic!("no TCP: {bound:?}")
+            };
+            listener.set_nonblocking(false).expect("it can");
+            let _client =
+                std::net::TcpStream::connect(bound.address.expect("an address")).expect("it listens");
+            let (accepted, _) = listener.accept().expect("the client");
+            let socket = SockRef::from(&accepted);
+            assert!(socket.keepalive().expect("it says"));
+            assert!(socket.tcp_nodelay().expect("it says"));
+            assert_eq!(socket.tcp_keepalive_time().expect("it says"), QUIET);
+            assert_eq!(socket.tcp_keepalive_interval().expect("it says"), PROBE_EVERY);
+            assert_eq!(socket.tcp_keepalive_retries().expect("it says"), PROBES);
+            #[cfg(target_os = "linux")]
+            assert_eq!(socket.tcp_user_timeout().expect("it says"), Some(UNACKNOWLEDGED));
+        }
     }
 }

@@ -54,8 +54,8 @@ impl Acceptor {
     pub(super) async fn accept(&self) -> io::Result<(Stream, IpAddr)> {
         Ok(match self {
             Self::Tcp(listener) => {
+                // It has its options from the listening socket.
                 let (stream, peer) = listener.accept().await?;
-                let _ = stream.set_nodelay(true);
                 (Stream::Tcp(stream), peer.ip())
             }
             Self::Unix(listener) => {

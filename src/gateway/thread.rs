@@ -78,6 +78,8 @@ pub(super) fn run(messages: UnboundedReceiver<Message>, stopping: CancellationTo
         }
     };
     LocalSet::new().block_on(&runtime, serve_all(messages, stopping));
+    // A look-up that a silent name service holds up is not waited for.
+    runtime.shutdown_background();
 }
 
 async fn serve_all(mut messages: UnboundedReceiver<Message>, stopping: CancellationToken) {

@@ -33,7 +33,7 @@ use handshakes::Crowded;
 use resolver::Resolver;
 
 use super::opening::Protocol;
-use super::worker::Thread;
+use super::thread::Thread;
 use crate::config::{ClientCa, TlsSettings};
 use crate::identity::Certificate;
 use crate::request::{ClientCertificate, Scheme};

@@ -1,8 +1,13 @@
 //! From a server's address to a socket that HTTP can be spoken on.
 //!
-//! Names are looked up again while they are used: on the way of a request only where there is nothing
-//! to go by, else beside it. What a connection costs in time (the look-up, each address tried, the TLS
+//! Names are looked up again while they are used, beside the requests: a name service that fails, or is
+//! silent, takes nobody along whose address is known. A look-up is waited for only where there is nothing
+//! to go by: no address is known, or none of those that are answers. Even then it may take half of the
+//! time that is left. What a connection costs in time (the look-up, each address tried, the TLS
 //! handshake) counts against one deadline, which the caller holds.
+//!
+//! The system's look-up occupies a thread, and can't be broken off. So there is one at a time for each
+//! name and thread, which everybody waits for, and runtimes end without waiting for it.
 //!
 //! Callers: `proxy::pool`, and `proxy::health` for its checks.
 
@@ -16,7 +21,8 @@ use std::time::Duration;
 use http::uri::Scheme;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::time::{Instant, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Server;
 use super::tls::{UpstreamTls, speaks_http2};
@@ -28,35 +34,101 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// A peer that acknowledges nothing of what it was sent is given up after this long.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
+/// A look-up that takes longer than any system gives it is taken for lost, and the next one may begin.
+const LOOKING_UP: Duration = Duration::from_secs(60);
+
 /// How to reach one server.
 #[derive(Debug)]
 pub(crate) struct Address {
     /// Name or address; nothing for a Unix socket.
     host: String,
-    port: Option<u16>,
     tls: Option<Arc<UpstreamTls>>,
     place: Place,
 }
 
 #[derive(Debug)]
 enum Place {
-    Named(Names),
+    Named(Arc<Names>),
     Socket(SocketAddr),
     Unix(PathBuf),
 }
 
+/// The addresses that a server's name had at last, wherever it was looked up. Clones are the same.
+///
+/// Asked only by who has looked up nothing yet: a new thread, or a new configuration.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastKnown(Arc<Mutex<Vec<SocketAddr>>>);
+
+#[cfg(test)]
+impl LastKnown {
+    /// As if they had been found.
+    pub(crate) fn set(&self, addresses: Vec<SocketAddr>) {
+        *hold(&self.0) = addresses;
+    }
+}
+
 /// A name and the addresses that it had at last. Of one thread, but for checks that go from one to another.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Names {
+    host: String,
     known: Mutex<Vec<SocketAddr>>,
+    last_known: LastKnown,
+    /// The latest look-up; it is over when its sender is gone.
+    looking: Mutex<Option<LookUp>>,
+    port: u16,
     /// From this tick on it is looked up again.
     stale_from: AtomicU64,
 }
 
+/// What becomes of a look-up: nothing yet, or how it ended.
+type LookUp = watch::Receiver<Option<Result<(), Arc<io::Error>>>>;
+
+/// Whatever is held here is whole at any time.
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Names {
-    fn known(&self) -> MutexGuard<'_, Vec<SocketAddr>> {
-        // A list of addresses is whole at any time.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The addresses to go by; none where nobody has ever found any.
+    fn known(&self) -> Vec<SocketAddr> {
+        let mut known = hold(&self.known);
+        if known.is_empty() {
+            known.clone_from(&hold(&self.last_known.0));
+        }
+        known.clone()
+    }
+
+    /// The look-up that is under way, or one that begins with this. It goes on whether or not somebody waits for it.
+    fn look_up(self: &Arc<Self>) -> LookUp {
+        let mut looking = hold(&self.looking);
+        if let Some(under_way) = looking.as_ref().filter(|latest| latest.has_changed().is_ok()) {
+            return under_way.clone();
+        }
+        let (tell, look_up) = watch::channel(None);
+        let this = Arc::clone(self);
+        tokio::spawn(async move { tell.send(Some(this.ask().await.map_err(Arc::new))) });
+        *looking = Some(look_up.clone());
+        look_up
+    }
+
+    /// Asks the system; on a failure what was known stays known.
+    async fn ask(&self) -> io::Result<()> {
+        let found = timeout(LOOKING_UP, lookup_host((self.host.as_str(), self.port))).await??;
+        let found: Vec<_> = found.collect();
+        if !found.is_empty() {
+            hold(&self.last_known.0).clone_from(&found);
+            *hold(&self.known) = found;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for its end. A failure is that of all who wait.
+async fn outcome(mut look_up: LookUp) -> io::Result<()> {
+    match look_up.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(Err(error))) => Err(io::Error::new(error.kind(), Arc::clone(error))),
+        Ok(Some(Ok(())) | None) => Ok(()),
+        Err(_) => Err(io::Error::other("the name's look-up was broken off")),
     }
 }
 
@@ -71,19 +143,26 @@ pub(crate) struct Connected {
 }
 
 impl Address {
-    pub(crate) fn new(server: &Server, tls: Option<&Arc<UpstreamTls>>) -> Self {
+    pub(crate) fn new(server: &Server, tls: Option<&Arc<UpstreamTls>>, last_known: LastKnown) -> Self {
         match server {
             Server::Unix(path) => {
                 let place = Place::Unix(path.clone());
-                Self { host: String::new(), port: None, tls: None, place }
+                Self { host: String::new(), tls: None, place }
             }
             Server::Tcp { host, port, tls: over_tls } => {
                 let place = match host.parse::<IpAddr>() {
                     Ok(ip) => Place::Socket((ip, *port).into()),
-                    Err(_) => Place::Named(Names::default()),
+                    Err(_) => Place::Named(Arc::new(Names {
+                        host: host.clone(),
+                        known: Mutex::default(),
+                        last_known,
+                        looking: Mutex::default(),
+                        port: *port,
+                        stale_from: AtomicU64::default(),
+                    })),
                 };
                 let tls = tls.filter(|_| *over_tls).cloned();
-                Self { host: host.clone(), port: Some(*port), tls, place }
+                Self { host: host.clone(), tls, place }
             }
         }
     }
@@ -100,7 +179,7 @@ impl Address {
     /// Whether a connection that went to `peer` still goes to this server.
     pub(crate) fn is_at(&self, peer: Option<SocketAddr>) -> bool {
         match (&self.place, peer) {
-            (Place::Named(names), Some(peer)) => names.known().contains(&peer),
+            (Place::Named(names), Some(peer)) => hold(&names.known).contains(&peer),
             (Place::Named(_), None) | (Place::Socket(_) | Place::Unix(_), _) => true,
         }
     }
@@ -115,38 +194,47 @@ impl Address {
         stale
     }
 
-    /// Looks the name up; on a failure what was known stays known.
-    pub(crate) async fn look_up(&self) -> io::Result<()> {
-        let (Place::Named(names), Some(port)) = (&self.place, self.port) else { return Ok(()) };
-        let found: Vec<_> = lookup_host((self.host.as_str(), port)).await?.collect();
-        if !found.is_empty() {
-            *names.known() = found;
+    /// Looks the name up. The look-up begins with the call; nobody has to wait for its end.
+    pub(crate) fn look_up(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        let begun = match &self.place {
+            Place::Named(names) => Some(names.look_up()),
+            Place::Socket(_) | Place::Unix(_) => None,
+        };
+        async move {
+            match begun {
+                Some(look_up) => outcome(look_up).await,
+                None => Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// The addresses as if they had been looked up.
     #[cfg(test)]
     pub(crate) fn set_known(&self, addresses: Vec<SocketAddr>) {
         if let Place::Named(names) = &self.place {
-            *names.known() = addresses;
+            *hold(&names.known) = addresses;
         }
     }
 
-    /// A connection. `stale` is whether the name should be looked up first; `to_upgrade` whether HTTP/1.1 has to be spoken.
-    pub(crate) async fn connect(
-        &self,
-        stale: bool,
-        to_upgrade: bool,
-        deadline: Instant,
-    ) -> io::Result<Connected> {
+    /// As if the name service had been asked and said nothing, until what is given back is dropped.
+    #[cfg(test)]
+    pub(crate) fn hang_look_ups(&self) -> impl Sized + use<> {
+        let (silent, look_up) = watch::channel(None);
+        if let Place::Named(names) = &self.place {
+            *hold(&names.looking) = Some(look_up);
+        }
+        silent
+    }
+
+    /// A connection; `to_upgrade` is whether HTTP/1.1 has to be spoken.
+    pub(crate) async fn connect(&self, to_upgrade: bool, deadline: Instant) -> io::Result<Connected> {
         let stream = match &self.place {
             Place::Unix(path) => {
                 let socket = Socket::Unix(UnixStream::connect(path).await?);
                 return Ok(Connected { agreed_http2: false, peer: None, socket });
             }
             Place::Socket(address) => TcpStream::connect(address).await?,
-            Place::Named(names) => self.connect_by_name(names, stale, deadline).await?,
+            Place::Named(names) => connect_by_name(names, deadline).await?,
         };
         let peer = Some(stream.peer_addr()?);
         stream.set_nodelay(true)?;
@@ -161,29 +249,32 @@ impl Address {
         let agreed_http2 = speaks_http2(&stream);
         Ok(Connected { agreed_http2, peer, socket: Socket::Tls(Box::new(stream)) })
     }
+}
 
-    async fn connect_by_name(&self, names: &Names, stale: bool, deadline: Instant) -> io::Result<TcpStream> {
-        let known = || names.known().clone();
-        if stale || known().is_empty() {
-            let looked_up = self.look_up().await;
-            // A name service that is away for a while takes nobody along whose address is known.
-            if known().is_empty() {
-                looked_up?;
-            }
-            return connect_to_one(known(), deadline).await;
-        }
-        let tried = known();
-        let halfway = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
-        let failure = match connect_to_one(tried.clone(), halfway).await {
+async fn connect_by_name(names: &Arc<Names>, deadline: Instant) -> io::Result<TcpStream> {
+    let halfway = || Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+    let tried = names.known();
+    let failure = match tried.is_empty() {
+        true => None,
+        false => match connect_to_one(tried.clone(), halfway()).await {
             Ok(stream) => return Ok(stream),
-            Err(failure) => failure,
-        };
-        // It may have moved since.
-        if self.look_up().await.is_err() || known() == tried {
-            return Err(failure);
+            Err(failure) => Some(failure),
+        },
+    };
+    // Nothing to go by, or it may have moved since.
+    if names.known() == tried {
+        let looked_up = timeout_at(halfway(), outcome(names.look_up())).await;
+        let looked_up = looked_up.unwrap_or_else(|_| {
+            let message = format!("the look-up of the name `{}` takes too long", names.host);
+            Err(io::Error::new(io::ErrorKind::TimedOut, message))
+        });
+        match failure {
+            Some(failure) if names.known() == tried => return Err(failure),
+            Some(_) => {}
+            None => looked_up?,
         }
-        connect_to_one(known(), deadline).await
     }
+    connect_to_one(names.known(), deadline).await
 }
 
 /// Tries one address after the other; none but the last may take more than half of what time is left.
@@ -207,7 +298,7 @@ mod tests {
     use super::*;
 
     fn address(host: &str, port: u16, tls: bool) -> Address {
-        Address::new(&Server::Tcp { host: host.to_owned(), port, tls }, None)
+        Address::new(&Server::Tcp { host: host.to_owned(), port, tls }, None, LastKnown::default())
     }
 
     #[test]
@@ -215,7 +306,8 @@ mod tests {
         let name = address("app", 80, false);
         assert!(name.is_stale(0, 300) && !name.is_stale(1, 301) && !name.is_stale(299, 599));
         assert!(name.is_stale(300, 600) && !name.is_stale(300, 600));
-        for other in [address("127.0.0.1", 80, false), Address::new(&Server::Unix("/a".into()), None)] {
+        let socket = Address::new(&Server::Unix("/a".into()), None, LastKnown::default());
+        for other in [address("127.0.0.1", 80, false), socket] {
             assert!(!other.is_stale(0, 300));
         }
     }

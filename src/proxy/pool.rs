@@ -22,10 +22,10 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::body::{Progress, RequestBody};
-use super::connect::{Address, Connected};
+use super::connect::{Address, Connected, LastKnown};
 use super::health::InFlight;
 use super::spare::Buffers;
 use super::streams::{Shared, Stream};
@@ -41,9 +41,6 @@ const BUFFER: usize = 128 * 1024;
 
 /// While a server is in use, its name is looked up again after this long.
 const LOOKED_UP_FOR: Duration = Duration::from_secs(30);
-
-/// How long looking up may take where nobody waits for it.
-const LOOKING_UP: Duration = Duration::from_secs(20);
 
 /// A connection that is younger counts as new to whom a connection failed just now: of many requests
 /// on one that is lost, the first opens another for all.
@@ -133,7 +130,7 @@ impl Lease {
         let backend = self.backend;
         let deadline = Instant::now() + backend.connect_timeout;
         let connecting = async {
-            let connected = backend.address.connect(false, true, deadline).await?;
+            let connected = backend.address.connect(true, deadline).await?;
             speak_http1(connected).await
         };
         let line = Line::Own(timeout_at(deadline, connecting).await??);
@@ -175,9 +172,10 @@ impl Backend {
     pub(crate) fn new(
         server: &Server,
         settings: &UpstreamSettings,
+        last_known: LastKnown,
         watch: &Watch,
     ) -> Result<Rc<Self>, InvalidHeaderValue> {
-        let address = Address::new(server, settings.tls.as_ref());
+        let address = Address::new(server, settings.tls.as_ref(), last_known);
         let this = Rc::new(Self {
             authority: server.authority().try_into()?,
             address,
@@ -226,7 +224,7 @@ impl Backend {
     }
 
     /// A new connection, or one that somebody else opened meanwhile; and whether it was used.
-    async fn open(&self, reuse: bool, deadline: Instant) -> io::Result<(Line, bool)> {
+    async fn open(self: &Rc<Self>, reuse: bool, deadline: Instant) -> io::Result<(Line, bool)> {
         let _turn = match self.http2 && !self.wants_http1.get() {
             true => Some(self.opening.lock().await),
             false => None,
@@ -236,8 +234,8 @@ impl Backend {
         if let Some(line) = self.take_shared(born_from) {
             return Ok((line, reuse));
         }
-        let stale = self.address.is_stale(now, now.saturating_add(ticks(LOOKED_UP_FOR)));
-        let connected = self.address.connect(stale, false, deadline).await?;
+        self.look_up_beside();
+        let connected = self.address.connect(false, deadline).await?;
         let speaks_http2 = self.http2 && (connected.agreed_http2 || !self.address.is_tls());
         self.wants_http1.set(self.http2 && !speaks_http2);
         if !speaks_http2 {
@@ -306,9 +304,9 @@ impl Backend {
         if !self.address.is_stale(now, now.saturating_add(ticks(LOOKED_UP_FOR))) {
             return;
         }
-        let this = self.clone();
+        let (this, look_up) = (Rc::downgrade(self), self.address.look_up());
         tokio::task::spawn_local(async move {
-            if let Ok(Ok(())) = timeout(LOOKING_UP, this.address.look_up()).await {
+            if let (Ok(()), Some(this)) = (look_up.await, this.upgrade()) {
                 this.leave_vanished();
             }
         });
@@ -319,6 +317,12 @@ impl Backend {
     pub(crate) fn moved_to(&self, addresses: Vec<SocketAddr>) {
         self.address.set_known(addresses);
         self.leave_vanished();
+    }
+
+    /// As if the name service had been asked and said nothing, until what is given back is dropped.
+    #[cfg(test)]
+    pub(crate) fn hang_look_ups(&self) -> impl Sized + use<> {
+        self.address.hang_look_ups()
     }
 
     /// Lets go of the connections to addresses that the name no longer has.

@@ -65,9 +65,10 @@ impl Upstream {
         let idle_ticks = ticks(settings.idle_timeout);
         let member = |server| {
             let name = ToString::to_string(server);
+            let health = board.server(&settings.name, &name);
             Ok(Member {
-                backend: Backend::new(server, settings, watch)?,
-                health: Hold::new(board.server(&settings.name, &name)),
+                backend: Backend::new(server, settings, health.last_known(), watch)?,
+                health: Hold::new(health),
                 seed: balance::seed(&name),
             })
         };

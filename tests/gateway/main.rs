@@ -25,6 +25,7 @@ mod limits;
 mod listeners;
 mod login;
 mod metrics;
+mod names;
 mod reload;
 mod requests;
 mod rewrite;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::{Read, Write};
@@ -25,9 +25,6 @@ use crate::proxy::connect::Address;
 use crate::proxy::form;
 use crate::proxy::wire::Wire;
 use crate::proxy::{HostHeader, UpstreamSettings};
-
-/// Of a check's answer, more than this is not read.
-const BODY_BYTES: usize = 64 << 10;
 
 /// How the servers of an upstream are watched (`upstreams.NAME.health`).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,8 +47,15 @@ pub async fn run(board: HealthBoard, upstreams: Vec<UpstreamSettings>) {
     let mut checks = JoinSet::new();
     for upstream in upstreams {
         let Some(settings) = upstream.health else { continue };
-        let count = u32::try_from(upstream.servers.len()).unwrap_or(u32::MAX).max(1);
-        for (place, server) in (0_u32..).zip(upstream.servers) {
+        // One that is listed twice gets two turns of requests, and has one health.
+        let mut servers = Vec::new();
+        for server in upstream.servers {
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        let count = u32::try_from(servers.len()).unwrap_or(u32::MAX).max(1);
+        for (place, server) in (0_u32..).zip(servers) {
             let health = board.server(&upstream.name, &server.to_string());
             let host = match &upstream.host {
                 HostHeader::Literal(host) => host.clone(),
@@ -64,7 +68,7 @@ pub async fn run(board: HealthBoard, upstreams: Vec<UpstreamSettings>) {
             let first =
                 settings.interval / count * place + settings.interval.mul_f64(random() / f64::from(count));
             let within = settings.interval.min(upstream.response_timeout);
-            let address = Address::new(&server, upstream.tls.as_ref());
+            let address = Address::new(&server, upstream.tls.as_ref(), health.last_known());
             let http2 = upstream.http2;
             let watched = Watched { health, host, http2, address, settings: settings.clone(), within };
             checks.spawn(watch(watched, first));
@@ -105,7 +109,9 @@ async fn watch(watched: Watched, first: Duration) {
 /// Whether the server is well; the error says why not.
 async fn check(watched: &Watched) -> Result<(), String> {
     let deadline = Instant::now() + watched.within;
-    let connected = watched.address.connect(true, false, deadline).await;
+    // Beside the check, for the next one: it is about the server, and not about the name service.
+    drop(watched.address.look_up());
+    let connected = watched.address.connect(false, deadline).await;
     let connected = connected.map_err(|error| format!("connecting: {error}"))?;
     let http2 = watched.http2 && (connected.agreed_http2 || !watched.address.is_tls());
     let stream = TokioIo::new(Wire::new(connected.socket));
@@ -137,24 +143,19 @@ async fn ask(
     answered(sender.send_request(request), connection).await
 }
 
-/// The answer's status, while the connection is driven.
+/// The answer's status, while the connection is driven. It says all: the connection is closed then, whatever is still to
+/// come of the body.
 async fn answered(
     answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
     connection: impl Future,
 ) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
-    let asked = async {
-        let answer = answer.await?;
-        let status = answer.status();
-        // To its end, so that the server sees no connection that breaks off. What is in it decides nothing.
-        let _ = Limited::new(answer.into_body(), BODY_BYTES).collect().await;
-        Ok(status)
-    };
-    tokio::pin!(asked);
-    tokio::select! {
-        status = &mut asked => status,
+    tokio::pin!(answer);
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
         // The connection is driven by being waited for. When it ends, what was asked has its outcome.
-        _ = connection => asked.await,
-    }
+        _ = connection => answer.await,
+    };
+    Ok(answer?.status())
 }
 
 /// From 0 to 1.

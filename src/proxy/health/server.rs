@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::Duration;
 
 use super::{HealthSettings, ServerSnapshot, ServerState, millis};
+use crate::proxy::connect::LastKnown;
 
 /// A server that fails is first avoided for this long, and each time after for twice as long, ...
 const FIRST_EJECTION: Duration = Duration::from_secs(5);
@@ -44,6 +45,8 @@ pub struct ServerHealth {
     /// Grows with each ejection: what began before one says nothing new after it.
     generation: AtomicU32,
     in_flight: AtomicUsize,
+    /// No request asks for it where it has looked the name up once.
+    last_known: LastKnown,
     requests: AtomicU64,
     retries: AtomicU64,
     server: String,
@@ -97,6 +100,7 @@ impl ServerHealth {
             failures: AtomicU64::new(0),
             generation: AtomicU32::new(0),
             in_flight: AtomicUsize::new(0),
+            last_known: LastKnown::default(),
             requests: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             server: server.to_owned(),
@@ -108,6 +112,11 @@ impl ServerHealth {
     /// As in the configuration.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// Its addresses, for whoever has looked nothing up yet.
+    pub(crate) fn last_known(&self) -> LastKnown {
+        self.last_known.clone()
     }
 
     /// Requests under way, over all threads.

@@ -1,5 +1,9 @@
 //! What checks and failed requests make of a server, as tables; the clock is a number.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::*;
 use crate::proxy::{Balance, HostHeader, Server};
 
@@ -209,4 +213,74 @@ fn the_board_shows_what_there_is_and_keeps_what_stays() {
     // Without checks nobody would ever say that it is up again.
     board.keep(&[upstream("a", &[2, 3], None)]);
     assert_eq!(board.snapshot()[0].state, ServerState::Up);
+}
+
+/// A server that counts the connections of its checks, answers them with a head that promises a body, and sends none.
+async fn promising(listener: tokio::net::TcpListener, seen: Arc<AtomicUsize>, closed: Arc<AtomicUsize>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        seen.fetch_add(1, Ordering::SeqCst);
+        let closed = Arc::clone(&closed);
+        tokio::spawn(async move {
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await;
+            let _ = stream.read(&mut head).await;
+            closed.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+}
+
+/// An upstream at these servers, checked often.
+fn checked_often(servers: Vec<Server>) -> UpstreamSettings {
+    UpstreamSettings {
+        balance: Balance::RoundRobin,
+        connect_timeout: Duration::from_secs(2),
+        health: Some(HealthSettings { interval: Duration::from_millis(400), ..settings(1, 1) }),
+        host: HostHeader::Preserve,
+        http2: false,
+        idle_timeout: Duration::from_secs(20),
+        name: "app".to_owned(),
+        response_timeout: Duration::from_secs(20),
+        servers,
+        tls: None,
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_listed_twice_is_checked_once_and_its_status_is_the_verdict() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let (seen, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let server = tokio::spawn(promising(listener, Arc::clone(&seen), Arc::clone(&closed)));
+    let one = Server::Tcp { host: "127.0.0.1".to_owned(), port, tls: false };
+    let board = HealthBoard::new();
+    let checks = tokio::spawn(run(board.clone(), vec![checked_often(vec![one.clone(), one])]));
+    tokio::time::sleep(Duration::from_millis(1900)).await;
+    let snapshot = board.snapshot();
+    assert!(snapshot.iter().all(|server| server.state == ServerState::Up), "{snapshot:?}");
+    let (seen, closed) = (seen.load(Ordering::SeqCst), closed.load(Ordering::SeqCst));
+    // The first within an interval, and one in each after it.
+    assert!((2..=5).contains(&seen), "{seen} checks");
+    assert!(closed + 1 >= seen, "{closed} of {seen} were closed at once");
+    checks.abort();
+    server.abort();
+}
+
+#[tokio::test]
+async fn checks_go_by_the_addresses_that_are_known() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (seen, closed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let server = tokio::spawn(promising(listener, Arc::clone(&seen), closed));
+    // No name service knows this one.
+    let named = Server::Tcp { host: "app.invalid".to_owned(), port: address.port(), tls: false };
+    let board = HealthBoard::new();
+    board.server("app", &named.to_string()).last_known().set(vec![address]);
+    let checks = tokio::spawn(run(board.clone(), vec![checked_often(vec![named])]));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let snapshot = board.snapshot();
+    assert!(snapshot.iter().all(|server| server.state == ServerState::Up), "{snapshot:?}");
+    assert!(seen.load(Ordering::SeqCst) >= 2);
+    checks.abort();
+    server.abort();
 }

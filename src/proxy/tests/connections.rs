@@ -1,9 +1,10 @@
 //! Which connection carries what, and what happens when one fails.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::harness::{Backend, GET, Gateway, OK, Options, nobody, rest, run};
+use crate::proxy::connect::LastKnown;
 use crate::proxy::watch::Watch;
 use crate::proxy::{Balance, HostHeader, Server, UpstreamSettings, pool};
 
@@ -318,6 +319,10 @@ async fn garbage_in_place_of_a_body_is_a_502_while_the_client_has_seen_nothing()
 
 /// One server by its name, without a proxy around it.
 fn by_name(port: u16, watch: &Watch) -> Rc<pool::Backend> {
+    by_name_knowing(port, &LastKnown::default(), watch)
+}
+
+fn by_name_knowing(port: u16, last_known: &LastKnown, watch: &Watch) -> Rc<pool::Backend> {
     let settings = UpstreamSettings {
         balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(2),
@@ -331,7 +336,7 @@ fn by_name(port: u16, watch: &Watch) -> Rc<pool::Backend> {
         tls: None,
     };
     let server = Server::Tcp { host: "localhost".to_owned(), port, tls: false };
-    pool::Backend::new(&server, &settings, watch).expect("a host")
+    pool::Backend::new(&server, &settings, last_known.clone(), watch).expect("a host")
 }
 
 #[tokio::test]
@@ -376,6 +381,60 @@ async fn a_name_that_moved_is_found_where_it_is_now() {
         backend.lease(true, within).await.expect("it was looked up again");
         rest().await;
         assert_eq!(server.connections.get(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_name_service_takes_nobody_along_whose_address_is_known() {
+    run(async {
+        let server = Backend::start(async |_, mut client| assert!(client.is_closed().await)).await;
+        let watch = Watch::new();
+        let backend = by_name(server.address.port(), &watch);
+        let _silence = backend.hang_look_ups();
+        // It has never been looked up here, so it is time to.
+        backend.moved_to(vec![server.address]);
+        let began = Instant::now();
+        backend.lease(true, Duration::from_secs(10)).await.expect("its address is known");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_one_look_up_found_serves_whoever_has_found_nothing() {
+    run(async {
+        let server = Backend::start(async |_, mut client| assert!(client.is_closed().await)).await;
+        let (watch, last_known) = (Watch::new(), LastKnown::default());
+        let within = Duration::from_secs(10);
+        let first = by_name_knowing(server.address.port(), &last_known, &watch);
+        drop(first.lease(true, within).await.expect("it listens"));
+        let next = by_name_knowing(server.address.port(), &last_known, &watch);
+        let _silence = next.hang_look_ups();
+        next.lease(true, within).await.expect("another one has found it");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_look_up_takes_part_of_the_time_where_nothing_is_known_and_all_wait_for_the_same() {
+    run(async {
+        let watch = Watch::new();
+        let backend = by_name(1, &watch);
+        let silence = backend.hang_look_ups();
+        let began = Instant::now();
+        let (one, other) = tokio::join!(
+            backend.lease(true, Duration::from_secs(1)),
+            backend.lease(true, Duration::from_secs(4))
+        );
+        // By another look-up the second would have found its name, and nobody at the port.
+        let told = one.expect_err("it is not known").to_string();
+        assert_eq!(told, "the look-up of the name `localhost` takes too long");
+        assert_eq!(other.expect_err("it is not known").to_string(), told);
+        assert!((2..4).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        drop(silence);
+        let refused = backend.lease(true, Duration::from_secs(1)).await.expect_err("nobody listens");
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     })
     .await;
 }
