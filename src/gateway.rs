@@ -101,7 +101,7 @@ impl Gateway {
         raise_descriptor_limit(ConnectionLimits::of(&config.limits).most());
         // Of the files as they were read, or a moment later: a change in between is seen at the next reload.
         let files = Files::of(&config.files);
-        // First, while this is the only thread: it takes variables out of the environment.
+        // First, while no other thread reads the environment (the log's never does): it takes variables out of it.
         let mut doors = Doors::new(threads);
         doors.warn_of_unused_sockets(&config.listen);
         // The store before the ports: a second start of the same configuration finds both taken, and
@@ -166,17 +166,17 @@ impl Gateway {
         let feeding = tokio::spawn(notify::feed_watchdog(crew.pulse()));
         notify::ready(&format!("Listening on {}", doors.shown().join(" ")));
         tokio::pin!(stop);
-        loop {
+        let was_asked = loop {
             tokio::select! {
-                () = &mut stop => break,
+                () = &mut stop => break true,
                 // A thread that can't serve stops the others too: half a gateway would go unnoticed.
-                () = stopping.cancelled() => break,
+                () = stopping.cancelled() => break false,
                 Some(order) = orders.recv() => {
                     let outcome = reload(&control, &mut doors, &mut crew).await;
                     let _ = order.send(outcome);
                 }
             }
-        }
+        };
         watching.abort();
         // Who orders a reload from now on is told that it is too late.
         drop(orders);
@@ -198,9 +198,9 @@ impl Gateway {
         // The files of Unix sockets first: then nobody comes while their queues are emptied for the last time.
         doors.hide();
         stopping.cancel();
-        crew.join(limits.drain_timeout).await;
+        let all_ended = crew.join(limits.drain_timeout).await;
         feeding.abort();
-        Ok(Drained { began, doors, process })
+        Ok(Drained { began, doors, process, failed: !(was_asked && all_ended) })
     }
 
     /// Lets go of everything without having answered.
@@ -213,17 +213,24 @@ impl Gateway {
 pub struct Drained {
     began: Instant,
     doors: Doors,
+    failed: bool,
     process: Arc<Process>,
 }
 
+/// The gateway has stopped though nobody asked for it, or a part of it has broken at the stop.
+#[derive(Debug, thiserror::Error)]
+#[error("a thread of the gateway has failed; the log says why")]
+pub struct ThreadFailed;
+
 impl Drained {
     /// Lets go of everything.
-    pub async fn close(self) {
-        let Self { began, doors, process } = self;
+    pub async fn close(self) -> Result<(), ThreadFailed> {
+        let Self { began, doors, failed, process } = self;
         // Whoever was handed the same sockets may wait for the store: it is the last to go.
         drop(doors);
         process.store.clone().close().await;
         tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
+        if failed { Err(ThreadFailed) } else { Ok(()) }
     }
 }
 

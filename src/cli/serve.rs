@@ -3,6 +3,7 @@
 //! Callers: `cli`, and `cli::demo` with a stop of its own.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,6 +14,9 @@ use crate::admin::{AdminHttp, AdminServer};
 use crate::config::Config;
 use crate::gateway::{Control, Gateway, ReloadError};
 use crate::telemetry;
+
+/// How long the log may take where the process is to end at once.
+const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// Serves the configuration in a file until SIGTERM or SIGINT.
 pub(super) fn run(path: &Path) -> Result<(), CliError> {
@@ -92,8 +96,7 @@ pub(super) async fn until(
     if let Some(watching) = watching {
         let _ = watching.await;
     }
-    served?.close().await;
-    Ok(())
+    Ok(served?.close().await?)
 }
 
 /// Reads the configuration again at each SIGHUP. What comes of it is told in the log.
@@ -120,6 +123,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
                 _ = interrupt.recv() => {}
             }
             tracing::warn!("a second signal: ending at once");
+            telemetry::finish(LAST_WORD);
             std::process::exit(1);
         });
     })

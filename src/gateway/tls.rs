@@ -23,6 +23,7 @@ use rustls::{CertificateError, CipherSuite, Error, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
+use tracing::Level;
 
 mod handshakes;
 mod resolver;
@@ -35,6 +36,7 @@ use super::opening::Protocol;
 use crate::config::{ClientCa, TlsSettings};
 use crate::identity::Certificate;
 use crate::request::{ClientCertificate, Scheme};
+use crate::telemetry::Ration;
 
 /// What is spoken inside, the first choice first (RFC 7301). Whoever names none of them gets no connection.
 const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
@@ -249,6 +251,10 @@ pub(super) async fn greet(
 }
 
 fn tell_of_certificate(address: IpAddr, why: &CertificateError) {
+    static TOLD: Ration = Ration::new(Level::INFO, "a client's certificate was refused");
+    if !TOLD.allows() {
+        return;
+    }
     tracing::info!(error = %why, peer.address = %address, "a client's certificate was refused");
 }
 
