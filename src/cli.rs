@@ -13,12 +13,14 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use http::Method;
 
 use crate::config::Config;
 use crate::identity::Role;
+use crate::telemetry;
 
 mod administration;
 mod check;
@@ -31,6 +33,9 @@ mod user;
 
 /// Where the configuration is looked for when nobody names it.
 const CONFIGURATIONS: [&str; 2] = ["./foregate.yaml", "/etc/foregate/foregate.yaml"];
+
+/// How long the log may take at the end.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -188,10 +193,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match dispatch(cli) {
+    let done = dispatch(cli);
+    let told = telemetry::finish(LAST_LINES);
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !matches!(&error, CliError::Failed(cause) if is_broken_pipe(cause)) {
+            // Where standard error takes nothing any more, this line would wait for ever.
+            if told && !matches!(&error, CliError::Failed(cause) if is_broken_pipe(cause)) {
                 drop(writeln!(io::stderr(), "{error}"));
             }
             error.exit_code()

@@ -107,7 +107,7 @@ impl Gateway {
         let room = room_for_connections(ConnectionLimits::of(&config.limits, usize::MAX).most());
         // Of the files as they were read, or a moment later: a change in between is seen at the next reload.
         let files = Files::of(&config.files);
-        // First, while this is the only thread: it takes variables out of the environment.
+        // First, while no other thread reads the environment (the log's never does): it takes variables out of it.
         let mut doors = Doors::new(threads);
         doors.warn_of_unused_sockets(&config.listen);
         // The store before the ports: a second start of the same configuration finds both taken, and
@@ -177,13 +177,13 @@ impl Gateway {
                 let _ = order.send(outcome);
             }
         };
-        tokio::select! {
-            () = stop => {}
+        let was_asked = tokio::select! {
+            () = stop => true,
             // A thread that can't serve stops the others too: half a gateway would go unnoticed.
-            () = stopping.cancelled() => {}
-            // A reload that hangs holds no stop up.
-            () = serving => {}
-        }
+            () = stopping.cancelled() => false,
+            // A reload that hangs holds no stop up. There are orders for as long as there is a `Control`, as here.
+            () = serving => false,
+        };
         watching.abort();
         // Who orders a reload from now on is told that it is too late.
         drop(orders);
@@ -205,9 +205,9 @@ impl Gateway {
         // The files of Unix sockets first: then nobody comes while their queues are emptied for the last time.
         doors.hide();
         stopping.cancel();
-        crew.join(limits.drain_timeout).await;
+        let all_ended = crew.join(limits.drain_timeout).await;
         feeding.abort();
-        Ok(Drained { began, doors, process })
+        Ok(Drained { began, doors, process, failed: !(was_asked && all_ended) })
     }
 
     /// Lets go of everything without having answered.
@@ -220,17 +220,24 @@ impl Gateway {
 pub struct Drained {
     began: Instant,
     doors: Doors,
+    failed: bool,
     process: Arc<Process>,
 }
 
+/// The gateway has stopped though nobody asked for it, or a part of it has broken at the stop.
+#[derive(Debug, thiserror::Error)]
+#[error("a thread of the gateway has failed; the log says why")]
+pub struct ThreadFailed;
+
 impl Drained {
     /// Lets go of everything.
-    pub async fn close(self) {
-        let Self { began, doors, process } = self;
+    pub async fn close(self) -> Result<(), ThreadFailed> {
+        let Self { began, doors, failed, process } = self;
         // Whoever was handed the same sockets may wait for the store: it is the last to go.
         drop(doors);
         process.store.clone().close().await;
         tracing::info!(drained_ms = began.elapsed().as_millis(), "stopped");
+        if failed { Err(ThreadFailed) } else { Ok(()) }
     }
 }
 

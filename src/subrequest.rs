@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use tracing::Level;
 
 use crate::gate::{Challenge, Decision, Gate, Permit, Refusal, Why};
 use crate::identity::Identity;
@@ -19,6 +20,7 @@ use crate::request::{Context, Origin};
 use crate::response::{Asker, Body, Pages, Problem, Prompt};
 use crate::route::Route;
 use crate::route::identity_headers::ReadyValues;
+use crate::telemetry::Ration;
 use crate::telemetry::metrics::Decided;
 
 mod original;
@@ -80,6 +82,10 @@ impl From<Response<Body>> for Answered {
     }
 }
 
+static UNSOUND: Ration = Ration::new(Level::WARN, "a sub-request without a sound description");
+static UNTRUSTED: Ration =
+    Ration::new(Level::WARN, "a sub-request from a peer that is not among trusted_proxies was refused");
+
 impl Subrequests {
     /// `public_url` is where the login page is.
     pub fn new(gate: Arc<Gate>, pages: Arc<Pages>, public_url: Origin) -> Self {
@@ -91,10 +97,12 @@ impl Subrequests {
         // What the client wants to see decides the form of a refusal; whether there is a body, the question.
         let asker = Asker::new(&context.method, headers, context.id.header_value().clone());
         if !context.peer_trusted {
-            tracing::warn!(
-                peer.address = %context.peer,
-                "a sub-request from a peer that is not among trusted_proxies was refused"
-            );
+            if UNTRUSTED.allows() {
+                tracing::warn!(
+                    peer.address = %context.peer,
+                    "a sub-request from a peer that is not among trusted_proxies was refused"
+                );
+            }
             let detail = "Only a trusted proxy may ask this.";
             let problem =
                 Problem::new(StatusCode::FORBIDDEN, "untrusted_peer", "Not a trusted proxy", detail);
@@ -103,7 +111,9 @@ impl Subrequests {
         let original = match original(dialect, self.pages.prefix(), context, headers) {
             Ok(original) => original,
             Err(fault) => {
-                tracing::warn!(%fault, peer.address = %context.peer, "a sub-request without a sound description");
+                if UNSOUND.allows() {
+                    tracing::warn!(%fault, peer.address = %context.peer, "a sub-request without a sound description");
+                }
                 let detail = "The original request is not described soundly.";
                 return Problem::bad_request(detail).respond(&asker.in_json(), &self.pages).into();
             }

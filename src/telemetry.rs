@@ -1,8 +1,9 @@
 //! The log: its subscriber, and one line for each request; and, in `telemetry/metrics.rs`, the figures.
 //!
-//! Lines of requests are collected by each thread and handed over in batches to a thread that
-//! writes them, so that a request pays a fraction of a microsecond for its own and never waits for a
-//! terminal or a pipe. A credential never comes here, and of a target only the path.
+//! One thread writes what all others hand over (`telemetry/queue.rs`), so that nobody waits for a terminal
+//! or a pipe; lines of requests come to it in batches of each thread, and cost a request a fraction of a
+//! microsecond. What clients can cause at will is rationed (`telemetry/ration.rs`). A credential never comes
+//! here, and of a target only the path.
 //!
 //! Callers: every room from `authn` upwards. It imports nothing of ours.
 
@@ -10,10 +11,9 @@ use std::cell::RefCell;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
@@ -22,11 +22,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
 
 pub mod metrics;
+mod queue;
+mod ration;
+
+use queue::{Event, Kind, Queue};
+pub use ration::Ration;
 
 /// A batch is handed over when it has this size, and otherwise by `flush`.
 const BATCH_BYTES: usize = 16 * 1024;
-/// Batches that wait for the writer; past that lines are dropped, and counted.
-const BATCHES: usize = 64;
 
 /// How the log is written (`log` in the configuration).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,7 +64,8 @@ impl LogFormat {
 /// Starts the log of this process, on standard error. A second start changes nothing.
 pub fn start(settings: LogSettings) {
     let (level, handle) = reload::Layer::new(LevelFilter::from_level(settings.level));
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let queue = queue::started(settings.format.is_json());
+    let layer = tracing_subscriber::fmt::layer().with_writer(move || Event(queue)).with_target(false);
     // Colour is for people, and only where they have not asked for none.
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // The HTTP/2 library tells of each frame, and warns of each client that floods it: what comes of that
@@ -76,6 +80,13 @@ pub fn start(settings: LogSettings) {
     if started.is_ok() {
         let _ = LEVEL.set(handle);
     }
+}
+
+/// Ends the log: has all of it written, within this bound. `false`: standard error doesn't take it, nor anything else.
+pub fn finish(bound: Duration) -> bool {
+    // The last second is over.
+    ration::settle(Instant::now() + Duration::from_secs(1));
+    queue::get().is_none_or(|queue| queue.flush(bound))
 }
 
 static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
@@ -114,25 +125,20 @@ pub struct AccessLine<'a> {
     pub version: &'static str,
 }
 
-/// The thread that writes the lines of all others. Cheap to clone.
+/// Whether and how lines of requests are written. Cheap to clone.
 #[derive(Clone)]
 pub struct AccessWriter {
-    batches: SyncSender<Vec<u8>>,
-    dropped: Arc<AtomicU64>,
     is_json: bool,
     is_on: Arc<AtomicBool>,
+    queue: Queue,
 }
 
 impl AccessWriter {
-    /// Starts the thread.
+    /// To the thread that writes, which is started where the log was not.
     pub fn start(settings: LogSettings) -> Self {
-        let (batches, receiver) = sync_channel(BATCHES);
-        std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || write_batches(&receiver))
-            .expect("the operating system starts a thread");
-        let is_on = Arc::new(AtomicBool::new(false));
-        let writer = Self { batches, dropped: Arc::default(), is_json: settings.format.is_json(), is_on };
+        let is_json = settings.format.is_json();
+        let queue = queue::started(is_json).clone();
+        let writer = Self { is_json, is_on: Arc::new(AtomicBool::new(false)), queue };
         writer.set_level(settings.level);
         writer
     }
@@ -140,13 +146,6 @@ impl AccessWriter {
     /// Requests are written from `info` on.
     pub fn set_level(&self, level: Level) {
         self.is_on.store(level >= Level::INFO, Ordering::Relaxed);
-    }
-}
-
-fn write_batches(batches: &Receiver<Vec<u8>>) {
-    while let Ok(batch) = batches.recv() {
-        // A log that can't be written is no reason to stop serving.
-        let _ = io::stderr().lock().write_all(&batch);
     }
 }
 
@@ -195,25 +194,31 @@ impl AccessLog {
         }
         buffer.push(b'\n');
         if buffer.len() >= BATCH_BYTES {
-            self.hand_over(&mut buffer);
+            drop(buffer);
+            self.0.hand_over();
         }
     }
 
-    /// Hands over what there is. Called a few times a second, and at the end.
+    /// Hands over what there is, and has told what clients caused too often. Called a few times a second, and at the end.
     pub fn flush(&self) {
-        let mut buffer = self.0.buffer.borrow_mut();
-        if !buffer.is_empty() {
-            self.hand_over(&mut buffer);
+        self.0.hand_over();
+        ration::settle(Instant::now());
+    }
+}
+
+impl Lines {
+    fn hand_over(&self) {
+        let lines = self.buffer.take();
+        if !lines.is_empty() {
+            self.writer.queue.hand_over(Kind::Requests, lines);
         }
     }
+}
 
-    fn hand_over(&self, buffer: &mut Vec<u8>) {
-        let lines = std::mem::take(buffer);
-        if let Err(TrySendError::Full(lines)) = self.0.writer.batches.try_send(lines) {
-            let count = memchr::memchr_iter(b'\n', &lines).count() as u64;
-            let dropped = self.0.writer.dropped.fetch_add(count, Ordering::Relaxed) + count;
-            tracing::warn!(dropped, "standard error does not keep up: lines of requests are dropped");
-        }
+/// Requests that are broken off at the stop come after the last flush.
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.hand_over();
     }
 }
 
@@ -321,19 +326,17 @@ mod tests {
     use super::*;
 
     fn lines(lines: &[(SystemTime, AccessLine<'_>)]) -> String {
-        let (sender, receiver) = sync_channel(1);
-        let writer = AccessWriter {
-            batches: sender,
-            dropped: Arc::default(),
-            is_json: true,
-            is_on: Arc::new(AtomicBool::new(true)),
-        };
-        let log = AccessLog::new(writer);
+        let (queue, writer) = Queue::new(true);
+        let access = AccessWriter { is_json: true, is_on: Arc::new(AtomicBool::new(true)), queue };
+        let log = AccessLog::new(access);
         for (now, line) in lines {
             log.write(*now, line);
         }
-        log.flush();
-        String::from_utf8(receiver.recv().expect("a batch")).expect("UTF-8")
+        // What is left is handed over at the end.
+        drop(log);
+        let mut written = Vec::new();
+        writer.run(&mut written);
+        String::from_utf8(written).expect("UTF-8")
     }
 
     const LINE: AccessLine<'static> = AccessLine {

@@ -18,6 +18,8 @@ use crate::telemetry;
 
 /// What still occupies threads at the end gets so long.
 const LEAVING: Duration = Duration::from_millis(500);
+/// How long the log may take where the process is to end at once.
+const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// Serves the configuration in a file until SIGTERM or SIGINT.
 pub(super) fn run(path: &Path) -> Result<(), CliError> {
@@ -105,8 +107,7 @@ pub(super) async fn until(
     if let Some(watching) = watching {
         let _ = watching.await;
     }
-    served?.close().await;
-    Ok(())
+    Ok(served?.close().await?)
 }
 
 /// Reads the configuration again at each SIGHUP. What comes of it is told in the log.
@@ -133,6 +134,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, CliError> {
                 _ = interrupt.recv() => {}
             }
             tracing::warn!("a second signal: ending at once");
+            telemetry::finish(LAST_WORD);
             std::process::exit(1);
         });
     })

@@ -53,7 +53,7 @@ impl Crew {
             let open = open.iter_mut();
             let open = open.filter_map(|(id, purpose, doors)| Some((*id, *purpose, doors.pop()?))).collect();
             let change = Change { close: close.to_vec(), done, open, rooms: Arc::clone(rooms) };
-            // A thread that is gone has stopped the others.
+            // A thread that is gone, by a panic too, has stopped the others.
             if thread.send(Message::Change(change)).is_ok() {
                 taken.push(when_done);
             }
@@ -71,20 +71,27 @@ impl Crew {
         Pulse(self.messages.clone())
     }
 
-    /// Waits until every thread has ended, each of which gives its requests so much time.
-    pub(super) async fn join(self, drain: Duration) {
+    /// Waits until every thread has ended, each of which gives its requests so much time. Whether none has panicked.
+    pub(super) async fn join(self, drain: Duration) -> bool {
         let threads = self.threads;
         let joined = tokio::task::spawn_blocking(move || {
+            let mut sound = true;
             for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!("a thread of the gateway has panicked");
+                if let Err(panic) = thread.join() {
+                    let text = panic.downcast_ref::<String>().map(String::as_str);
+                    let panic = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("-");
+                    tracing::error!(panic, "a thread of the gateway has panicked");
+                    sound = false;
                 }
             }
+            sound
         });
         // Each thread ends by itself within the bound; one that doesn't is left behind with the process.
-        if tokio::time::timeout(drain + Duration::from_secs(5), joined).await.is_err() {
+        let Ok(joined) = tokio::time::timeout(drain + Duration::from_secs(5), joined).await else {
             tracing::warn!("a thread did not end in time");
-        }
+            return true;
+        };
+        joined.unwrap_or(false)
     }
 }
 
@@ -102,5 +109,23 @@ impl Pulse {
         for answered in asked {
             let _ = answered.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_panics_stops_the_gateway_and_is_told() {
+        let stopping = CancellationToken::new();
+        let crew = Crew::start(2, &stopping).expect("threads start");
+        assert!(crew.messages[0].send(Message::Panic).is_ok());
+        let stopped = tokio::time::timeout(Duration::from_secs(10), stopping.cancelled()).await;
+        assert!(stopped.is_ok(), "the others go on without it");
+        let mut crew = crew;
+        // The other one waits for its rooms, which will never come.
+        crew.messages.clear();
+        assert!(!crew.join(Duration::ZERO).await, "it has ended well");
     }
 }

@@ -42,6 +42,8 @@ pub(super) enum Message {
     Change(Change),
     /// Answered by a thread that turns.
     Ping(oneshot::Sender<()>),
+    #[cfg(test)]
+    Panic,
 }
 
 /// Other rooms, and other sockets to listen on.
@@ -68,13 +70,14 @@ pub(super) struct Thread {
     worker: RefCell<Rc<Worker>>,
 }
 
-/// Runs a thread until the stop, and then until what is running has finished or the bound is over.
+/// Runs a thread until the stop, and then until what is running has finished or the bound is over. Whatever ends it
+/// stops the others too, a panic as well: half a gateway would go unnoticed.
 pub(super) fn run(messages: UnboundedReceiver<Message>, stopping: CancellationToken) {
+    let _stops_the_others = stopping.clone().drop_guard();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "a thread of the gateway could not start");
-            return stopping.cancel();
+            return tracing::error!(%error, "a thread of the gateway could not start");
         }
     };
     LocalSet::new().block_on(&runtime, serve_all(messages, stopping));
@@ -88,6 +91,8 @@ async fn serve_all(mut messages: UnboundedReceiver<Message>, stopping: Cancellat
         match messages.recv().await {
             Some(Message::Change(first)) => break first,
             Some(Message::Ping(_)) => {}
+            #[cfg(test)]
+            Some(Message::Panic) => panic!("as it was told"),
             None => return,
         }
     };
@@ -99,6 +104,8 @@ async fn serve_all(mut messages: UnboundedReceiver<Message>, stopping: Cancellat
             Some(message) = messages.recv() => match message {
                 Message::Change(change) => thread.take(change),
                 Message::Ping(answer) => drop(answer.send(())),
+                #[cfg(test)]
+                Message::Panic => panic!("as it was told"),
             },
             () = stopping.cancelled() => break,
         }
@@ -111,6 +118,8 @@ async fn serve_all(mut messages: UnboundedReceiver<Message>, stopping: Cancellat
                 // Too late: who waits for it sees that nobody will answer.
                 Message::Change(_) => {}
                 Message::Ping(answer) => drop(answer.send(())),
+                #[cfg(test)]
+                Message::Panic => {}
             },
         }
     }

@@ -23,6 +23,7 @@ use rustls::{CertificateError, CipherSuite, Error, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
+use tracing::Level;
 
 mod handshakes;
 mod resolver;
@@ -37,6 +38,7 @@ use super::thread::Thread;
 use crate::config::{ClientCa, TlsSettings};
 use crate::identity::Certificate;
 use crate::request::{ClientCertificate, Scheme};
+use crate::telemetry::Ration;
 use crate::telemetry::metrics::Handshake;
 
 /// What is spoken inside, the first choice first (RFC 7301). Whoever names none of them gets no connection.
@@ -276,6 +278,10 @@ fn tell_of_failure(address: IpAddr, error: &io::Error) -> Handshake {
 }
 
 fn tell_of_certificate(address: IpAddr, why: &CertificateError) {
+    static TOLD: Ration = Ration::new(Level::INFO, "a client's certificate was refused");
+    if !TOLD.allows() {
+        return;
+    }
     tracing::info!(error = %why, peer.address = %address, "a client's certificate was refused");
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Callers: `gateway::connection` and `gateway::http2` for each request; `gateway::thread` makes one for each configuration.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::header::{ALLOW, CONNECTION, LOCATION, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use tracing::Level;
 
 use super::http2::{Handshake, NoWebSocket, admit};
 use super::listener::Purpose;
@@ -17,18 +19,27 @@ use super::rooms::Rooms;
 use super::tls::{Client, Tls};
 use super::wire::{FAULT_METHOD, WireFault, WireTimeouts};
 use crate::gate::{Decision, Permit, Refusal, Why};
+use crate::identity::Identity;
 use crate::portal::Place;
 use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme};
 use crate::response::{Asker, Body, GRPC_STATUS, Problem, Prompt, REQUEST_ID};
+use crate::route::Route;
 use crate::subrequest::{Answered, Dialect, Subrequests};
 use crate::telemetry::metrics::{Decided, NO_ROUTE, PORTAL, ThreadMetrics, UpstreamOutcome};
-use crate::telemetry::{AccessLine, AccessLog};
+use crate::telemetry::{AccessLine, AccessLog, Ration};
 
 /// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What nginx logs where the client has closed before there was an answer. No client sees it.
+const CLIENT_CLOSED: u16 = 499;
+
+static NOT_FORWARDED: Ration = Ration::new(Level::WARN, "a request was not forwarded");
+static NO_WEBSOCKET: Ration = Ration::new(Level::WARN, "a WebSocket was not opened");
+static UNSOUND: Ration = Ration::new(Level::INFO, "an unsound request was refused");
 
 /// What one thread answers with under one configuration.
 pub(super) struct Worker {
@@ -156,44 +167,24 @@ impl Worker {
             handshake.put(&mut parts);
         }
         let request = Request::from_parts(parts, body);
+        let unanswered = Unanswered {
+            context: &context,
+            ended: false,
+            now,
+            permitted: Cell::new(None),
+            started,
+            version,
+            worker: self,
+        };
         let Answered { decided, identity, mut response, route } = match purpose {
             Purpose::Redirect => Answered::from(self.redirect(&context, &request)),
-            Purpose::Serve => self.decide(&context, request).await,
+            Purpose::Serve => self.decide(&context, request, &unanswered.permitted).await,
         };
         if let Some(handshake) = &handshake {
             response = self.websocket(handshake, response, &context);
         }
-        let duration = started.elapsed();
-        let counted_as = match (&route, decided) {
-            (Some(route), _) => &*route.name,
-            (None, Some(_)) => NO_ROUTE,
-            (None, None) => PORTAL,
-        };
-        self.metrics.answered(counted_as, response.status().as_u16(), duration);
-        if let Some(decided) = decided {
-            self.rooms.process.metrics.decided(decided);
-        }
+        unanswered.end(&response, decided, route.as_deref(), identity.as_deref());
         response.headers_mut().insert(REQUEST_ID, context.id.header_value().clone());
-        self.access.write(
-            now,
-            &AccessLine {
-                client: context.client,
-                duration,
-                grpc_status: response.headers().get(GRPC_STATUS).and_then(|status| status.to_str().ok()),
-                host: &context.host.name,
-                id: context.id.as_str(),
-                method: context.method.as_str(),
-                path: context.target.path(),
-                route: route.as_deref().map(|route| &*route.name),
-                status: response.status().as_u16(),
-                user: identity.as_deref().map(|identity| identity.username.as_str()),
-                version: match version {
-                    Version::HTTP_2 => "2",
-                    Version::HTTP_10 => "1.0",
-                    _ => "1.1",
-                },
-            },
-        );
         response
     }
 
@@ -220,7 +211,9 @@ impl Worker {
         context: &Context,
     ) -> Response<Body> {
         handshake.answer(response).unwrap_or_else(|fault| {
-            tracing::warn!(%fault, request.id = context.id.as_str(), "a WebSocket was not opened");
+            if NO_WEBSOCKET.allows() {
+                tracing::warn!(%fault, request.id = context.id.as_str(), "a WebSocket was not opened");
+            }
             // What it asked for is JSON at most: a WebSocket shows no page.
             let asker = Asker::new(&context.method, &HeaderMap::new(), context.id.header_value().clone());
             let problem = match fault {
@@ -236,7 +229,13 @@ impl Worker {
         })
     }
 
-    async fn decide(&self, context: &Context, request: Request<Incoming>) -> Answered {
+    /// A permit's route and identity are in `permitted` for as long as the request is at its upstream.
+    async fn decide(
+        &self,
+        context: &Context,
+        request: Request<Incoming>,
+        permitted: &Cell<Option<Permitted>>,
+    ) -> Answered {
         let asker = || Asker::new(request.method(), request.headers(), context.id.header_value().clone());
         match Place::of(&context.target, self.rooms.pages.prefix()) {
             Place::Elsewhere => {}
@@ -255,7 +254,12 @@ impl Worker {
         // From here on it is not a question of another proxy, which reads the status alone.
         let asker = || asker().for_calls(request.method(), request.headers());
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
-            Ok(Decision::Allow(permit)) => self.forward(context, request, &permit).await,
+            Ok(Decision::Allow(permit)) => {
+                permitted.set(Some((Arc::clone(permit.route()), permit.identity().cloned())));
+                let response = self.forward(context, request, &permit).await;
+                let (route, identity) = permitted.take().unzip();
+                Answered { decided: Some(Decided::Allow), identity: identity.flatten(), response, route }
+            }
             Ok(Decision::Refuse(refusal)) => {
                 let response = self.refuse(&refusal, context, &request, &asker());
                 // A client that sends all of its body before it reads would not see the answer otherwise.
@@ -275,7 +279,12 @@ impl Worker {
         }
     }
 
-    async fn forward(&self, context: &Context, request: Request<Incoming>, permit: &Permit) -> Answered {
+    async fn forward(
+        &self,
+        context: &Context,
+        request: Request<Incoming>,
+        permit: &Permit,
+    ) -> Response<Body> {
         let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone())
             .for_calls(request.method(), request.headers());
         let ended = || -> Ended {
@@ -290,18 +299,14 @@ impl Worker {
         if let (Some(upstream), Some(outcome)) = (&permit.route().upstream, upstream_outcome(&forwarded)) {
             self.metrics.upstream(upstream, outcome);
         }
-        let response = match forwarded {
+        match forwarded {
             Ok(response) => response,
             Err(error) => {
-                self.log_failure(&error, context, permit);
+                if NOT_FORWARDED.allows() {
+                    self.log_failure(&error, context, permit);
+                }
                 forward_problem(&error).respond(&asker, &self.rooms.pages)
             }
-        };
-        Answered {
-            decided: Some(Decided::Allow),
-            identity: permit.identity().cloned(),
-            response,
-            route: Some(Arc::clone(permit.route())),
         }
     }
 
@@ -345,7 +350,9 @@ impl Worker {
         self.metrics.unsound(problem.code);
         self.metrics.answered(NO_ROUTE, problem.status.as_u16(), started.elapsed());
         let id = RequestId::generate();
-        tracing::info!(%fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
+        if UNSOUND.allows() {
+            tracing::info!(%fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
+        }
         let asker = Asker::new(&parts.method, &parts.headers, id.header_value().clone());
         let problem = match problem.status {
             StatusCode::METHOD_NOT_ALLOWED => problem
@@ -370,6 +377,101 @@ impl Worker {
             upstream.name = permit.route().upstream.as_deref().unwrap_or("-"),
             "a request was not forwarded"
         );
+    }
+}
+
+/// What the gate has let through: by which route, and whom.
+type Permitted = (Arc<Route>, Option<Arc<Identity>>);
+
+/// A request without an answer. Where it ends before there is one, because its client has gone or the stop could wait no
+/// longer, it is told and counted all the same: what it changed at its upstream is changed.
+struct Unanswered<'r> {
+    context: &'r Context,
+    ended: bool,
+    now: SystemTime,
+    permitted: Cell<Option<Permitted>>,
+    started: Instant,
+    version: Version,
+    worker: &'r Worker,
+}
+
+impl Unanswered<'_> {
+    fn end(
+        mut self,
+        response: &Response<Body>,
+        decided: Option<Decided>,
+        route: Option<&Route>,
+        identity: Option<&Identity>,
+    ) {
+        self.ended = true;
+        let grpc_status = response.headers().get(GRPC_STATUS).and_then(|status| status.to_str().ok());
+        let counted_as = match (route, decided) {
+            (Some(route), _) => &*route.name,
+            (None, Some(_)) => NO_ROUTE,
+            (None, None) => PORTAL,
+        };
+        self.tell(response.status().as_u16(), grpc_status, counted_as, decided, route, identity);
+    }
+
+    fn tell(
+        &self,
+        status: u16,
+        grpc_status: Option<&str>,
+        counted_as: &str,
+        decided: Option<Decided>,
+        route: Option<&Route>,
+        identity: Option<&Identity>,
+    ) {
+        let Self { context, now, started, version, worker, .. } = self;
+        let duration = started.elapsed();
+        worker.metrics.answered(counted_as, status, duration);
+        if let Some(decided) = decided {
+            worker.rooms.process.metrics.decided(decided);
+        }
+        worker.access.write(
+            *now,
+            &AccessLine {
+                client: context.client,
+                duration,
+                grpc_status,
+                host: &context.host.name,
+                id: context.id.as_str(),
+                method: context.method.as_str(),
+                path: context.target.path(),
+                route: route.map(|route| &*route.name),
+                status,
+                user: identity.map(|identity| identity.username.as_str()),
+                version: match *version {
+                    Version::HTTP_2 => "2",
+                    Version::HTTP_10 => "1.0",
+                    _ => "1.1",
+                },
+            },
+        );
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        // A panic is ours and not the client's.
+        let status = if std::thread::panicking() { 500 } else { CLIENT_CLOSED };
+        match self.permitted.take() {
+            Some((route, identity)) => {
+                let name = &*route.name;
+                self.tell(status, None, name, Some(Decided::Allow), Some(&route), identity.as_deref());
+            }
+            // The gate has not decided yet, or was not asked.
+            None => {
+                let counted_as = match Place::of(&self.context.target, self.worker.rooms.pages.prefix()) {
+                    Place::Ours(_) => PORTAL,
+                    Place::Ambiguous | Place::Elsewhere => NO_ROUTE,
+                };
+                self.tell(status, None, counted_as, None, None, None);
+            }
+        }
     }
 }
 

@@ -23,7 +23,8 @@ use family::{Family, Handles, Names};
 
 /// The route that is named where the portal answered, or a sub-request was refused before it was decided.
 pub const PORTAL: &str = "(portal)";
-/// The route that is named where none was found: no route, or a request that could not be understood.
+/// The route that is named where none was found: no route, a request that could not be understood, or a client that left
+/// before anything was decided.
 pub const NO_ROUTE: &str = "(none)";
 
 /// Upper bounds of the buckets of durations, in seconds. The last one is infinity, and not listed.

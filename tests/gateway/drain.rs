@@ -1,12 +1,13 @@
 //! The stop: who is told to go, who may finish, and how long it takes.
 
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::edge::Server;
-use crate::harness::{Connection, Gateway, Upstream, wait_until};
+use crate::harness::{Connection, Gateway, Upstream, complete, foregate, run, wait_until};
 use crate::listeners::Load;
 
 /// Far below the bound on the drain.
@@ -204,4 +205,28 @@ fn a_stop_under_load_breaks_no_request_off() {
             broken.first()
         );
     }
+}
+
+#[test]
+fn a_thread_that_fails_ends_the_program_and_it_says_that_it_failed() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let file = directory.path().join("foregate.yaml");
+    let yaml = "upstreams: { app: \"http://127.0.0.1:9\" }\nroutes: [{ path: /**, access: public, upstream: app }]\n";
+    std::fs::write(&file, complete(yaml)).expect("the configuration is written");
+    // With how few descriptors the threads alone fail is for the operating system to say.
+    for descriptors in 10..40 {
+        let mut command = Command::new("timeout");
+        command.args(["10", "sh", "-c", "ulimit -n \"$1\"; exec \"$0\" serve --config \"$2\""]);
+        command.arg(foregate().get_program()).arg(descriptors.to_string()).arg(&file);
+        let output = run(&mut command, "");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        if log.contains("a thread of the gateway could not start") {
+            assert_eq!(output.status.code(), Some(1), "{log}");
+            assert!(log.ends_with("error: a thread of the gateway has failed; the log says why\n"), "{log}");
+            return;
+        }
+        // The command that counts the time has a code of its own for its end.
+        assert_ne!(output.status.code(), Some(124), "it runs with {descriptors}:\n{log}");
+    }
+    panic!("no thread has failed");
 }

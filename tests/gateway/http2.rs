@@ -411,6 +411,8 @@ fn a_client_that_gives_up_takes_its_request_along() {
     wait_until(|| server.accepted() == 2, || "the second does not arrive".to_owned());
     drop(raw);
     told.recv_timeout(SOON).expect("so it is when the client is gone altogether");
+    // Neither is missing from the log.
+    wait_until(|| gateway.log().matches(r#""status":499"#).count() == 2, || gateway.log());
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod headers;
 mod http2;
 mod limits;
 mod listeners;
+mod log;
 mod login;
 mod metrics;
 mod names;
