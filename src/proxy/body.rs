@@ -81,7 +81,10 @@ impl Progress {
         }
         let mut source = self.source.borrow_mut();
         let source = source.as_mut()?;
-        source.again = std::mem::take(source.kept.as_mut()?).into();
+        // The last time may have ended before all that had been kept was sent again.
+        let mut again = VecDeque::from(std::mem::take(source.kept.as_mut()?));
+        again.append(&mut source.again);
+        source.again = again;
         self.done.set(false);
         self.turn.set(self.turn.get() + 1);
         Some(RequestBody::Stream(RequestStream { progress: Rc::clone(self), turn: self.turn.get() }))

@@ -382,6 +382,13 @@ impl Frames {
         self
     }
 
+    /// With so large a window for each stream.
+    async fn begin_with(&mut self, window: u32) {
+        self.stream.read_exact(&mut [0; 24]).await.expect("the preface");
+        let setting = [&[0, 4], window.to_be_bytes().as_slice()].concat();
+        self.send(SETTINGS, 0, 0, &setting).await;
+    }
+
     async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
         let mut frame = vec![length[1], length[2], length[3], kind, flags];
@@ -390,17 +397,37 @@ impl Frames {
         let _ = self.stream.write_all(&frame).await;
     }
 
-    /// The stream of the next request whose head came.
-    async fn next_request(&mut self) -> Option<u32> {
+    /// The next frame of this kind: its flags, its stream and what is in it.
+    async fn next(&mut self, kind: u8) -> Option<(u8, u32, Vec<u8>)> {
         loop {
             let mut head = [0; 9];
             self.stream.read_exact(&mut head).await.ok()?;
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            self.stream.read_exact(&mut vec![0; length as usize]).await.ok()?;
-            if head[3] == HEADERS {
-                return Some(u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+            let mut payload = vec![0; length as usize];
+            self.stream.read_exact(&mut payload).await.ok()?;
+            if head[3] == kind {
+                let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                return Some((head[4], stream, payload));
             }
         }
+    }
+
+    /// The stream of the next request whose head came.
+    async fn next_request(&mut self) -> Option<u32> {
+        self.next(HEADERS).await.map(|(_, stream, _)| stream)
+    }
+
+    /// What comes of a body, up to so many bytes or its end.
+    async fn body(&mut self, bytes: usize) -> String {
+        let mut body = Vec::new();
+        while body.len() < bytes {
+            let Some((flags, _, data)) = self.next(DATA).await else { break };
+            body.extend(data);
+            if flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        String::from_utf8(body).expect("text")
     }
 
     async fn answer(&mut self, stream: u32) {
@@ -530,6 +557,45 @@ async fn a_body_that_a_server_has_not_looked_at_is_sent_once_more_while_it_is_sh
                 expected,
                 "a server that refuses again and again is believed in the end"
             );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_refused_before_all_of_it_went_out_again_is_sent_whole_the_next_time() {
+    run(async {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let backend = Backend::start(async move |number, client| {
+            let mut frames = Frames { stream: client.stream };
+            frames.begin_with(if number == 1 { 0 } else { 65_535 }).await;
+            let stream = frames.next_request().await.expect("a request");
+            if number == 1 {
+                // The first part waits for a window, and the second behind it.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            } else {
+                let body = frames.body(10).await;
+                tell.send(body).expect("the test waits");
+            }
+            match number {
+                0 | 1 => frames.send(RST_STREAM, 0, stream, &7u32.to_be_bytes()).await,
+                _ => frames.answer(stream).await,
+            }
+            frames.next_request().await;
+        })
+        .await;
+        let gateway = Gateway::start(&[backend.address], http2()).await;
+        let mut client = gateway.client().await;
+        client.send("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 10\r\n\r\n").await;
+        for part in ["AAAAA", "BBBBB"] {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.send(part).await;
+        }
+        let reply = client.rest().await;
+        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        assert_eq!(backend.connections.get(), 3);
+        for _ in 0..2 {
+            assert_eq!(told.recv().await.as_deref(), Some("AAAAABBBBB"));
         }
     })
     .await;
