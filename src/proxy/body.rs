@@ -11,13 +11,16 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::task::AbortHandle;
 
 use super::Ended;
 use super::headers::ReservedNames;
@@ -39,29 +42,43 @@ pub(crate) struct Progress {
     /// The last frame was handed on.
     pub(crate) done: Cell<bool>,
     pub(crate) fault: Cell<Option<BodyFault>>,
-    /// Nobody wants the rest: whoever sends it is told to stop.
-    abandoned: Cell<bool>,
-    sending: Cell<Option<Waker>>,
+    /// The task that sends it over a shared connection.
+    sending: Cell<Option<AbortHandle>>,
     source: RefCell<Option<Source>>,
     /// How many times it began: a stream of an earlier time has nothing to send any more.
     turn: Cell<u32>,
     /// The tick of the last frame.
     pub(crate) touched: Cell<u64>,
+    /// Frames that were handed on over a shared connection and are not on the wire yet.
+    unwritten: RefCell<Option<Arc<AtomicUsize>>>,
     /// The client has to send before anything goes on.
     pub(crate) waiting: Cell<bool>,
 }
 
 impl Progress {
-    /// Breaks the request's body off, where it is still being sent.
-    pub(crate) fn abandon(&self) {
-        self.abandoned.set(true);
-        if let Some(sending) = self.sending.take() {
-            sending.wake();
+    /// Breaks the request's body off, where it is still being sent over a shared connection: its task
+    /// may hold a frame for which the server opens no window, and ask for no further one ever. With the
+    /// task the stream goes, which is reset, and what comes from the client is nobody's any more.
+    ///
+    /// Says whether it can be broken off. A stream that ended on both sides is reset by nothing, and what
+    /// is left of it waits for the server's window as long as the connection lives.
+    pub(crate) fn abandon(&self) -> bool {
+        match self.sending.take().filter(|sending| !sending.is_finished()) {
+            Some(sending) => {
+                sending.abort();
+                true
+            }
+            None => {
+                let unwritten = self.unwritten.borrow();
+                unwritten.as_ref().is_none_or(|unwritten| unwritten.load(Ordering::Relaxed) == 0)
+            }
         }
     }
 
-    /// Keeps what is sent from now on, as far as it is little, so that it can be sent again.
+    /// It is about to be sent over a shared connection. Keeps what is sent from now on, as far as it is
+    /// little, so that it can be sent again.
     pub(crate) fn keep(&self) {
+        self.unwritten.replace(Some(Arc::default()));
         if let Some(source) = &mut *self.source.borrow_mut() {
             source.kept.get_or_insert_default();
         }
@@ -109,6 +126,50 @@ impl Drop for Progress {
 impl fmt::Debug for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Progress").field("done", &self.done).field("fault", &self.fault).finish()
+    }
+}
+
+thread_local! {
+    /// Whether a shared connection is at work on what is to be sent.
+    static BEGINNING: Cell<bool> = const { Cell::new(false) };
+    /// Whose body it asked for a frame last.
+    static ASKED: Cell<Option<Rc<Progress>>> = const { Cell::new(None) };
+}
+
+/// Runs the part of a shared connection that begins to send requests.
+///
+/// hyper asks a body for its first frame there. If not all of it can be sent at once, the rest is left
+/// to a task, which is told of by `sent_by` before anything else happens.
+pub(crate) fn beginning<T>(part: impl FnOnce() -> T) -> T {
+    BEGINNING.set(true);
+    let done = part();
+    BEGINNING.set(false);
+    drop(ASKED.take());
+    done
+}
+
+/// The body that was asked for a frame just now is sent by this task.
+pub(crate) fn sent_by(task: AbortHandle) {
+    if let Some(progress) = ASKED.take() {
+        progress.sending.set(Some(task));
+    }
+}
+
+/// A frame on its way over a shared connection.
+struct Unwritten {
+    count: Arc<AtomicUsize>,
+    data: Bytes,
+}
+
+impl AsRef<[u8]> for Unwritten {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -187,10 +248,10 @@ impl RequestStream {
         let progress = Rc::new(Progress {
             done: Cell::new(false),
             fault: Cell::new(None),
-            abandoned: Cell::new(false),
             sending: Cell::new(None),
             touched: Cell::new(deadline.now()),
             turn: Cell::new(0),
+            unwritten: RefCell::new(None),
             waiting: Cell::new(false),
             source: RefCell::new(Some(Source {
                 again: VecDeque::new(),
@@ -207,12 +268,26 @@ impl RequestStream {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Polled {
+        if BEGINNING.get() {
+            drop(ASKED.replace(Some(Rc::clone(&self.progress))));
+        }
         let progress = &*self.progress;
         let mut source = progress.source.borrow_mut();
-        match source.as_mut().filter(|_| self.turn == progress.turn.get()) {
+        let polled = match source.as_mut().filter(|_| self.turn == progress.turn.get()) {
             Some(source) => source.poll(progress, cx),
             None => broken(BodyFault::Abandoned),
-        }
+        };
+        polled.map_ok(|frame| self.counted(frame))
+    }
+
+    /// Counts a frame until it is on the wire, where that is not for the connection's end to tell.
+    fn counted(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        let unwritten = self.progress.unwritten.borrow();
+        let Some(count) = &*unwritten else { return frame };
+        frame.map_data(|data| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Bytes::from_owner(Unwritten { count: Arc::clone(count), data })
+        })
     }
 
     /// What is still to come; `None` where that is nothing.
@@ -241,9 +316,6 @@ impl Source {
             progress.fault.set(Some(fault));
             broken(fault)
         };
-        if progress.abandoned.get() {
-            return fail(BodyFault::Abandoned);
-        }
         self.under_way = true;
         if let Some(data) = self.again.pop_front() {
             self.keep(Some(&data));
@@ -256,7 +328,6 @@ impl Source {
             if !progress.waiting.replace(true) {
                 progress.touched.set(self.deadline.now());
             }
-            progress.sending.set(Some(cx.waker().clone()));
             let Some(stall) = self.stall else { return Poll::Pending };
             let until = progress.touched.get().saturating_add(stall);
             return match self.deadline.poll(cx, until) {
@@ -451,8 +522,9 @@ impl ResponseBody {
     /// Takes the connection along, and over HTTP/2 the stream in both directions.
     fn abandon(&mut self) {
         if self.lease.take().is_some()
-            && let Some(progress) = self.progress.as_deref().filter(|progress| !progress.done.get())
+            && let Some(progress) = self.progress.as_deref()
         {
+            // The answer's half goes with `inner`, so that the stream is reset whatever is left of the other.
             progress.abandon();
         }
     }

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 
 use super::harness::{Backend, GET, Gateway, Options, run};
+use crate::proxy::streams::LINGER;
 
 /// A server that speaks HTTP/2 alone.
 struct Server {
@@ -260,6 +261,69 @@ async fn an_answer_that_ends_before_the_request_cancels_its_stream_alone() {
         let reply = gateway.send(GET).await;
         assert!(reply.contains("early"), "{reply}");
         assert_eq!(server.connections.get(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_while_the_server_takes_no_more_of_the_request_resets_its_stream() {
+    // What is behind the window is most of the body, its last part, or all of it.
+    for (window, bytes) in [(65_535, 600_000), (0, 10), (0, 600_000)] {
+        run(async move {
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let backend = Backend::start(async move |_, client| {
+                let mut frames = Frames { stream: client.stream };
+                frames.begin_with(window).await;
+                let stream = frames.next_request().await.expect("a request");
+                frames.body(window as usize).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]).await;
+                let (_, stream, reason) = frames.next(RST_STREAM).await.expect("a reset");
+                tell.send((stream, reason)).expect("the test waits");
+                let next = frames.next_request().await.expect("a further request");
+                frames.answer(next).await;
+                frames.next_request().await;
+            })
+            .await;
+            let gateway = Gateway::start(&[backend.address], http2()).await;
+            let mut client = gateway.client().await;
+            client.send(&format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\n\r\n")).await;
+            client.send(&"a".repeat(bytes)).await;
+            assert!(client.head().await.starts_with("HTTP/1.1 200"));
+            assert_eq!(told.recv().await, Some((1, 8u32.to_be_bytes().to_vec())), "{window} {bytes}");
+            client.send(GET).await;
+            assert!(client.rest().await.contains("\r\nok\r\n"), "what is left of the body is read");
+            assert_eq!(backend.connections.get(), 1);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_with_a_stream_that_can_not_be_reset_is_left_and_closed() {
+    run(async {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let backend = Backend::start(async move |number, client| {
+            let mut frames = Frames { stream: client.stream };
+            frames.begin_with(if number == 0 { 5 } else { 65_535 }).await;
+            let stream = frames.next_request().await.expect("a request");
+            if number == 0 {
+                // The rest of the frame waits for the window, its end included.
+                frames.body(5).await;
+                frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]).await;
+                while frames.next_request().await.is_some() {}
+                return tell.send(()).expect("the test waits");
+            }
+            frames.answer(stream).await;
+            frames.next_request().await;
+        })
+        .await;
+        let gateway = Gateway::start(&[backend.address], http2()).await;
+        let post = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 10\r\n\r\n0123456789";
+        assert!(gateway.send(post).await.starts_with("HTTP/1.1 200"));
+        assert!(gateway.send(GET).await.contains("\r\nok\r\n"));
+        assert_eq!(backend.connections.get(), 2);
+        told.recv().await.expect("the connection was closed");
     })
     .await;
 }
@@ -640,7 +704,7 @@ async fn a_goaway_leaves_the_streams_that_are_open_alone() {
             let first = frames.next_request().await.expect("a request");
             if number == 0 {
                 frames.go_away(first, 0).await;
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                tokio::time::sleep(LINGER + Duration::from_secs(1)).await;
             }
             frames.answer(first).await;
             frames.next_request().await;
