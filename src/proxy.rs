@@ -47,7 +47,7 @@ pub use error::ForwardError;
 pub use health::{HealthBoard, HealthSettings, ServerSnapshot, ServerState};
 pub use upgrade::Tunnels;
 
-use body::{Progress, RequestBody, RequestStream, ResponseBody};
+use body::{Patience, Progress, RequestBody, RequestStream, ResponseBody};
 use headers::{CookieNames, Forwarding, HeaderRules, ReservedNames};
 use pool::Lease;
 use tls::UpstreamTls;
@@ -55,7 +55,7 @@ use upstream::Upstream;
 use watch::Watch;
 
 use crate::gate::Permit;
-use crate::request::Context;
+use crate::request::{Context, RequestId};
 use crate::response::Body;
 use crate::route::identity_headers::ReadyValues;
 use crate::route::{PathRewrite, Route};
@@ -204,8 +204,8 @@ impl Proxy {
             .map_err(|_| ForwardError::BadRequest("a field's value"))?;
         frame_request(&parts.method, &mut headers, &body, told_length);
         let is_head = parts.method == Method::HEAD;
-        let stall = (!is_kind(&headers, b"application/grpc")).then_some(upstream.stall_ticks);
-        let (body, progress) = self.request_body(body, expects, stall);
+        let messages = parts.version == Version::HTTP_2 && is_grpc(&headers);
+        let (body, progress) = self.request_body(body, expects, messages, upstream);
         let mut sent = Request::new(body);
         *sent.method_mut() = parts.method;
         *sent.uri_mut() = uri;
@@ -245,7 +245,7 @@ impl Proxy {
             lease.end(progress.as_deref());
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let mut stream = self.answer_body(&parts, body, upstream, lease, progress, ended);
+        let mut stream = self.answer_body(&parts, body, upstream, lease, progress, ended, context.id.clone());
         if chunked && stream.begin().await.is_err() {
             return Err(ForwardError::BadAnswer("a body that is not chunked as its head says"));
         }
@@ -271,6 +271,7 @@ impl Proxy {
         lease: Lease,
         progress: Option<Rc<Progress>>,
         ended: impl FnOnce() -> Ended,
+        id: RequestId,
     ) -> ResponseBody {
         // Events and messages may be far apart: silence is no fault there. A peer that is gone is
         // found by the system's keep-alive, a client that is gone by hyper.
@@ -278,7 +279,7 @@ impl Proxy {
             is_kind(&head.headers, b"text/event-stream") || is_kind(&head.headers, b"application/grpc");
         let stall = (!events).then_some(upstream.stall_ticks);
         let ended = events.then(ended);
-        ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended)
+        ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended, id)
     }
 
     fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {
@@ -291,16 +292,30 @@ impl Proxy {
         &self,
         body: Incoming,
         expects: bool,
-        stall: Option<u64>,
+        messages: bool,
+        upstream: &Upstream,
     ) -> (RequestBody, Option<Rc<Progress>>) {
         if body.is_end_stream() {
             return (RequestBody::Empty, None);
         }
         let deadline = self.watch.deadline();
         let (limit, reserved) = (self.body_bytes, self.reserved.clone());
-        let (stream, progress) = RequestStream::new(body, expects, limit, reserved, deadline, stall);
+        let patience = Patience {
+            messages,
+            stall: upstream.stall_ticks,
+            unanswered: upstream.stall_ticks.max(upstream.response_ticks),
+        };
+        let (stream, progress) = RequestStream::new(body, expects, limit, reserved, deadline, patience);
         (RequestBody::Stream(stream), Some(progress))
     }
+}
+
+/// Whether a request says that it is gRPC. What only begins like it (`application/grpc-web`) goes over
+/// HTTP/1.1 too, and is not.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    const TYPE: &[u8] = b"application/grpc";
+    let told = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    is_kind(headers, TYPE) && matches!(told.get(TYPE.len()), None | Some(b'+' | b';'))
 }
 
 /// Whether the type of a body begins with this.

@@ -25,7 +25,8 @@ use tokio::task::AbortHandle;
 use super::Ended;
 use super::headers::ReservedNames;
 use super::pool::Lease;
-use super::watch::Deadline;
+use super::watch::{Deadline, ticks};
+use crate::request::RequestId;
 use crate::response::BodyError;
 
 /// Of a body that nobody wants, this much is read at most, and for so long.
@@ -49,6 +50,9 @@ pub(crate) struct Progress {
     turn: Cell<u32>,
     /// The tick of the last frame.
     pub(crate) touched: Cell<u64>,
+    /// How many ticks it may stand still.
+    stall: Cell<u64>,
+    patience: Patience,
     /// Frames that were handed on over a shared connection and are not on the wire yet.
     unwritten: RefCell<Option<Arc<AtomicUsize>>>,
     /// The client has to send before anything goes on.
@@ -75,17 +79,27 @@ impl Progress {
         }
     }
 
+    /// It is about to be sent over a connection of its own.
+    pub(crate) fn begin_alone(&self) {
+        self.unwritten.replace(None);
+        self.stall.set(self.patience.stall);
+    }
+
     /// It is about to be sent over a shared connection. Keeps what is sent from now on, as far as it is
     /// little, so that it can be sent again.
-    pub(crate) fn keep(&self) {
+    pub(crate) fn begin_shared(&self) {
         self.unwritten.replace(Some(Arc::default()));
+        self.stall.set(if self.patience.messages { self.patience.unanswered } else { self.patience.stall });
         if let Some(source) = &mut *self.source.borrow_mut() {
             source.kept.get_or_insert_default();
         }
     }
 
-    /// It is not going to be sent again.
-    pub(crate) fn keep_no_longer(&self) {
+    /// The head of the answer is there, and so it is not going to be sent again.
+    pub(crate) fn answered(&self) {
+        if self.patience.messages && self.unwritten.borrow().is_some() {
+            self.stall.set(u64::MAX);
+        }
         if let Some(source) = &mut *self.source.borrow_mut() {
             source.kept = None;
         }
@@ -227,10 +241,18 @@ struct Source {
     /// Bytes that may still come.
     left: u64,
     reserved: Rc<ReservedNames>,
-    /// How many ticks it may stand still; `None` for a stream of messages, which may be quiet for long.
-    stall: Option<u64>,
     /// The client sends, whether or not it was asked to.
     under_way: bool,
+}
+
+/// How long a client may send nothing of its body, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Its body is a stream of messages. Over HTTP/2 that may be quiet for as long as it likes once the
+    /// server has answered, and for `unanswered` before.
+    pub(crate) messages: bool,
+    pub(crate) stall: u64,
+    pub(crate) unanswered: u64,
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
@@ -243,7 +265,7 @@ impl RequestStream {
         limit: Option<u64>,
         reserved: Rc<ReservedNames>,
         deadline: Deadline,
-        stall: Option<u64>,
+        patience: Patience,
     ) -> (Self, Rc<Progress>) {
         let progress = Rc::new(Progress {
             done: Cell::new(false),
@@ -251,6 +273,8 @@ impl RequestStream {
             sending: Cell::new(None),
             touched: Cell::new(deadline.now()),
             turn: Cell::new(0),
+            stall: Cell::new(patience.stall),
+            patience,
             unwritten: RefCell::new(None),
             waiting: Cell::new(false),
             source: RefCell::new(Some(Source {
@@ -260,7 +284,6 @@ impl RequestStream {
                 kept: None,
                 left: limit.unwrap_or(u64::MAX),
                 reserved,
-                stall,
                 under_way: !expects,
             })),
         });
@@ -328,8 +351,7 @@ impl Source {
             if !progress.waiting.replace(true) {
                 progress.touched.set(self.deadline.now());
             }
-            let Some(stall) = self.stall else { return Poll::Pending };
-            let until = progress.touched.get().saturating_add(stall);
+            let until = progress.touched.get().saturating_add(progress.stall.get());
             return match self.deadline.poll(cx, until) {
                 Poll::Ready(()) => fail(BodyFault::Stalled),
                 Poll::Pending => Poll::Pending,
@@ -460,13 +482,38 @@ impl Body for RequestBody {
     }
 }
 
+thread_local! {
+    static CUT_SHORT: Told = const { Told { next: Cell::new(0), untold: Cell::new(0) } };
+}
+
+/// Tells of a flood once a second, with how many there were.
+struct Told {
+    next: Cell<u64>,
+    untold: Cell<usize>,
+}
+
+impl Told {
+    fn add(&self, now: u64) -> Option<usize> {
+        self.untold.set(self.untold.get() + 1);
+        let due = now >= self.next.get();
+        due.then(|| {
+            self.next.set(now + ticks(Duration::from_secs(1)));
+            self.untold.take()
+        })
+    }
+}
+
 /// A server's body on its way to the client. At its clean end the connection goes back to the pool;
 /// dropped before, or failed, it takes the connection along.
 pub(crate) struct ResponseBody {
+    /// Not yet: a failure would be told by the answer that takes this one's place.
+    beginning: bool,
     deadline: Deadline,
     ended: Option<Ended>,
     /// What `begin` came across.
     first: Option<Frame<Bytes>>,
+    /// Of the request.
+    id: RequestId,
     inner: Incoming,
     lease: Option<Lease>,
     progress: Option<Rc<Progress>>,
@@ -484,13 +531,32 @@ impl ResponseBody {
         deadline: Deadline,
         stall: Option<u64>,
         ended: Option<Ended>,
+        id: RequestId,
     ) -> Self {
-        Self { deadline, ended, first: None, inner, lease: Some(lease), progress, since: None, stall }
+        Self {
+            beginning: false,
+            deadline,
+            ended,
+            first: None,
+            id,
+            inner,
+            lease: Some(lease),
+            progress,
+            since: None,
+            stall,
+        }
     }
 
     /// Looks at what came together with the head, while the client can still be told that it is no
     /// answer. Waits for nothing.
     pub(crate) async fn begin(&mut self) -> Result<(), BodyError> {
+        self.beginning = true;
+        let begun = self.look().await;
+        self.beginning = false;
+        begun
+    }
+
+    async fn look(&mut self) -> Result<(), BodyError> {
         // hyper reads a body once it is asked for, in a task of its own.
         for last in [false, true] {
             let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *self).poll_frame(cx))).await;
@@ -514,7 +580,31 @@ impl ResponseBody {
         }
     }
 
-    fn fail(&mut self, error: impl Into<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    /// The server did not end what it began. Nobody else hears of it: the client was told of success.
+    fn cut_short(&mut self, error: impl Into<BodyError>) -> Polled {
+        let error = error.into();
+        let of_the_client = self.progress.as_ref().is_some_and(|progress| progress.fault.get().is_some());
+        if let Some(flight) = self.lease.as_ref().and_then(|lease| lease.flight.as_ref())
+            && !of_the_client
+        {
+            flight.cut_short();
+            if !self.beginning
+                && let Some(count) = CUT_SHORT.with(|told| told.add(self.deadline.now()))
+            {
+                tracing::warn!(
+                    upstream.name = flight.upstream(),
+                    upstream.server = flight.server(),
+                    request.id = self.id.as_str(),
+                    %error,
+                    count,
+                    "an answer was cut short"
+                );
+            }
+        }
+        self.fail(error)
+    }
+
+    fn fail(&mut self, error: impl Into<BodyError>) -> Polled {
         self.abandon();
         Poll::Ready(Some(Err(error.into())))
     }
@@ -556,7 +646,7 @@ impl Body for ResponseBody {
                 let Some(stall) = this.stall else { return Poll::Pending };
                 let since = *this.since.get_or_insert_with(|| this.deadline.now());
                 match this.deadline.poll(cx, since.saturating_add(stall)) {
-                    Poll::Ready(()) => this.fail(BodyFault::Stalled),
+                    Poll::Ready(()) => this.cut_short(BodyFault::Stalled),
                     Poll::Pending => Poll::Pending,
                 }
             }
@@ -569,7 +659,7 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => this.fail(error),
+            Poll::Ready(Some(Err(error))) => this.cut_short(error),
             Poll::Ready(None) => {
                 this.finish();
                 Poll::Ready(None)

@@ -328,37 +328,82 @@ async fn a_connection_with_a_stream_that_can_not_be_reset_is_left_and_closed() {
     .await;
 }
 
+/// A call of a client that speaks HTTP/2: it says three bytes and no more. To be held while it lasts.
+async fn call(gateway: &Gateway, path: &str, kind: &str) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
+    let stream = TcpStream::connect(gateway.address).await.expect("the gateway listens");
+    let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    tokio::task::spawn_local(connection);
+    let request = Request::post(format!("http://app.test{path}")).header("content-type", kind);
+    let request = request.body(()).expect("a request");
+    let (answer, mut body) = client.send_request(request, false).expect("it is open");
+    send(&mut body, "abc", false);
+    (answer, body)
+}
+
 #[tokio::test]
-async fn grpc_may_be_quiet_for_long_and_ends_with_the_session() {
+async fn grpc_may_be_quiet_for_long_once_it_is_answered_and_ends_with_the_session() {
     run(async {
         let (tell, mut told) = mpsc::unbounded_channel();
         let server = Server::start(100, async move |request, mut answer| {
-            let grpc = request.headers().contains_key("content-type");
-            let kind = if grpc { "application/grpc+proto" } else { "text/plain" };
-            let response = Response::builder().header("content-type", kind).body(()).expect("a head");
-            let mut stream = answer.send_response(response, false).expect("it is open");
+            let path = request.uri().path().to_owned();
+            if path == "/unanswered" {
+                reset(&mut answer).await;
+                return tell.send((path, Reason::CANCEL)).expect("the test waits");
+            }
+            let response = Response::builder().header("content-type", "application/grpc+proto").body(());
+            let mut stream = answer.send_response(response.expect("a head"), false).expect("it is open");
             send(&mut stream, "first", false);
             let reason = poll_fn(|cx| stream.poll_reset(cx)).await.expect("a reset");
-            tell.send((grpc, reason)).expect("the test waits");
+            tell.send((path, reason)).expect("the test waits");
         })
         .await;
-        let options = Options { stall: Duration::from_millis(300), ..http2() };
+        let (stall, response_timeout) = (Duration::from_millis(300), Duration::from_millis(600));
+        let options = Options { stall, response_timeout, ..http2() };
         let gateway = Gateway::start(&[server.address], options).await;
-        let call = |kind: &str| {
-            format!("POST / HTTP/1.1\r\nhost: a\r\n{kind}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
-        };
-        let mut grpc = gateway.client().await;
-        grpc.send(&call("content-type: application/grpc\r\n")).await;
-        grpc.until("first\r\n").await;
-        let mut other = gateway.client().await;
-        other.send(&call("")).await;
-        assert!(!other.rest().await.ends_with("0\r\n\r\n"));
-        assert_eq!(told.recv().await, Some((false, Reason::CANCEL)));
-        tokio::time::sleep(Duration::from_millis(800)).await;
+        let _grpc = call(&gateway, "/grpc", "application/grpc+proto").await;
+        let _other = call(&gateway, "/other", "application/grpcs").await;
+        let _unanswered = call(&gateway, "/unanswered", "application/grpc").await;
+        // Over HTTP/1.1 there is no gRPC.
+        let mut old = gateway.client().await;
+        old.send(
+            "POST /old HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 9\r\n\r\nabc",
+        )
+        .await;
+        let mut ended = Vec::new();
+        for _ in 0..3 {
+            let (path, reason) = told.recv().await.expect("a reset");
+            assert_eq!(reason, Reason::CANCEL, "{path}");
+            ended.push(path);
+        }
+        ended.sort();
+        assert_eq!(ended, ["/old", "/other", "/unanswered"]);
+        tokio::time::sleep(Duration::from_millis(900)).await;
         assert!(told.try_recv().is_err(), "the call goes on");
         gateway.ended.cancel();
-        assert_eq!(told.recv().await, Some((true, Reason::CANCEL)));
-        assert!(grpc.is_closed().await);
+        assert_eq!(told.recv().await, Some(("/grpc".to_owned(), Reason::CANCEL)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn grpc_to_a_server_without_http2_may_be_quiet_no_longer_than_anything_else() {
+    run(async {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let backend = Backend::start(async move |_, mut client| {
+            client.head().await;
+            client
+                .send(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n\r\n",
+                )
+                .await;
+            client.rest().await;
+            tell.send(()).expect("the test waits");
+        })
+        .await;
+        let options = Options { stall: Duration::from_millis(300), ..Options::default() };
+        let gateway = Gateway::start(&[backend.address], options).await;
+        let _call = call(&gateway, "/", "application/grpc").await;
+        told.recv().await.expect("the connection was closed");
     })
     .await;
 }
