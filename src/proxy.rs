@@ -245,7 +245,10 @@ impl Proxy {
             lease.end(progress.as_deref());
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let mut stream = self.answer_body(&parts, body, upstream, lease, progress, ended, context.id.clone());
+        let events = may_be_quiet(&parts.headers);
+        let stall = (!events).then_some(upstream.stall_ticks);
+        let (deadline, id) = (self.watch.deadline(), context.id.clone());
+        let mut stream = ResponseBody::new(body, lease, progress, deadline, stall, events.then(ended), id);
         if chunked && stream.begin().await.is_err() {
             return Err(ForwardError::BadAnswer("a body that is not chunked as its head says"));
         }
@@ -261,25 +264,6 @@ impl Proxy {
     ) -> Result<(), ForwardError> {
         let unframed = |headers::Unframed| ForwardError::BadAnswer("a body framed in two ways");
         self.rules.answer(status, headers, context, &route.response_headers).map_err(unframed)
-    }
-
-    fn answer_body(
-        &self,
-        head: &http::response::Parts,
-        body: Incoming,
-        upstream: &Upstream,
-        lease: Lease,
-        progress: Option<Rc<Progress>>,
-        ended: impl FnOnce() -> Ended,
-        id: RequestId,
-    ) -> ResponseBody {
-        // Events and messages may be far apart: silence is no fault there. A peer that is gone is
-        // found by the system's keep-alive, a client that is gone by hyper.
-        let events =
-            is_kind(&head.headers, b"text/event-stream") || is_kind(&head.headers, b"application/grpc");
-        let stall = (!events).then_some(upstream.stall_ticks);
-        let ended = events.then(ended);
-        ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended, id)
     }
 
     fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {
@@ -308,6 +292,12 @@ impl Proxy {
         let (stream, progress) = RequestStream::new(body, expects, limit, reserved, deadline, patience);
         (RequestBody::Stream(stream), Some(progress))
     }
+}
+
+/// Whether an answer consists of events or messages. They may be far apart, and silence is no fault
+/// there: a peer that is gone is found by the system's keep-alive, a client that is gone by hyper.
+fn may_be_quiet(headers: &HeaderMap) -> bool {
+    is_kind(headers, b"text/event-stream") || is_kind(headers, b"application/grpc")
 }
 
 /// Whether a request says that it is gRPC. What only begins like it (`application/grpc-web`) goes over
