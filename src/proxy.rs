@@ -49,13 +49,12 @@ pub use upgrade::Tunnels;
 
 use body::{Patience, Progress, RequestBody, RequestStream, ResponseBody};
 use headers::{CookieNames, Forwarding, HeaderRules, ReservedNames};
-use pool::Lease;
 use tls::UpstreamTls;
 use upstream::Upstream;
 use watch::Watch;
 
 use crate::gate::Permit;
-use crate::request::{Context, RequestId};
+use crate::request::Context;
 use crate::response::Body;
 use crate::route::identity_headers::ReadyValues;
 use crate::route::{PathRewrite, Route};
