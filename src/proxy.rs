@@ -48,9 +48,8 @@ pub use error::ForwardError;
 pub use health::{HealthBoard, HealthSettings, ServerSnapshot, ServerState};
 pub use upgrade::Tunnels;
 
-use body::{Progress, RequestBody, RequestStream, ResponseBody};
+use body::{Patience, Progress, RequestBody, RequestStream, ResponseBody};
 use headers::{CookieNames, Forwarding, HeaderRules, ReservedNames};
-use pool::Lease;
 use tls::UpstreamTls;
 use upstream::Upstream;
 use watch::Watch;
@@ -209,8 +208,8 @@ impl Proxy {
             .map_err(|_| ForwardError::BadRequest("a field's value"))?;
         frame_request(&parts.method, &mut headers, &body, told_length);
         let is_head = parts.method == Method::HEAD;
-        let stall = (!is_kind(&headers, b"application/grpc")).then_some(upstream.stall_ticks);
-        let (body, progress) = self.request_body(body, expects, stall);
+        let messages = parts.version == Version::HTTP_2 && is_grpc(&headers);
+        let (body, progress) = self.request_body(body, expects, messages, upstream);
         let mut sent = Request::new(body);
         *sent.method_mut() = parts.method;
         *sent.uri_mut() = uri;
@@ -250,7 +249,13 @@ impl Proxy {
             lease.end(progress.as_deref());
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let mut stream = self.answer_body(&parts, body, upstream, lease, progress, ended);
+        let messages = may_be_quiet(&parts.headers);
+        let stall = (!messages).then_some(upstream.stall_ticks);
+        // At the stop a call may finish by itself, events never do: their client comes back to whoever serves then.
+        let events = is_kind(&parts.headers, b"text/event-stream");
+        let ended = messages.then(|| if events { self.tunnels.or_all(ended()) } else { ended() });
+        let (deadline, id) = (self.watch.deadline(), context.id.clone());
+        let mut stream = ResponseBody::new(body, lease, progress, deadline, stall, ended, id);
         if chunked && stream.begin().await.is_err() {
             return Err(ForwardError::BadAnswer("a body that is not chunked as its head says"));
         }
@@ -268,25 +273,6 @@ impl Proxy {
         self.rules.answer(status, headers, context, &route.response_headers).map_err(unframed)
     }
 
-    fn answer_body(
-        &self,
-        head: &http::response::Parts,
-        body: Incoming,
-        upstream: &Upstream,
-        lease: Lease,
-        progress: Option<Rc<Progress>>,
-        ended: impl FnOnce() -> Ended,
-    ) -> ResponseBody {
-        // Events and messages may be far apart: silence is no fault there. A server that is gone is found by
-        // the system's keep-alive, and so is a client that left without a word; one that closed, by hyper.
-        let events = is_kind(&head.headers, b"text/event-stream");
-        let messages = events || is_kind(&head.headers, b"application/grpc");
-        let stall = (!messages).then_some(upstream.stall_ticks);
-        // At the stop a call may finish by itself, events never do: their client comes back to whoever serves then.
-        let ended = messages.then(|| if events { self.tunnels.or_all(ended()) } else { ended() });
-        ResponseBody::new(body, lease, progress, self.watch.deadline(), stall, ended)
-    }
-
     fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {
         let name = route.upstream.as_deref().ok_or(ForwardError::NoUpstream)?;
         let known = self.upstreams.get(name);
@@ -297,16 +283,36 @@ impl Proxy {
         &self,
         body: Incoming,
         expects: bool,
-        stall: Option<u64>,
+        messages: bool,
+        upstream: &Upstream,
     ) -> (RequestBody, Option<Rc<Progress>>) {
         if body.is_end_stream() {
             return (RequestBody::Empty, None);
         }
         let deadline = self.watch.deadline();
         let (limit, reserved) = (self.body_bytes, self.reserved.clone());
-        let (stream, progress) = RequestStream::new(body, expects, limit, reserved, deadline, stall);
+        let patience = Patience {
+            messages,
+            stall: upstream.stall_ticks,
+            unanswered: upstream.stall_ticks.max(upstream.response_ticks),
+        };
+        let (stream, progress) = RequestStream::new(body, expects, limit, reserved, deadline, patience);
         (RequestBody::Stream(stream), Some(progress))
     }
+}
+
+/// Whether an answer consists of events or messages. They may be far apart, and silence is no fault there: a server
+/// that is gone is found by the system's keep-alive, and so is a client that left without a word; one that closed, by hyper.
+fn may_be_quiet(headers: &HeaderMap) -> bool {
+    is_kind(headers, b"text/event-stream") || is_kind(headers, b"application/grpc")
+}
+
+/// Whether a request says that it is gRPC. What only begins like it (`application/grpc-web`) goes over
+/// HTTP/1.1 too, and is not.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    const TYPE: &[u8] = b"application/grpc";
+    let told = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    is_kind(headers, TYPE) && matches!(told.get(TYPE.len()), None | Some(b'+' | b';'))
 }
 
 /// Whether the type of a body begins with this.

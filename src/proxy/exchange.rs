@@ -116,8 +116,11 @@ async fn attempt(
         // Also where it was idle for no time at all: a server that closes after so many requests need not say so.
         let spare =
             is_spared(upstream, &lease, &request).then(|| Spare::of(&request, lease.backend.buffers()));
-        if let Some(progress) = progress.filter(|_| lease.is_http2()) {
-            progress.keep();
+        if let Some(progress) = progress {
+            match lease.is_http2() {
+                true => progress.begin_shared(),
+                false => progress.begin_alone(),
+            }
         }
         let formed = match lease.is_http2() {
             true => form::for_http2(&mut request, lease.backend.scheme()),
@@ -136,7 +139,7 @@ async fn attempt(
         let (error, unsent) = match sent {
             Ok(response) => {
                 if let Some(progress) = progress {
-                    progress.keep_no_longer();
+                    progress.answered();
                 }
                 chosen.flight.succeeded();
                 lease.flight = Some(chosen.flight);

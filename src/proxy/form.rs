@@ -5,21 +5,20 @@
 //!
 //! Callers: `proxy::exchange`, and `proxy::health` for its checks.
 
-use http::uri::{Authority, InvalidUri, Scheme};
+use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Request, Uri, Version, header};
 use http_body::Body;
 
 /// Puts the host into the URI, of which hyper makes `:authority`, and takes out what belongs to
 /// HTTP/1.1 connections alone.
-pub(crate) fn for_http2<B>(request: &mut Request<B>, scheme: Scheme) -> Result<(), InvalidUri> {
+pub(crate) fn for_http2<B>(request: &mut Request<B>, scheme: Scheme) -> Result<(), http::Error> {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     if let Some(host) = request.headers_mut().remove(header::HOST) {
         parts.authority = Some(Authority::try_from(host.as_bytes())?);
     }
     parts.scheme = Some(scheme);
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
+    // Its target alone, without a host, would be no target at all.
+    *request.uri_mut() = Uri::from_parts(parts)?;
     let headers = request.headers_mut();
     // `TE` stays: hyper would remove what `Connection` names.
     headers.remove(header::CONNECTION);
@@ -108,6 +107,8 @@ mod tests {
                 Request::get("/").header("host", host).body(Empty::<bytes::Bytes>::new()).expect("a request");
             assert!(for_http2(&mut request, Scheme::HTTP).is_err(), "{host}");
         }
+        let mut nowhere = Request::get("/a").body(Empty::<bytes::Bytes>::new()).expect("a request");
+        assert!(for_http2(&mut nowhere, Scheme::HTTP).is_err(), "it went to {}", nowhere.uri());
     }
 
     /// A body of unknown length.

@@ -39,7 +39,8 @@ type Servers = BTreeMap<(String, String), Arc<ServerHealth>>;
 /// One server, as it stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerSnapshot {
-    /// Requests that got no answer there: no connection, one that broke, nothing in time, no HTTP.
+    /// Requests that got no answer there, or none to its end: no connection, one that broke, nothing in
+    /// time, no HTTP.
     pub failures: u64,
     /// Requests under way, tunnels and streams included.
     pub in_flight: usize,

@@ -159,9 +159,9 @@ impl Lease {
                 self.backend.keep(connection)
             }
             Line::Own(_) => {}
-            Line::Shared(_) => {
-                if let Some(progress) = progress.filter(|_| !sent) {
-                    progress.abandon();
+            Line::Shared(stream) => {
+                if progress.is_some_and(|progress| !progress.abandon()) {
+                    stream.retire();
                 }
             }
         }

@@ -9,7 +9,7 @@
 //!
 //! Callers: `proxy::pool`.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -21,8 +21,10 @@ use std::time::Duration;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper::rt::Executor;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
-use super::body::RequestBody;
+use super::body::{self, RequestBody};
 use super::wire::{FirstWords, Socket, Wire};
 
 /// Streams on one connection at most, also where the server would take more.
@@ -44,21 +46,33 @@ const HEADER_LIST: u32 = 64 << 10;
 const PING_EVERY: Duration = Duration::from_secs(310);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// A connection that nobody uses any more has so long to say goodbye. One that can't, because the server
+/// reads nothing or leaves open what we have ended, is closed then.
+pub(super) const LINGER: Duration = Duration::from_secs(5);
+
 /// Runs a connection's parts on the thread that they belong to.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
+#[derive(Clone, Debug, Default)]
+struct LocalExecutor {
+    /// The first part: it reads and writes for all.
+    socket: Rc<OnceCell<AbortHandle>>,
+}
 
 impl<F: Future + 'static> Executor<F> for LocalExecutor {
     fn execute(&self, part: F) {
-        tokio::task::spawn_local(part);
+        let task = tokio::task::spawn_local(part).abort_handle();
+        if let Err(task) = self.socket.set(task) {
+            body::sent_by(task);
+        }
     }
 }
 
-/// A connection that requests share. Dropped by all, it ends when its streams have.
+/// A connection that requests share. Dropped by all, streams included, it ends within `LINGER`.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// The tick at which it was opened.
     pub(crate) born: u64,
+    /// Lets go of the socket in the end.
+    _held: oneshot::Sender<()>,
     /// How many streams the server takes.
     most: Rc<Cell<usize>>,
     pub(crate) peer: Option<SocketAddr>,
@@ -73,7 +87,8 @@ impl Shared {
     /// Speaks HTTP/2 first, and waits until the server has told its settings.
     pub(crate) async fn open(socket: Socket, peer: Option<SocketAddr>, now: u64) -> io::Result<Rc<Self>> {
         let (wire, first) = Wire::telling_first(socket);
-        let handshake = http2::Builder::new(LocalExecutor)
+        let executor = LocalExecutor::default();
+        let handshake = http2::Builder::new(executor.clone())
             .timer(TokioTimer::new())
             .initial_max_send_streams(STREAMS as usize)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -96,14 +111,26 @@ impl Shared {
         }
         let most = Rc::new(Cell::new(connection.current_max_send_streams()));
         let told = Rc::clone(&most);
-        tokio::task::spawn_local(poll_fn(move |cx| {
-            // Whoever waits for an answer, or reads a body, hears of a failure.
-            let polled = Pin::new(&mut connection).poll(cx);
+        let (held, dropped) = oneshot::channel();
+        let mut serve = poll_fn(move |cx| {
+            let polled = body::beginning(|| Pin::new(&mut connection).poll(cx));
             told.set(connection.current_max_send_streams());
             polled
-        }));
+        });
+        tokio::task::spawn_local(async move {
+            // Whoever waits for an answer, or reads a body, hears of a failure.
+            let _ = (&mut serve).await;
+            drop(serve);
+            // After a GOAWAY streams may go on for long.
+            let _ = dropped.await;
+            if let Some(socket) = executor.socket.get().filter(|socket| !socket.is_finished()) {
+                tokio::time::sleep(LINGER).await;
+                socket.abort();
+            }
+        });
         Ok(Rc::new(Self {
             born: now,
+            _held: held,
             most,
             peer,
             retired: Cell::new(false),

@@ -335,6 +335,11 @@ impl InFlight {
         self.health.failed(self.attempt, failure, now, ejects);
     }
 
+    /// The answer ended before its end. That is told of, and ejects nobody: it may be the answer's own fault.
+    pub(crate) fn cut_short(&self) {
+        self.health.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The request goes on to another server.
     pub(crate) fn moved_on(&self) {
         self.health.retries.fetch_add(1, Ordering::Relaxed);
@@ -342,6 +347,11 @@ impl InFlight {
 
     pub(crate) fn server(&self) -> &str {
         self.health.server()
+    }
+
+    /// The upstream's name.
+    pub(crate) fn upstream(&self) -> &str {
+        &self.health.upstream
     }
 }
 

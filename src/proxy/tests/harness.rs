@@ -112,9 +112,22 @@ impl Gateway {
             while let Ok((stream, _)) = listener.accept().await {
                 let (proxy, token) = (proxy.clone(), token.clone());
                 let service = service_fn(move |request| answer(proxy.clone(), request, token.clone()));
-                let connection = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service);
-                tokio::task::spawn_local(connection.with_upgrades());
+                tokio::task::spawn_local(async move {
+                    let mut first = [0; 3];
+                    let _ = stream.peek(&mut first).await;
+                    let stream = TokioIo::new(stream);
+                    // As clients of HTTP/2 begin.
+                    let _ = match &first {
+                        b"PRI" => {
+                            let builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+                            builder.serve_connection(stream, service).await
+                        }
+                        _ => {
+                            let builder = hyper::server::conn::http1::Builder::new();
+                            builder.serve_connection(stream, service).with_upgrades().await
+                        }
+                    };
+                });
             }
         });
         Self { address, ended, tunnels }
@@ -129,6 +142,15 @@ impl Gateway {
         let mut client = self.client().await;
         client.send(request).await;
         client.rest().await
+    }
+}
+
+#[derive(Clone, Copy)]
+struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, part: F) {
+        tokio::task::spawn_local(part);
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 
 use super::harness::{Backend, GET, Gateway, Options, run};
+use crate::proxy::streams::LINGER;
 
 /// A server that speaks HTTP/2 alone.
 struct Server {
@@ -265,36 +266,144 @@ async fn an_answer_that_ends_before_the_request_cancels_its_stream_alone() {
 }
 
 #[tokio::test]
-async fn grpc_may_be_quiet_for_long_and_ends_with_the_session() {
+async fn an_answer_that_ends_while_the_server_takes_no_more_of_the_request_resets_its_stream() {
+    // What is behind the window is most of the body, its last part, or all of it.
+    for (window, bytes) in [(65_535, 600_000), (0, 10), (0, 600_000)] {
+        run(async move {
+            let (tell, mut told) = mpsc::unbounded_channel();
+            let backend = Backend::start(async move |_, client| {
+                let mut frames = Frames { stream: client.stream };
+                frames.begin_with(window).await;
+                let stream = frames.next_request().await.expect("a request");
+                frames.body(window as usize).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]).await;
+                let (_, stream, reason) = frames.next(RST_STREAM).await.expect("a reset");
+                tell.send((stream, reason)).expect("the test waits");
+                let next = frames.next_request().await.expect("a further request");
+                frames.answer(next).await;
+                frames.next_request().await;
+            })
+            .await;
+            let gateway = Gateway::start(&[backend.address], http2()).await;
+            let mut client = gateway.client().await;
+            client.send(&format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\n\r\n")).await;
+            client.send(&"a".repeat(bytes)).await;
+            assert!(client.head().await.starts_with("HTTP/1.1 200"));
+            assert_eq!(told.recv().await, Some((1, 8u32.to_be_bytes().to_vec())), "{window} {bytes}");
+            client.send(GET).await;
+            assert!(client.rest().await.contains("\r\nok\r\n"), "what is left of the body is read");
+            assert_eq!(backend.connections.get(), 1);
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_with_a_stream_that_can_not_be_reset_is_left_and_closed() {
+    run(async {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let backend = Backend::start(async move |number, client| {
+            let mut frames = Frames { stream: client.stream };
+            frames.begin_with(if number == 0 { 5 } else { 65_535 }).await;
+            let stream = frames.next_request().await.expect("a request");
+            if number == 0 {
+                // The rest of the frame waits for the window, its end included.
+                frames.body(5).await;
+                frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]).await;
+                while frames.next_request().await.is_some() {}
+                return tell.send(()).expect("the test waits");
+            }
+            frames.answer(stream).await;
+            frames.next_request().await;
+        })
+        .await;
+        let gateway = Gateway::start(&[backend.address], http2()).await;
+        let post = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 10\r\n\r\n0123456789";
+        assert!(gateway.send(post).await.starts_with("HTTP/1.1 200"));
+        assert!(gateway.send(GET).await.contains("\r\nok\r\n"));
+        assert_eq!(backend.connections.get(), 2);
+        told.recv().await.expect("the connection was closed");
+    })
+    .await;
+}
+
+/// A call of a client that speaks HTTP/2: it says three bytes and no more. To be held while it lasts.
+async fn call(gateway: &Gateway, path: &str, kind: &str) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
+    let stream = TcpStream::connect(gateway.address).await.expect("the gateway listens");
+    let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    tokio::task::spawn_local(connection);
+    let request = Request::post(format!("http://app.test{path}")).header("content-type", kind);
+    let request = request.body(()).expect("a request");
+    let (answer, mut body) = client.send_request(request, false).expect("it is open");
+    send(&mut body, "abc", false);
+    (answer, body)
+}
+
+#[tokio::test]
+async fn grpc_may_be_quiet_for_long_once_it_is_answered_and_ends_with_the_session() {
     run(async {
         let (tell, mut told) = mpsc::unbounded_channel();
         let server = Server::start(100, async move |request, mut answer| {
-            let grpc = request.headers().contains_key("content-type");
-            let kind = if grpc { "application/grpc+proto" } else { "text/plain" };
-            let response = Response::builder().header("content-type", kind).body(()).expect("a head");
-            let mut stream = answer.send_response(response, false).expect("it is open");
+            let path = request.uri().path().to_owned();
+            if path == "/unanswered" {
+                reset(&mut answer).await;
+                return tell.send((path, Reason::CANCEL)).expect("the test waits");
+            }
+            let response = Response::builder().header("content-type", "application/grpc+proto").body(());
+            let mut stream = answer.send_response(response.expect("a head"), false).expect("it is open");
             send(&mut stream, "first", false);
             let reason = poll_fn(|cx| stream.poll_reset(cx)).await.expect("a reset");
-            tell.send((grpc, reason)).expect("the test waits");
+            tell.send((path, reason)).expect("the test waits");
         })
         .await;
-        let options = Options { stall: Duration::from_millis(300), ..http2() };
+        let (stall, response_timeout) = (Duration::from_millis(300), Duration::from_millis(600));
+        let options = Options { stall, response_timeout, ..http2() };
         let gateway = Gateway::start(&[server.address], options).await;
-        let call = |kind: &str| {
-            format!("POST / HTTP/1.1\r\nhost: a\r\n{kind}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
-        };
-        let mut grpc = gateway.client().await;
-        grpc.send(&call("content-type: application/grpc\r\n")).await;
-        grpc.until("first\r\n").await;
-        let mut other = gateway.client().await;
-        other.send(&call("")).await;
-        assert!(!other.rest().await.ends_with("0\r\n\r\n"));
-        assert_eq!(told.recv().await, Some((false, Reason::CANCEL)));
-        tokio::time::sleep(Duration::from_millis(800)).await;
+        let _grpc = call(&gateway, "/grpc", "application/grpc+proto").await;
+        let _other = call(&gateway, "/other", "application/grpcs").await;
+        let _unanswered = call(&gateway, "/unanswered", "application/grpc").await;
+        // Over HTTP/1.1 there is no gRPC.
+        let mut old = gateway.client().await;
+        old.send(
+            "POST /old HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ncontent-length: 9\r\n\r\nabc",
+        )
+        .await;
+        let mut ended = Vec::new();
+        for _ in 0..3 {
+            let (path, reason) = told.recv().await.expect("a reset");
+            assert_eq!(reason, Reason::CANCEL, "{path}");
+            ended.push(path);
+        }
+        ended.sort();
+        assert_eq!(ended, ["/old", "/other", "/unanswered"]);
+        tokio::time::sleep(Duration::from_millis(900)).await;
         assert!(told.try_recv().is_err(), "the call goes on");
         gateway.ended.cancel();
-        assert_eq!(told.recv().await, Some((true, Reason::CANCEL)));
-        assert!(grpc.is_closed().await);
+        assert_eq!(told.recv().await, Some(("/grpc".to_owned(), Reason::CANCEL)));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn grpc_to_a_server_without_http2_may_be_quiet_no_longer_than_anything_else() {
+    run(async {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let backend = Backend::start(async move |_, mut client| {
+            client.head().await;
+            client
+                .send(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ntransfer-encoding: chunked\r\n\r\n",
+                )
+                .await;
+            client.rest().await;
+            tell.send(()).expect("the test waits");
+        })
+        .await;
+        let options = Options { stall: Duration::from_millis(300), ..Options::default() };
+        let gateway = Gateway::start(&[backend.address], options).await;
+        let _call = call(&gateway, "/", "application/grpc").await;
+        told.recv().await.expect("the connection was closed");
     })
     .await;
 }
@@ -382,6 +491,13 @@ impl Frames {
         self
     }
 
+    /// With so large a window for each stream.
+    async fn begin_with(&mut self, window: u32) {
+        self.stream.read_exact(&mut [0; 24]).await.expect("the preface");
+        let setting = [&[0, 4], window.to_be_bytes().as_slice()].concat();
+        self.send(SETTINGS, 0, 0, &setting).await;
+    }
+
     async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let length = u32::try_from(payload.len()).expect("a small frame").to_be_bytes();
         let mut frame = vec![length[1], length[2], length[3], kind, flags];
@@ -390,17 +506,37 @@ impl Frames {
         let _ = self.stream.write_all(&frame).await;
     }
 
-    /// The stream of the next request whose head came.
-    async fn next_request(&mut self) -> Option<u32> {
+    /// The next frame of this kind: its flags, its stream and what is in it.
+    async fn next(&mut self, kind: u8) -> Option<(u8, u32, Vec<u8>)> {
         loop {
             let mut head = [0; 9];
             self.stream.read_exact(&mut head).await.ok()?;
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            self.stream.read_exact(&mut vec![0; length as usize]).await.ok()?;
-            if head[3] == HEADERS {
-                return Some(u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+            let mut payload = vec![0; length as usize];
+            self.stream.read_exact(&mut payload).await.ok()?;
+            if head[3] == kind {
+                let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+                return Some((head[4], stream, payload));
             }
         }
+    }
+
+    /// The stream of the next request whose head came.
+    async fn next_request(&mut self) -> Option<u32> {
+        self.next(HEADERS).await.map(|(_, stream, _)| stream)
+    }
+
+    /// What comes of a body, up to so many bytes or its end.
+    async fn body(&mut self, bytes: usize) -> String {
+        let mut body = Vec::new();
+        while body.len() < bytes {
+            let Some((flags, _, data)) = self.next(DATA).await else { break };
+            body.extend(data);
+            if flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        String::from_utf8(body).expect("text")
     }
 
     async fn answer(&mut self, stream: u32) {
@@ -536,6 +672,45 @@ async fn a_body_that_a_server_has_not_looked_at_is_sent_once_more_while_it_is_sh
 }
 
 #[tokio::test]
+async fn a_body_that_is_refused_before_all_of_it_went_out_again_is_sent_whole_the_next_time() {
+    run(async {
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let backend = Backend::start(async move |number, client| {
+            let mut frames = Frames { stream: client.stream };
+            frames.begin_with(if number == 1 { 0 } else { 65_535 }).await;
+            let stream = frames.next_request().await.expect("a request");
+            if number == 1 {
+                // The first part waits for a window, and the second behind it.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            } else {
+                let body = frames.body(10).await;
+                tell.send(body).expect("the test waits");
+            }
+            match number {
+                0 | 1 => frames.send(RST_STREAM, 0, stream, &7u32.to_be_bytes()).await,
+                _ => frames.answer(stream).await,
+            }
+            frames.next_request().await;
+        })
+        .await;
+        let gateway = Gateway::start(&[backend.address], http2()).await;
+        let mut client = gateway.client().await;
+        client.send("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 10\r\n\r\n").await;
+        for part in ["AAAAA", "BBBBB"] {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.send(part).await;
+        }
+        let reply = client.rest().await;
+        assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+        assert_eq!(backend.connections.get(), 3);
+        for _ in 0..2 {
+            assert_eq!(told.recv().await.as_deref(), Some("AAAAABBBBB"));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_a_server_may_have_acted_on_is_not_sent_twice() {
     run(async {
         // GOAWAY names the request as one that was looked at; a stream is broken off; a connection ends.
@@ -574,7 +749,7 @@ async fn a_goaway_leaves_the_streams_that_are_open_alone() {
             let first = frames.next_request().await.expect("a request");
             if number == 0 {
                 frames.go_away(first, 0).await;
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                tokio::time::sleep(LINGER + Duration::from_secs(1)).await;
             }
             frames.answer(first).await;
             frames.next_request().await;

@@ -200,10 +200,17 @@ async fn an_answer_that_began_is_not_begun_again() {
         })
         .await;
         let good = Backend::answering(OK).await;
-        let gateway = Gateway::start(&[cut.address, good.address], Options::default()).await;
-        let replies = [gateway.send(GET).await, gateway.send(GET).await];
-        assert_eq!(replies.iter().filter(|reply| reply.ends_with("\r\n\r\nabc")).count(), 1, "{replies:?}");
-        assert_eq!((cut.connections.get(), good.connections.get()), (1, 1));
+        let board = HealthBoard::new();
+        let gateway = Gateway::start(&[cut.address, good.address], options(&board)).await;
+        let mut replies = Vec::new();
+        for _ in 0..8 {
+            replies.push(gateway.send(GET).await);
+        }
+        assert_eq!(replies.iter().filter(|reply| reply.ends_with("\r\n\r\nabc")).count(), 4, "{replies:?}");
+        assert_eq!(cut.connections.get(), 4);
+        // It counts, and takes nobody out: the answer may be at fault.
+        let (cut, good) = (status(&board, &cut), status(&board, &good));
+        assert_eq!((cut.failures, cut.state, good.failures), (4, ServerState::Up, 0));
     })
     .await;
 }
