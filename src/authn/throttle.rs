@@ -117,7 +117,8 @@ enum Key {
 
 #[derive(Clone, Copy, Debug)]
 struct Counter {
-    blocked_until: Instant,
+    /// `None`: never yet. A time, however early, could lie in the future of who looked at the clock before.
+    blocked_until: Option<Instant>,
     failures: u32,
     last: Instant,
     /// Tries that have begun and not ended.
@@ -163,8 +164,8 @@ impl Throttle {
         let (now, source) = (Instant::now(), network(source));
         let counters = self.lock();
         for key in [Key::Pair(source, Account::Known(user)), Key::Source(source)] {
-            if let Some(counter) = counters.by_key.get(&key).filter(|counter| counter.blocked_until > now) {
-                return Err(counter.blocked_until - now);
+            if let Some(wait) = counters.by_key.get(&key).and_then(|counter| counter.braked(now)) {
+                return Err(wait);
             }
         }
         Ok(())
@@ -186,7 +187,7 @@ impl Throttle {
         }
         for key in keys {
             let counter = counters.by_key.entry(key).or_insert(Counter {
-                blocked_until: now,
+                blocked_until: None,
                 failures: 0,
                 last: now,
                 pending: 0,
@@ -208,7 +209,7 @@ impl Throttle {
             counters.by_key.retain(|key, counter| !counter.is_forgotten(self.rate(*key), now));
             // Still full: a flood from very many sources. Whoever is braked stays so.
             if counters.by_key.len() > room {
-                counters.by_key.retain(|_, counter| counter.pending > 0 || counter.blocked_until > now);
+                counters.by_key.retain(|_, counter| counter.pending > 0 || counter.braked(now).is_some());
             }
         }
         if counters.by_key.len() > room { Err(Wait::Braked(SWEEP)) } else { Ok(()) }
@@ -281,9 +282,14 @@ impl Drop for Place<'_> {
 }
 
 impl Counter {
+    /// How long it is braked yet, if it is.
+    fn braked(&self, now: Instant) -> Option<Duration> {
+        self.blocked_until.and_then(|until| until.checked_duration_since(now)).filter(|wait| !wait.is_zero())
+    }
+
     fn wait(&self, key: Key, rate: Rate, now: Instant) -> Option<Wait> {
-        if self.blocked_until > now {
-            return Some(Wait::Braked(self.blocked_until - now));
+        if let Some(wait) = self.braked(now) {
+            return Some(Wait::Braked(wait));
         }
         let failures = if self.is_forgotten(rate, now) { 0 } else { self.failures };
         // Past the free ones, one at a time.
@@ -301,12 +307,13 @@ impl Counter {
         if let Some(excess) = self.failures.checked_sub(rate.count) {
             let first = (rate.period / 30).max(Duration::from_secs(1));
             let wait = first.saturating_mul(1 << excess.min(20)).min(rate.period);
-            self.blocked_until = now + wait;
+            self.blocked_until = Some(now + wait);
         }
     }
 
     fn is_forgotten(&self, rate: Rate, now: Instant) -> bool {
-        self.pending == 0 && now > self.blocked_until.max(self.last) + rate.period
+        let last = self.blocked_until.map_or(self.last, |until| until.max(self.last));
+        self.pending == 0 && now > last + rate.period
     }
 }
 
@@ -344,6 +351,15 @@ mod tests {
     /// Fails once, or says how long to wait.
     fn fail(throttle: &Throttle, from: IpAddr, account: Account, now: Instant) -> Result<(), Wait> {
         throttle.begin_at(from, account, now).map(|attempt| attempt.failed_at(now))
+    }
+
+    #[test]
+    fn whoever_looked_at_the_clock_before_another_is_not_braked_by_its_beginning() {
+        let throttle = throttle(5, 5);
+        let earlier = Instant::now();
+        let first = throttle.begin_at(source(1), unknown("a"), earlier + Duration::from_millis(3));
+        let second = throttle.begin_at(source(1), unknown("b"), earlier);
+        assert!(first.is_ok() && second.is_ok(), "nobody has failed");
     }
 
     #[test]
