@@ -20,16 +20,18 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::opening::poll_more;
 use crate::request::head::{BodyFraming, HeadFault, HeadLimits, MessageReader, Passage};
 
 mod control;
 mod linger;
+mod timer;
 
 pub(super) use control::{InFlight, WireControl};
 pub(super) use linger::Linger;
+pub(super) use timer::{Timer, Writes};
 
 use control::{REFUSED, TUNNEL, UNDECIDED};
 use linger::LINGER_BYTES;
@@ -104,8 +106,7 @@ pub(super) struct Wire<S> {
     socket: S,
     timeouts: WireTimeouts,
     waiting: Waiting,
-    write_stalled_since: Option<Instant>,
-    write_timer: Timer,
+    writes: Writes,
 }
 
 /// Since when is a head waited for, and a timer that fires at or before the end of that.
@@ -127,27 +128,6 @@ enum Phase {
     Busy,
 }
 
-/// A timer that is moved only when it has to fire earlier, or has fired too early.
-#[derive(Default)]
-pub(super) struct Timer(Option<Pin<Box<Sleep>>>);
-
-impl Timer {
-    /// Ready when the deadline is over.
-    pub(super) fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() > deadline {
-            sleep.as_mut().reset(deadline);
-        }
-        while sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(deadline);
-        }
-        Poll::Pending
-    }
-}
-
 impl<S> Wire<S> {
     /// At the start of a connection.
     pub(super) fn new(
@@ -167,8 +147,7 @@ impl<S> Wire<S> {
             socket,
             timeouts,
             waiting: Waiting { phase: Phase::First, since: Instant::now(), timer: Timer::default() },
-            write_stalled_since: None,
-            write_timer: Timer::default(),
+            writes: Writes::default(),
         }
     }
 
@@ -263,7 +242,7 @@ impl<S> Wire<S> {
                 Phase::Busy | Phase::First | Phase::Head => Instant::now(),
             };
         }
-        self.control.set_resting(phase == Phase::Idle && self.write_stalled_since.is_none());
+        self.control.set_resting(phase == Phase::Idle && !self.writes.are_stalled());
         let limit = match phase {
             // The proxy bounds how long a body may stand still; a tunnel may be quiet for as long as it likes.
             Phase::Busy if self.reader.is_tunnel() => return Poll::Pending,
@@ -463,7 +442,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
-        this.bound_write(written, cx)
+        this.writes.bound(written, this.timeouts.idle, cx)
     }
 
     fn poll_write_vectored(
@@ -473,7 +452,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
-        this.bound_write(written, cx)
+        this.writes.bound(written, this.timeouts.idle, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -484,7 +463,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
         // What is ready here says nothing of a write that is not.
-        if flushed.is_ready() { flushed } else { this.bound_write(flushed, cx) }
+        if flushed.is_ready() { flushed } else { this.writes.bound(flushed, this.timeouts.idle, cx) }
     }
 
     /// Ends our side; then takes what the client still sends, within bounds.
@@ -493,7 +472,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let linger = match &mut this.linger {
             Some(linger) => linger,
             None => {
-                ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+                let ended = Pin::new(&mut this.socket).poll_shutdown(cx);
+                ready!(this.writes.bound(ended, this.timeouts.idle, cx))?;
                 if !this.in_body && !this.marker_sent {
                     return Poll::Ready(Ok(()));
                 }
@@ -501,19 +481,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             }
         };
         linger.poll(&mut this.socket, cx).map(Ok)
-    }
-}
-
-impl<S> Wire<S> {
-    /// A client that takes nothing of an answer for as long as the idle limit is gone.
-    fn bound_write<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.write_stalled_since = None;
-            return written;
-        }
-        let since = *self.write_stalled_since.get_or_insert_with(Instant::now);
-        ready!(self.write_timer.poll(since + self.timeouts.idle, cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of the answer")))
     }
 }
 

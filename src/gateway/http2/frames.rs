@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::gateway::opening::PREFACE;
 use crate::gateway::slot::Slot;
-use crate::gateway::wire::{Linger, Timer, WireTimeouts};
+use crate::gateway::wire::{Linger, Timer, WireTimeouts, Writes};
 
 /// What frames without use may cost before the connection ends, and what of that comes back each second.
 const BUDGET: u32 = 4000;
@@ -61,8 +61,7 @@ pub(super) struct Frames<S> {
     socket: S,
     timeouts: WireTimeouts,
     unfinished_since: Option<Instant>,
-    write_stalled_since: Option<Instant>,
-    write_timer: Timer,
+    writes: Writes,
 }
 
 impl<S> Frames<S> {
@@ -78,8 +77,7 @@ impl<S> Frames<S> {
             socket,
             timeouts,
             unfinished_since: None,
-            write_stalled_since: None,
-            write_timer: Timer::default(),
+            writes: Writes::default(),
         }
     }
 
@@ -96,17 +94,6 @@ impl<S> Frames<S> {
         } else if self.unfinished_since.is_none() || self.inbound.begun != begun {
             self.unfinished_since = Some(Instant::now());
         }
-    }
-
-    /// A client that takes nothing for as long as the idle limit is gone.
-    fn bound_write<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.write_stalled_since = None;
-            return written;
-        }
-        let since = *self.write_stalled_since.get_or_insert_with(Instant::now);
-        ready!(self.write_timer.poll(since + self.timeouts.idle, cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 }
 
@@ -169,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
         this.inbound.credit(&written);
-        this.bound_write(written, cx)
+        this.writes.bound(written, this.timeouts.idle, cx)
     }
 
     fn poll_write_vectored(
@@ -180,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
         this.inbound.credit(&written);
-        this.bound_write(written, cx)
+        this.writes.bound(written, this.timeouts.idle, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -191,14 +178,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
         // What is ready here says nothing of a write that is not.
-        if flushed.is_ready() { flushed } else { this.bound_write(flushed, cx) }
+        if flushed.is_ready() { flushed } else { this.writes.bound(flushed, this.timeouts.idle, cx) }
     }
 
     /// Ends our side, so that a GOAWAY arrives; then takes what the client still sends, within bounds.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.linger.is_none() {
-            ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+            let ended = Pin::new(&mut this.socket).poll_shutdown(cx);
+            ready!(this.writes.bound(ended, this.timeouts.idle, cx))?;
         }
         this.linger.get_or_insert_with(Linger::new).poll(&mut this.socket, cx).map(Ok)
     }

@@ -408,3 +408,34 @@ fn the_end_waits_a_while_for_the_rest_of_a_body_and_never_for_long() {
         assert_eq!(started.elapsed(), Duration::ZERO);
     });
 }
+
+/// As TLS over a client that takes nothing: its close can't be sent.
+struct Deaf;
+
+impl AsyncRead for Deaf {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_even_take_the_close_is_left() {
+    let control = Arc::new(WireControl::new(None));
+    let mut wire = Wire::new(Deaf, LIMITS, TIMEOUTS, control);
+    let ended = tokio::time::timeout(TIMEOUTS.idle * 2, wire.shutdown()).await.expect("in time");
+    assert_eq!(ended.expect_err("it was not sent").kind(), io::ErrorKind::TimedOut);
+}
