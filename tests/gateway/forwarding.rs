@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::edge::{Peer, Server, memory, shown};
-use crate::harness::{Connection, Gateway, PATIENCE, Reply, Upstream, wait_until};
+use crate::harness::{Connection, Gateway, PATIENCE, Reply, Upstream, free_address, wait_until};
 
 const LARGE: usize = 50 << 20;
 /// How much the process may grow while a large body passes, in kilobytes.
@@ -298,9 +298,7 @@ fn a_connection_that_the_upstream_closed_while_idle_is_never_a_502() {
 
 #[test]
 fn an_upstream_that_is_down_is_a_502_that_clears_the_login() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = nobody.local_addr().expect("an address");
-    drop(nobody);
+    let address = free_address();
     let gateway = Gateway::in_front_of(address, ", access: public");
     let reply = gateway.get("/", &[("accept", "text/html,*/*;q=0.8"), ("sec-fetch-mode", "navigate")]);
     assert_eq!((reply.status, reply.all("cache-control")), (502, vec!["no-store"]), "{reply:?}");

@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -24,6 +25,18 @@ pub(crate) fn foregate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_foregate"));
     command.env_remove("FOREGATE_CONFIG").env("NO_COLOR", "1");
     command
+}
+
+/// An address on loopback whose port is free on every address of this machine, and that no other test is given.
+pub(crate) fn free_address() -> SocketAddr {
+    // Below the ports that the kernel hands out: one of the kernel's choice, let go again, may be another test's soon.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = 20_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 12_000;
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return SocketAddr::from(([127, 0, 0, 1], port));
+        }
+    }
 }
 
 /// A running `foregate serve`, with a folder of its own.

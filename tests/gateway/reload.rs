@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::edge::{Server, memory};
-use crate::harness::{Connection, Gateway, PASSWORD, Upstream, complete, wait_until};
+use crate::harness::{Connection, Gateway, PASSWORD, Upstream, complete, free_address, wait_until};
 use crate::listeners::Load;
 
 /// One route for everything, public.
@@ -389,15 +389,10 @@ fn tunnels_streams_and_downloads_live_on_and_end_with_their_session_all_the_same
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
-/// A port that is free on every address of this machine.
-fn free_port() -> u16 {
-    TcpListener::bind("0.0.0.0:0").and_then(|listener| listener.local_addr()).expect("a port").port()
-}
-
 #[test]
 fn addresses_come_and_go_and_one_that_stays_sees_nothing_of_it() {
     let upstream = Upstream::start();
-    let (stays, goes) = (free_port(), free_port());
+    let (stays, goes) = (free_address().port(), free_address().port());
     let listening =
         |listen: &str| to(upstream.address, &format!("listen: {listen}\npublic_url: http://app.test"));
     let gateway = Gateway::start(&listening(&format!("127.0.0.1:{stays}")));
@@ -449,7 +444,7 @@ fn addresses_come_and_go_and_one_that_stays_sees_nothing_of_it() {
 #[test]
 fn an_address_that_is_widened_or_narrowed_loses_no_connection() {
     let upstream = Upstream::start();
-    let port = free_port();
+    let port = free_address().port();
     let listening =
         |host: &str| to(upstream.address, &format!("listen: \"{host}:{port}\"\npublic_url: http://app.test"));
     let gateway = Gateway::start(&listening("127.0.0.1"));
@@ -475,7 +470,7 @@ fn a_port_that_is_taken_refuses_the_whole_file() {
     let gateway = Gateway::start(&to(one.address, ""));
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = holder.local_addr().expect("an address").port();
-    let free = free_port();
+    let free = free_address().port();
     gateway.write_config(&to(
         two.address,
         &format!("listen: [\"127.0.0.1:0\", \"127.0.0.1:{free}\", \"unix:new.sock\", \"127.0.0.1:{taken}\"]"),
@@ -499,7 +494,7 @@ fn a_port_that_is_taken_refuses_the_whole_file() {
 #[test]
 fn an_address_of_both_families_takes_over_what_it_had_left_to_another() {
     let upstream = Upstream::start();
-    let port = free_port();
+    let port = free_address().port();
     let listening =
         |listen: &str| to(upstream.address, &format!("listen: {listen}\npublic_url: http://app.test"));
     let get = |host: &str| {

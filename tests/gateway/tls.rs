@@ -17,7 +17,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
-use crate::harness::{Connection, Gateway, PASSWORD, PATIENCE, Reply, Upstream, wait_until};
+use crate::harness::{Connection, Gateway, PASSWORD, PATIENCE, Reply, Upstream, free_address, wait_until};
 
 /// An authority that issues what a test asks for.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -249,11 +249,6 @@ impl Site {
 }
 
 /// An address that nobody listens on; a moment later somebody may.
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
-}
-
 #[test]
 fn a_name_chooses_the_certificate_and_whoever_names_none_gets_the_first() {
     let authority = Authority::new("Test Root");

@@ -242,7 +242,9 @@ async fn servers_are_used_in_turn_and_a_dead_one_is_passed_over() {
             let reply = gateway.send(GET).await;
             assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
         }
-        assert_eq!((one.connections.get(), two.connections.get()), (1, 1));
+        // Kept and used again, but for the request that the dead one got first: its second try is on a new connection.
+        let opened = [one.connections.get(), two.connections.get()];
+        assert!(matches!(opened, [1, 1] | [1, 2] | [2, 1]), "{opened:?}");
 
         let gateway = Gateway::start(&[dead], Options::default()).await;
         let reply = gateway.send(GET).await;

@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
@@ -302,10 +302,14 @@ impl Backend {
     }
 }
 
-/// An address that refuses connections.
+/// An address that refuses connections, and that no other test is given.
 pub(super) async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("an address")
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = socket.local_addr().expect("an address");
+    // Bound and never listening, until the tests end.
+    std::mem::forget(socket);
+    address
 }
 
 /// Long enough for a connection to count as rested, and for the sockets to settle.
