@@ -12,7 +12,7 @@ const LINES: [&[&str]; 9] = [
     &["config"],
     &["portal", "subrequest", "proxy", "admin"],
     &["gate", "account"],
-    &["authn", "request", "route"],
+    &["authn", "mail", "request", "route"],
     &["password", "policy", "store"],
     &["identity"],
 ];
@@ -22,16 +22,20 @@ const LEAVES: [&str; 2] = ["response", "telemetry"];
 const LOWEST_WITH_LEAVES: usize = 6;
 
 /// Which rooms may name a library; each could be replaced there.
-const LIBRARIES: [(&str, &[&str]); 17] = [
+const LIBRARIES: [(&str, &[&str]); 22] = [
     ("argon2", &["password/argon.rs"]),
+    ("csv", &["cli/user"]),
+    ("fluent_bundle", &["response/texts.rs", "response/texts"]),
     ("h2", &["proxy/streams.rs", "proxy/body/request.rs"]),
     ("hyper", &["gateway", "portal", "proxy", "admin", "cli/demo"]),
-    ("jsonwebtoken", &["authn/bearer.rs"]),
+    ("jsonwebtoken", &["authn/bearer.rs", "authn/bearer", "authn/issuer.rs", "authn/issuer"]),
+    ("lettre", &["mail.rs", "mail"]),
     ("listenfd", &["gateway/listener.rs"]),
     ("minijinja", &["response/pages.rs", "cli/demo"]),
     ("moka", &["authn/cache.rs"]),
     ("prometheus_client", &["telemetry/metrics"]),
     ("proxy_header", &["gateway/proxy_protocol.rs"]),
+    ("reqwest", &["authn/issuer.rs", "authn/issuer"]),
     ("rustls", &["config/tls.rs", "gateway/tls", "proxy/tls.rs"]),
     ("rustls_native_certs", &["proxy/tls.rs"]),
     ("saphyr_parser", &["config/file.rs"]),
@@ -40,6 +44,7 @@ const LIBRARIES: [(&str, &[&str]); 17] = [
     // `store.rs` names the room of that name.
     ("sled", &["store.rs", "store/sled"]),
     ("tokio_rustls", &["gateway/tls", "proxy/tls.rs", "proxy/wire.rs"]),
+    ("unic_langid", &["response/texts.rs", "response/texts"]),
     ("x509_parser", &["identity/certificate.rs", "proxy/tls.rs"]),
 ];
 
