@@ -1,4 +1,4 @@
-//! Accounts, sessions, one-time tokens and keys on disk.
+//! Accounts, sessions, one-time tokens, mails and keys on disk.
 //!
 //! Methods are whole operations of the domain, each atomic and, once it has answered, durable: it
 //! survives `kill -9` and a crash of the host. Reads are point look-ups that may run inline; what
@@ -9,7 +9,7 @@
 //! `Unavailable` for a write means that it is not acknowledged, not that it did not happen: after a
 //! failure in the middle of it either is possible, as it is with any database.
 //!
-//! Callers: `authn` reads; `account` changes; `cli` and `gateway` open and close. Nobody else, and
+//! Callers: `authn` reads; `account` changes; `mail` keeps its outbox; `cli` and `gateway` open and close. Nobody else, and
 //! nothing above this room knows which engine is below.
 
 mod error;
@@ -24,7 +24,8 @@ use secrecy::SecretString;
 
 pub use self::error::{OpenError, SessionError, StoreError, TokenError, UserError};
 pub use self::model::{
-    Digest, EndSessions, NewUser, OneTimeToken, Purpose, Session, SigningKey, User, UserChange, Verification,
+    Digest, EndSessions, MailContent, MailId, NewUser, OneTimeToken, Purpose, QueuedMail, Session,
+    SigningKey, User, UserChange, Verification,
 };
 use crate::identity::{UserId, Username};
 
@@ -211,6 +212,50 @@ impl Store {
     ) -> Result<User, TokenError> {
         match &self.engine {
             Engine::Sled(sled) => sled.set_password_with_token(digest, hash, now).await,
+        }
+    }
+
+    // ---- outbox ------------------------------------------------------------------------------
+
+    /// Keeps a mail until it is deleted.
+    pub async fn put_mail(&self, mail: QueuedMail) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.put_mail(mail).await,
+        }
+    }
+
+    /// Takes as long as keeping this mail would, and keeps nothing of it.
+    pub async fn pretend_mail(&self, mail: QueuedMail) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.pretend_mail(mail).await,
+        }
+    }
+
+    /// The mail that is due first, whether or not it is yet.
+    pub async fn first_mail(&self) -> Result<Option<QueuedMail>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.first_mail().await,
+        }
+    }
+
+    /// How many mails wait. Reads them all.
+    pub async fn count_mails(&self) -> Result<usize, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.count_mails().await,
+        }
+    }
+
+    /// Keeps a mail with another time at which it is due, in place of the one with `was_due`.
+    pub async fn postpone_mail(&self, mail: QueuedMail, was_due: SystemTime) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.postpone_mail(mail, was_due).await,
+        }
+    }
+
+    /// Forgets a mail.
+    pub async fn delete_mail(&self, id: MailId, due: SystemTime) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.delete_mail(id, due).await,
         }
     }
 

@@ -34,10 +34,11 @@ use self::command::{Command, Reply};
 use self::unit::{Rows, read_error};
 use self::writer::Writer;
 use super::{
-    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, SigningKey, StoreError,
-    StoreSettings, TokenError, User, UserChange, UserError, Verification,
+    Digest, EndSessions, MailId, NewUser, OneTimeToken, OpenError, QueuedMail, Session, SessionError,
+    SigningKey, StoreError, StoreSettings, TokenError, User, UserChange, UserError, Verification,
 };
 use crate::identity::{UserId, Username};
+use crate::store::record::{self, time};
 
 /// Commands that may wait. Past it the answer is `Busy`.
 const QUEUE: usize = 1024;
@@ -142,6 +143,22 @@ impl Sled {
         Ok(kept.into_iter().map(|kept| kept.session).collect())
     }
 
+    pub(super) async fn first_mail(&self) -> Result<Option<QueuedMail>, StoreError> {
+        self.scan(|db| {
+            let Some((key, row)) = db.scan_prefix(b"Q").next().transpose().map_err(read_error)? else {
+                return Ok(None);
+            };
+            let (due, id) = keys::parse_mail(&key)
+                .ok_or_else(|| StoreError::Corrupt("a mail under a key that is none".to_owned()))?;
+            Ok(Some(QueuedMail { due: time(due), id, content: record::decode_mail(&row)? }))
+        })
+        .await
+    }
+
+    pub(super) async fn count_mails(&self) -> Result<usize, StoreError> {
+        self.scan(|db| db.keys_under(b"Q").map(|keys| keys.len())).await
+    }
+
     pub(super) async fn verify(&self) -> Result<Verification, StoreError> {
         let shared = self.shared.clone();
         blocking(move || verify::verify(&shared)).await
@@ -223,6 +240,26 @@ impl Sled {
         now: SystemTime,
     ) -> Result<User, TokenError> {
         self.submit(|reply| Command::SetPassword(digest, hash, now, reply)).await
+    }
+
+    pub(super) async fn put_mail(&self, mail: QueuedMail) -> Result<(), StoreError> {
+        self.submit(|reply| Command::PutMail(mail, reply)).await
+    }
+
+    pub(super) async fn pretend_mail(&self, mail: QueuedMail) -> Result<(), StoreError> {
+        self.submit(|reply| Command::PretendMail(mail, reply)).await
+    }
+
+    pub(super) async fn postpone_mail(
+        &self,
+        mail: QueuedMail,
+        was_due: SystemTime,
+    ) -> Result<(), StoreError> {
+        self.submit(|reply| Command::PostponeMail(mail, was_due, reply)).await
+    }
+
+    pub(super) async fn delete_mail(&self, id: MailId, due: SystemTime) -> Result<(), StoreError> {
+        self.submit(|reply| Command::DeleteMail(id, due, reply)).await
     }
 
     pub(super) async fn ensure_signing_key(

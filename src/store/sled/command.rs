@@ -11,8 +11,8 @@ use super::rules;
 use super::unit::{Group, Unit};
 use crate::identity::UserId;
 use crate::store::{
-    Digest, EndSessions, NewUser, OneTimeToken, Session, SessionError, SigningKey, StoreError, TokenError,
-    User, UserChange, UserError,
+    Digest, EndSessions, MailId, NewUser, OneTimeToken, QueuedMail, Session, SessionError, SigningKey,
+    StoreError, TokenError, User, UserChange, UserError,
 };
 
 /// Where an answer goes.
@@ -25,11 +25,15 @@ pub(super) enum Command {
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
+    DeleteMail(MailId, SystemTime, Reply<(), StoreError>),
     DeleteUser(UserId, Reply<User, UserError>),
     EndSession(Digest, Reply<bool, StoreError>),
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    PostponeMail(QueuedMail, SystemTime, Reply<(), StoreError>),
+    PretendMail(QueuedMail, Reply<(), StoreError>),
+    PutMail(QueuedMail, Reply<(), StoreError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
     UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
 }
@@ -81,6 +85,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         }
         C::CreateUser(new, reply) => settle(stage, reply, |unit| rules::create_user(unit, &new))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
+        C::DeleteMail(id, due, reply) => {
+            settle(stage, reply, |unit| rules::outbox::delete_mail(unit, id, due))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteMail(id, due, reply)))
+        }
         C::DeleteUser(id, reply) => settle(stage, reply, |unit| rules::delete_user(unit, id))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteUser(id, reply))),
         C::EndSession(digest, reply) => settle(stage, reply, |unit| rules::end_session(unit, digest))
@@ -97,6 +105,14 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
         }
+        C::PostponeMail(mail, was_due, reply) => {
+            settle(stage, reply, |unit| rules::outbox::postpone_mail(unit, &mail, was_due))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::PostponeMail(mail, was_due, reply)))
+        }
+        C::PretendMail(mail, reply) => settle(stage, reply, |unit| rules::outbox::pretend_mail(unit, &mail))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::PretendMail(mail, reply))),
+        C::PutMail(mail, reply) => settle(stage, reply, |unit| rules::outbox::put_mail(unit, &mail))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::PutMail(mail, reply))),
         C::SetPassword(digest, hash, now, reply) => {
             settle(stage, reply, |unit| rules::set_password_with_token(unit, digest, &hash, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::SetPassword(digest, hash, now, reply)))

@@ -374,5 +374,6 @@ fn kept(at: SystemTime) -> SystemTime {
     time(millis(at))
 }
 
+pub(super) mod outbox;
 #[cfg(test)]
 mod tests;
