@@ -18,7 +18,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, UserId};
 use crate::store::SigningKey;
 
 mod claims;
@@ -126,8 +126,8 @@ impl Tokens {
         self.settings.access_ttl
     }
 
-    /// Signs a new access token.
-    pub fn issue(&self, identity: &Identity, now: SystemTime) -> SecretString {
+    /// Signs a new access token. Only an account has one: `account` is that of the identity.
+    pub fn issue(&self, account: UserId, identity: &Identity, now: SystemTime) -> SecretString {
         let millis = since_1970(now).as_millis() as u64;
         let claims = Claims {
             aud: self.settings.audience.clone(),
@@ -139,7 +139,7 @@ impl Tokens {
             jti: jti(millis),
             preferred_username: identity.username.to_string(),
             roles: identity.roles.iter().map(ToString::to_string).collect(),
-            sub: identity.user_id,
+            sub: account,
         };
         jsonwebtoken::encode(&self.signing.header, &claims, &self.signing.key)
             .expect("a key that could be read signs")

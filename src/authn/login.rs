@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::SecretString;
 
 use super::throttle::{LoginLimits, NotNow, Throttle};
-use crate::identity::{Credential, Identity, fold};
+use crate::identity::{Credential, Identity, Principal, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Store, StoreError, TriedAccount, User};
 use crate::telemetry::metrics::{Login, Metrics};
@@ -137,7 +137,7 @@ pub fn identity(user: &User, credential: Credential, authenticated_at: SystemTim
         name: user.name.clone(),
         roles: user.roles.clone(),
         session: None,
-        user_id: user.id,
+        principal: Principal::Account(user.id),
         username: user.username.clone(),
     }
 }
