@@ -37,6 +37,7 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
         }
         Command::UserList { after } => list(accounts, after).await,
         Command::UserSet(change) => set(accounts, change, now).await,
+        Command::UserUnlock { login } => named(accounts, &login, accounts.unlock(&login).await).await,
         Command::UserShow { login } => show(accounts, &login, now).await,
     };
     done.unwrap_or_else(Reply::Failed)

@@ -16,6 +16,10 @@ use crate::store::{
     SigningKey, StoreError, TokenError, User, UserChange, UserError, noted_after,
 };
 
+mod failures;
+
+pub(super) use failures::{clear_failures, note_failures, sweep_failures};
+
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
 /// sweeper. It keeps the largest unit, an account that goes with all its sessions, at 296 operations.
 const EXPIRY_ENTRIES_PER_UNIT: usize = 90;
