@@ -26,7 +26,7 @@ mod sessions;
 
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
-pub use own::{OwnChangeError, Proof};
+pub use own::{OwnChangeError, Proof, SignedIn};
 pub use sessions::{SessionMark, SessionSlice};
 
 /// Bytes of a browser's name for itself that are kept.

@@ -12,11 +12,27 @@ use http::HeaderValue;
 use secrecy::SecretString;
 
 use super::{
-    Accounts, Busy, Digest, Ended, LoginFailure, Session, SessionError, StoreError, User, UserError,
-    Weakness, session,
+    Accounts, Busy, Digest, Ended, LoginFailure, SessionError, StoreError, User, UserError, Weakness, session,
 };
 use crate::identity::{DisplayName, Identity, UserId};
 use crate::store::{EndSessions, UserChange};
+
+/// Somebody who is signed in to an account of ours, in a browser.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SignedIn {
+    /// The browser's session.
+    pub session: Digest,
+    /// Whose.
+    pub user: UserId,
+}
+
+impl SignedIn {
+    /// `None` for who came otherwise than by a session of an account.
+    pub fn of(identity: &Identity) -> Option<Self> {
+        let session = Digest::from_bytes(*identity.session?.as_bytes());
+        Some(Self { session, user: identity.account()? })
+    }
+}
 
 /// A person's present password, typed again by somebody who has their session.
 pub struct Proof {
@@ -65,15 +81,15 @@ impl Accounts {
     /// on with a new cookie, for its present one may have been copied. Gives `Set-Cookie`.
     pub async fn change_own_password(
         &self,
-        identity: &Identity,
+        who: SignedIn,
         proof: Proof,
         new: SecretString,
         user_agent: &str,
         now: SystemTime,
     ) -> Result<HeaderValue, OwnChangeError> {
         let source = proof.source;
-        let user = self.confirm(identity.user_id, proof).await?;
-        let present = self.session_of(identity)?;
+        let user = self.confirm(who.user, proof).await?;
+        let present = self.store.session(who.session)?;
         let remembered = present.as_ref().is_some_and(|session| session.remembered);
         let hash = self.hash(&user, new).await??;
         let change = UserChange {
@@ -101,32 +117,24 @@ impl Accounts {
     }
 
     /// The account as it is now.
-    pub fn own(&self, identity: &Identity) -> Result<User, OwnChangeError> {
-        self.store.user(identity.user_id)?.ok_or(OwnChangeError::Gone)
+    pub fn own(&self, who: SignedIn) -> Result<User, OwnChangeError> {
+        self.store.user(who.user)?.ok_or(OwnChangeError::Gone)
     }
 
     /// Changes what the person is called.
-    pub async fn rename_own(&self, identity: &Identity, name: DisplayName) -> Result<User, OwnChangeError> {
+    pub async fn rename_own(&self, who: SignedIn, name: DisplayName) -> Result<User, OwnChangeError> {
         let change = UserChange { name: Some(name), ..UserChange::default() };
-        let user = self.store.change_user(identity.user_id, change).await?;
+        let user = self.store.change_user(who.user, change).await?;
         self.authenticator.ended(Ended::User(user.id));
         Ok(user)
     }
 
     /// Deletes the account with everything that hangs on it.
-    pub async fn delete_own(&self, identity: &Identity, proof: Proof) -> Result<User, OwnChangeError> {
-        let user = self.confirm(identity.user_id, proof).await?;
+    pub async fn delete_own(&self, who: SignedIn, proof: Proof) -> Result<User, OwnChangeError> {
+        let user = self.confirm(who.user, proof).await?;
         let user = self.store.delete_user(user.id).await?;
         self.authenticator.ended(Ended::User(user.id));
         Ok(user)
-    }
-
-    /// The session behind an identity, if it is one's.
-    fn session_of(&self, identity: &Identity) -> Result<Option<Session>, StoreError> {
-        match identity.session {
-            Some(id) => self.store.session(Digest::from_bytes(*id.as_bytes())),
-            None => Ok(None),
-        }
     }
 }
 
