@@ -13,24 +13,39 @@
 //! nothing above this room knows which engine is below.
 
 mod error;
+mod failures;
 mod model;
+mod outbox;
 mod record;
+mod short;
 mod sled;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
 pub use self::error::{OpenError, SessionError, StoreError, TokenError, UserError};
+pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
-    Digest, EndSessions, MailContent, MailId, NewUser, OneTimeToken, Purpose, QueuedMail, Session,
-    SigningKey, User, UserChange, Verification,
+    Digest, EndSessions, NewUser, OneTimeToken, Purpose, Session, SigningKey, User, UserChange, Verification,
 };
+pub use self::outbox::{MailContent, MailId, QueuedMail};
+pub use self::short::{InvalidShortId, ShortId};
 use crate::identity::{UserId, Username};
 
 /// An account holds at most this many sessions; a further one ends its oldest.
 pub const SESSIONS_PER_ACCOUNT: usize = 100;
+
+/// A session's last use is written down at least this often, however long it may lie idle: its person
+/// is shown it.
+const LONGEST_UNNOTED: Duration = Duration::from_secs(15 * 60);
+
+/// How old the last use that was written down may be before a further one is: a tenth of the idle
+/// timeout, so that the one never ends a session that the other keeps.
+pub fn noted_after(idle_timeout: Duration) -> Duration {
+    (idle_timeout / 10).min(LONGEST_UNNOTED)
+}
 
 /// Where the store is and what it may take.
 #[derive(Clone, Debug)]
@@ -166,6 +181,24 @@ impl Store {
         }
     }
 
+    /// The session with this name.
+    pub fn session_by_short_id(&self, id: ShortId) -> Result<Option<Session>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.session_by_short_id(id),
+        }
+    }
+
+    /// Up to `limit` sessions of all accounts, those of one account together, after the session `after`.
+    pub async fn sessions(
+        &self,
+        after: Option<(UserId, Digest)>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.sessions(after, limit).await,
+        }
+    }
+
     /// Ends one session; says whether it was there.
     pub async fn end_session(&self, digest: Digest) -> Result<bool, StoreError> {
         match &self.engine {
@@ -215,47 +248,26 @@ impl Store {
         }
     }
 
-    // ---- outbox ------------------------------------------------------------------------------
+    // ---- failed logins -----------------------------------------------------------------------
 
-    /// Keeps a mail until it is deleted.
-    pub async fn put_mail(&self, mail: QueuedMail) -> Result<(), StoreError> {
+    /// Notes a count of failed logins. Doesn't wait; the last second may be lost in a crash.
+    pub fn note_failures(&self, count: Failures) {
         match &self.engine {
-            Engine::Sled(sled) => sled.put_mail(mail).await,
+            Engine::Sled(sled) => sled.note_failures(count),
         }
     }
 
-    /// Takes as long as keeping this mail would, and keeps nothing of it.
-    pub async fn pretend_mail(&self, mail: QueuedMail) -> Result<(), StoreError> {
+    /// The counts that still count.
+    pub async fn failures(&self, now: SystemTime) -> Result<Vec<Failures>, StoreError> {
         match &self.engine {
-            Engine::Sled(sled) => sled.pretend_mail(mail).await,
+            Engine::Sled(sled) => sled.failures(now).await,
         }
     }
 
-    /// The mail that is due first, whether or not it is yet.
-    pub async fn first_mail(&self) -> Result<Option<QueuedMail>, StoreError> {
+    /// Clears the counts at one account, of all sources; says how many there were.
+    pub async fn clear_failures(&self, user: UserId) -> Result<usize, StoreError> {
         match &self.engine {
-            Engine::Sled(sled) => sled.first_mail().await,
-        }
-    }
-
-    /// How many mails wait. Reads them all.
-    pub async fn count_mails(&self) -> Result<usize, StoreError> {
-        match &self.engine {
-            Engine::Sled(sled) => sled.count_mails().await,
-        }
-    }
-
-    /// Keeps a mail with another time at which it is due, in place of the one with `was_due`.
-    pub async fn postpone_mail(&self, mail: QueuedMail, was_due: SystemTime) -> Result<(), StoreError> {
-        match &self.engine {
-            Engine::Sled(sled) => sled.postpone_mail(mail, was_due).await,
-        }
-    }
-
-    /// Forgets a mail.
-    pub async fn delete_mail(&self, id: MailId, due: SystemTime) -> Result<(), StoreError> {
-        match &self.engine {
-            Engine::Sled(sled) => sled.delete_mail(id, due).await,
+            Engine::Sled(sled) => sled.clear_failures(user).await,
         }
     }
 

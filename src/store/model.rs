@@ -1,4 +1,4 @@
-//! What the store keeps, as the rooms above see it: accounts, sessions, one-time tokens, mails, keys.
+//! What the store keeps, as the rooms above see it: accounts, sessions, one-time tokens, keys.
 //!
 //! Callers: everybody who asks the store for something, by way of `store`. How a row looks on disk
 //! is in `record`.
@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
-use uuid::Uuid;
 
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
 
@@ -88,6 +87,8 @@ pub struct NewUser {
 /// What to change of an account; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
+    /// Only while `credentials_since` is this; otherwise the account that was meant is not there any more.
+    pub credentials_since: Option<Option<SystemTime>>,
     /// Disabled or not.
     pub disabled: Option<bool>,
     /// `Some(None)` takes the address away.
@@ -110,6 +111,8 @@ pub enum EndSessions {
     None,
     /// All of them, and all one-time tokens.
     All,
+    /// All of them; links that are on their way stay good.
+    AllSessions,
     /// All but this one.
     Except(Digest),
 }
@@ -155,57 +158,6 @@ pub struct OneTimeToken {
     pub purpose: Purpose,
     /// Whose.
     pub user_id: UserId,
-}
-
-/// A mail's number: a UUIDv7, so that the earlier of two comes first.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct MailId(Uuid);
-
-impl MailId {
-    /// A new number, greater than every earlier one of this process.
-    pub fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// From its sixteen bytes, as they were kept.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// Its sixteen bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-}
-
-impl fmt::Display for MailId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A mail that waits to be sent.
-#[derive(Clone, Debug)]
-pub struct QueuedMail {
-    /// When it is to be tried, to the millisecond: with `id` its place in the outbox.
-    pub due: SystemTime,
-    /// Its number.
-    pub id: MailId,
-    /// The rest of it.
-    pub content: MailContent,
-}
-
-/// What is kept of a mail.
-#[derive(Clone, Debug)]
-pub struct MailContent {
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it was asked for.
-    pub created_at: SystemTime,
-    /// What it says, in the `mail` room's own words; a link in it may be as good as a password.
-    pub message: SecretString,
-    /// Who gets it.
-    pub to: Email,
 }
 
 /// A JWT signing key as it is kept.
