@@ -308,9 +308,7 @@ mod tests {
             );
             assert!(!format!("{server:?} {server}").contains("p%"), "{server:?}");
         }
-        assert!(
-            matches!("file:./out".parse(), Ok(MailServer::Folder(path)) if path == PathBuf::from("./out"))
-        );
+        assert!(matches!("file:./out".parse(), Ok(MailServer::Folder(path)) if path == "./out"));
     }
 
     #[test]
