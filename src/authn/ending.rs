@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Authenticator, session};
 use crate::identity::{Credential, Identity};
-use crate::store::{Digest, StoreError};
+use crate::store::{Digest, StoreError, User};
 
 /// The longest time between two looks, also where nothing happens: a session's idle limit slides.
 const LOOK: Duration = Duration::from_secs(30);
@@ -48,7 +48,7 @@ impl Authenticator {
 
     /// How long the credential lasts from now; `None` when it has ended.
     fn remaining(&self, identity: &Identity, now: SystemTime) -> Result<Option<Duration>, StoreError> {
-        let user = self.store.user(identity.user_id)?.filter(|user| !user.disabled);
+        let user = self.store.user(identity.user_id)?.filter(User::may_sign_in);
         let Some(user) = user else { return Ok(None) };
         let until = match (identity.credential, identity.session) {
             (Credential::Session, Some(id)) => {

@@ -34,8 +34,9 @@ use self::command::{Command, Reply};
 use self::unit::{Rows, read_error};
 use self::writer::Writer;
 use super::{
-    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, SigningKey, StoreError,
-    StoreSettings, TokenError, User, UserChange, UserError, Verification,
+    ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError, NewUser,
+    OneTimeToken, OpenError, Registered, Session, SessionError, SigningKey, StoreError, StoreSettings,
+    TokenError, User, UserChange, UserError, Verification,
 };
 use crate::identity::{UserId, Username};
 
@@ -113,6 +114,10 @@ impl Sled {
         self.shared.with_tree(|db| rules::live_token(&***db, digest, now))
     }
 
+    pub(super) fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
+        self.shared.with_tree(|db| rules::live_invitation(&***db, digest, now))
+    }
+
     pub(super) fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
         self.read(|rows| rows.signing_keys())
     }
@@ -164,6 +169,14 @@ impl Sled {
 
     pub(super) async fn create_user(&self, new: NewUser) -> Result<User, UserError> {
         self.submit(|reply| Command::CreateUser(new, reply)).await
+    }
+
+    pub(super) async fn register(
+        &self,
+        new: NewUser,
+        link: ConfirmationLink,
+    ) -> Result<Registered, UserError> {
+        self.submit(|reply| Command::Register(new, link, reply)).await
     }
 
     pub(super) async fn change_user(&self, id: UserId, change: UserChange) -> Result<User, UserError> {
@@ -223,6 +236,27 @@ impl Sled {
         now: SystemTime,
     ) -> Result<User, TokenError> {
         self.submit(|reply| Command::SetPassword(digest, hash, now, reply)).await
+    }
+
+    pub(super) async fn confirm_email(
+        &self,
+        digest: Digest,
+        now: SystemTime,
+    ) -> Result<Confirmed, ConfirmError> {
+        self.submit(|reply| Command::ConfirmEmail(digest, now, reply)).await
+    }
+
+    pub(super) async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
+        self.submit(|reply| Command::CreateInvitation(invitation, reply)).await
+    }
+
+    pub(super) async fn accept_invitation(
+        &self,
+        digest: Digest,
+        new: NewUser,
+        now: SystemTime,
+    ) -> Result<User, InvitationError> {
+        self.submit(|reply| Command::AcceptInvitation(digest, new, now, reply)).await
     }
 
     pub(super) async fn ensure_signing_key(
