@@ -156,7 +156,7 @@ impl Accounts {
     ) -> Result<IssuedToken, LoginFailure> {
         let user = self.verify(source, login, password).await?;
         let tokens = self.authenticator.tokens();
-        let access_token = tokens.issue(&identity(&user, Credential::Bearer, now), now);
+        let access_token = tokens.issue(user.id, &identity(&user, Credential::Bearer, now), now);
         Ok(IssuedToken { access_token, expires_in: tokens.access_ttl() })
     }
 

@@ -13,6 +13,7 @@
 //! nothing above this room knows which engine is below.
 
 mod error;
+mod failures;
 mod model;
 mod record;
 mod sled;
@@ -25,6 +26,7 @@ use secrecy::SecretString;
 pub use self::error::{
     ConfirmError, InvitationError, OpenError, SessionError, StoreError, TokenError, UserError,
 };
+pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
     ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, NewUser, OneTimeToken, Purpose, Registered,
     Session, SigningKey, Standing, User, UserChange, Verification,
@@ -261,6 +263,29 @@ impl Store {
     ) -> Result<User, InvitationError> {
         match &self.engine {
             Engine::Sled(sled) => sled.accept_invitation(digest, new, now).await,
+        }
+    }
+
+    // ---- failed logins -----------------------------------------------------------------------
+
+    /// Notes a count of failed logins. Doesn't wait; the last second may be lost in a crash.
+    pub fn note_failures(&self, count: Failures) {
+        match &self.engine {
+            Engine::Sled(sled) => sled.note_failures(count),
+        }
+    }
+
+    /// The counts that still count.
+    pub async fn failures(&self, now: SystemTime) -> Result<Vec<Failures>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.failures(now).await,
+        }
+    }
+
+    /// Clears the counts at one account, of all sources; says how many there were.
+    pub async fn clear_failures(&self, user: UserId) -> Result<usize, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.clear_failures(user).await,
         }
     }
 

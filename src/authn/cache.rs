@@ -56,7 +56,7 @@ impl Ended {
     pub fn concerns(self, identity: &Identity) -> bool {
         match self {
             Self::Session(digest) => identity.session.is_some_and(|id| id.as_bytes() == digest.as_bytes()),
-            Self::User(user) => identity.user_id == user,
+            Self::User(user) => identity.account() == Some(user),
         }
     }
 }
@@ -143,7 +143,7 @@ impl Entry {
     fn is_of(&self, ended: Ended) -> bool {
         match ended {
             Ended::Session(digest) => self.session.as_ref().is_some_and(|session| session.digest == digest),
-            Ended::User(user) => self.identity.user_id == user,
+            Ended::User(user) => self.identity.account() == Some(user),
         }
     }
 }

@@ -31,7 +31,12 @@ fn good_lines() {
         "user set alice --no-roles",
         "user disable alice",
         "user enable alice",
+        "user unlock alice",
         "user delete alice --yes",
+        "completions zsh",
+        "man",
+        "man user add",
+        "man --output pages",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");
@@ -56,6 +61,9 @@ fn bad_lines_are_usage_errors() {
         "explain G=T /",
         "explain GET / --ip localhost",
         "demo --listen nowhere",
+        "completions",
+        "completions tcsh",
+        "man user --output pages",
     ] {
         let error = parse(line).err().unwrap_or_else(|| panic!("{line}"));
         assert_eq!(error.exit_code(), 2, "{line}: {error}");

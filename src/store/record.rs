@@ -306,7 +306,7 @@ pub(super) fn time(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis)
 }
 
-fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, StoreError> {
+pub(super) fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, StoreError> {
     encode_as(VERSION, row)
 }
 
@@ -319,7 +319,7 @@ fn encode_as<T: Serialize>(version: u8, row: &T) -> Result<Vec<u8>, StoreError> 
     Ok(bytes)
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
     decode_as(VERSION, bytes, what)
 }
 

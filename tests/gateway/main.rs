@@ -18,6 +18,7 @@ mod floods;
 mod forwarding;
 mod frames;
 mod framing;
+mod generated;
 mod harness;
 mod headers;
 mod http2;

@@ -23,6 +23,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 pub(super) enum Command {
     AcceptInvitation(Digest, NewUser, SystemTime, Reply<User, InvitationError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
+    ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
     ConfirmEmail(Digest, SystemTime, Reply<Confirmed, ConfirmError>),
     CreateInvitation(Invitation, Reply<(), InvitationError>),
@@ -79,6 +80,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::change_user(unit, id, &change))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
         }
+        C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
         C::ConfirmEmail(digest, now, reply) => {
             settle(stage, reply, |unit| rules::confirm_email(unit, digest, now))

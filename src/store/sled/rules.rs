@@ -16,8 +16,10 @@ use crate::store::{
     SigningKey, StoreError, TokenError, User, UserChange, UserError,
 };
 
+mod failures;
 mod registration;
 
+pub(super) use failures::{clear_failures, note_failures, sweep_failures};
 pub(super) use registration::{
     accept_invitation, confirm_email, create_invitation, live_invitation, register,
 };
