@@ -197,7 +197,7 @@ impl Sled {
         new: NewUser,
         link: ConfirmationLink,
     ) -> Result<Registered, UserError> {
-        self.submit(|reply| Command::Register(new, link, reply)).await
+        self.submit(|reply| Command::Register(Box::new(new), link, reply)).await
     }
 
     pub(super) async fn change_user(&self, id: UserId, change: UserChange) -> Result<User, UserError> {
@@ -297,7 +297,7 @@ impl Sled {
         new: NewUser,
         now: SystemTime,
     ) -> Result<User, InvitationError> {
-        self.submit(|reply| Command::AcceptInvitation(digest, new, now, reply)).await
+        self.submit(|reply| Command::AcceptInvitation(digest, Box::new(new), now, reply)).await
     }
 
     pub(super) async fn ensure_signing_key(

@@ -21,7 +21,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
-    AcceptInvitation(Digest, NewUser, SystemTime, Reply<User, InvitationError>),
+    AcceptInvitation(Digest, Box<NewUser>, SystemTime, Reply<User, InvitationError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
@@ -35,7 +35,7 @@ pub(super) enum Command {
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
-    Register(NewUser, ConfirmationLink, Reply<Registered, UserError>),
+    Register(Box<NewUser>, ConfirmationLink, Reply<Registered, UserError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
     UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
 }
