@@ -129,6 +129,8 @@ pub struct NewUser {
 pub struct UserChange {
     /// Let in by an administrator.
     pub approved: bool,
+    /// Only while `credentials_since` is this; otherwise the account that was meant is not there any more.
+    pub credentials_since: Option<Option<SystemTime>>,
     /// Disabled or not.
     pub disabled: Option<bool>,
     /// `Some(None)` takes the address away. A new one counts as confirmed: whoever sets it vouches for it.
@@ -151,6 +153,8 @@ pub enum EndSessions {
     None,
     /// All of them, and all one-time tokens.
     All,
+    /// All of them; links that are on their way stay good.
+    AllSessions,
     /// All but this one.
     Except(Digest),
 }
