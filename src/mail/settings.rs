@@ -308,7 +308,7 @@ mod tests {
             );
             assert!(!format!("{server:?} {server}").contains("p%"), "{server:?}");
         }
-        assert!(matches!("file:./out".parse(), Ok(MailServer::Folder(path)) if path == "./out"));
+        assert!(matches!("file:./out".parse(), Ok(MailServer::Folder(path)) if *path == *"./out"));
     }
 
     #[test]
