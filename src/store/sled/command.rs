@@ -11,8 +11,8 @@ use super::rules;
 use super::unit::{Group, Unit};
 use crate::identity::UserId;
 use crate::store::{
-    Digest, EndSessions, NewUser, OneTimeToken, Session, SessionError, SigningKey, StoreError, TokenError,
-    User, UserChange, UserError,
+    BackupRow, Digest, EndSessions, NewUser, OneTimeToken, Restoring, Session, SessionError, SigningKey,
+    StoreError, TokenError, User, UserChange, UserError,
 };
 
 /// Where an answer goes.
@@ -20,6 +20,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
+    BackupChanges(u64, usize, Reply<(Vec<BackupRow>, bool), StoreError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
@@ -31,6 +32,7 @@ pub(super) enum Command {
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    RestoreRows(Vec<BackupRow>, Restoring, Reply<(), StoreError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
     UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
 }
@@ -48,6 +50,8 @@ pub(super) enum Stage<'s, 'a> {
 pub(super) enum Evaluated {
     Answer(Answer),
     Close(oneshot::Sender<()>),
+    /// The last of a backup, which is no change: read between two groups.
+    Backup(u64, usize, Reply<(Vec<BackupRow>, bool), StoreError>),
     /// For the next group.
     TooMuch(Command),
 }
@@ -60,6 +64,7 @@ pub(super) fn refuse(command: Command, reason: String) -> Option<oneshot::Sender
             None
         }
         Evaluated::Close(stopped) => Some(stopped),
+        Evaluated::Backup(..) => unreachable!("a refusal reads nothing"),
         Evaluated::TooMuch(_) => unreachable!("a refusal takes no room"),
     }
 }
@@ -67,6 +72,10 @@ pub(super) fn refuse(command: Command, reason: String) -> Option<oneshot::Sender
 pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
     use Command as C;
     match command {
+        C::BackupChanges(id, limit, reply) => match stage {
+            Stage::Evaluate(_) => Evaluated::Backup(id, limit, reply),
+            Stage::Refuse(error) => Evaluated::Answer(Box::new(move |_| drop(reply.send(Err(error))))),
+        },
         C::ChangeUser(id, change, reply) => {
             settle(stage, reply, |unit| rules::change_user(unit, id, &change))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
@@ -99,6 +108,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::EnsureSecret(name, candidate, reply) => {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
+        }
+        C::RestoreRows(rows, what, reply) => {
+            settle(stage, reply, |unit| rules::restore_rows(unit, &rows, what))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RestoreRows(rows, what, reply)))
         }
         C::SetPassword(digest, hash, now, reply) => {
             settle(stage, reply, |unit| rules::set_password_with_token(unit, digest, &hash, now))
