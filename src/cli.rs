@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use http::Method;
 
@@ -30,6 +31,7 @@ mod generated;
 mod password_input;
 mod serve;
 mod server;
+mod store;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -82,6 +84,9 @@ enum Command {
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Back the store up, also while the server runs; restore it, move it
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Print what a shell reads to complete these commands, as in: foregate completions bash
     Completions {
         /// For which shell
@@ -235,6 +240,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Reload => server::reload(&configuration(config)?),
         Command::Status { json } => server::status(&configuration(config)?, json),
         Command::User(command) => user::run(&load(config)?, command),
+        Command::Store(command) => store::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),
         Command::Man { words, output: None } => generated::manual(&words, Cli::command()),
         Command::Man { output: Some(folder), .. } => generated::all_manuals(&folder, Cli::command()),
@@ -275,6 +281,14 @@ fn note(text: impl fmt::Display) {
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// The answer was to another question.
+fn other_version() -> CliError {
+    CliError::Failed(anyhow!(
+        "the server gave an answer to another question: it may run another version of Foregate than this one; \
+         restart it after an upgrade"
+    ))
 }
 
 /// No request with a lower-case letter in its method is let in, so `get` can mean one thing alone.

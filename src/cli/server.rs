@@ -85,8 +85,10 @@ fn unexpected(reply: Reply) -> CliError {
         Reply::Account(_)
         | Reply::Accounts { .. }
         | Reply::Added { .. }
+        | Reply::BackupBegun { .. }
+        | Reply::BackupRows { .. }
         | Reply::Reloaded { .. }
-        | Reply::Status(_) => CliError::Failed(anyhow!("the server answered something else: {reply:?}")),
+        | Reply::Status(_) => super::other_version(),
     }
 }
 

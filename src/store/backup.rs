@@ -6,6 +6,7 @@
 //!
 //! Callers: `cli::store` writes and reads the file; the engines give and take rows.
 
+use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::time::SystemTime;
 
@@ -23,7 +24,7 @@ const KIND: &str = "foregate-backup";
 const MAX_LINE: usize = 64 << 10;
 
 /// One row, or the word that there is none (any more) under this key.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BackupRow {
     /// Its key.
@@ -32,6 +33,14 @@ pub struct BackupRow {
     /// As it is kept.
     #[serde(rename = "v", with = "optional_base64_text")]
     pub value: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for BackupRow {
+    /// Its table alone: a row may be a hash or a key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.key.first().map_or('-', |table| char::from(*table));
+        f.debug_struct("BackupRow").field("table", &table).finish_non_exhaustive()
+    }
 }
 
 #[derive(Deserialize, Serialize)]

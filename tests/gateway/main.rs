@@ -34,6 +34,7 @@ mod rewrite;
 mod secrets;
 mod session;
 mod smuggling;
+mod store_backup;
 mod subrequests;
 mod targets;
 mod throttle;
