@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use clap::{Args, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use http::Method;
 
@@ -31,6 +30,7 @@ mod generated;
 mod password_input;
 mod serve;
 mod server;
+mod session;
 mod store;
 mod user;
 
@@ -75,6 +75,9 @@ enum Command {
     Explain(ExplainArguments),
     /// Have the running server read its configuration again; a faulty one changes nothing, and its faults are shown
     Reload,
+    /// List and end sessions
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// Show which server runs, and how it does
     Status {
         /// Print one JSON object
@@ -238,6 +241,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Check => check::run(&configuration(config)?),
         Command::Explain(arguments) => explain::run(&configuration(config)?, &arguments),
         Command::Reload => server::reload(&configuration(config)?),
+        Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
         Command::User(command) => user::run(&load(config)?, command),
         Command::Store(command) => store::run(&load(config)?, command),
@@ -281,14 +285,6 @@ fn note(text: impl fmt::Display) {
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// The answer was to another question.
-fn other_version() -> CliError {
-    CliError::Failed(anyhow!(
-        "the server gave an answer to another question: it may run another version of Foregate than this one; \
-         restart it after an upgrade"
-    ))
 }
 
 /// No request with a lower-case letter in its method is let in, so `get` can mean one thing alone.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
+use super::administration::Administration;
 use super::{CliError, note, print};
 use crate::admin::{Command, Failure, Reply, ServerStatus, UpstreamServer, connect};
 use crate::config::Config;
@@ -87,8 +88,10 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::Added { .. }
         | Reply::BackupBegun { .. }
         | Reply::BackupRows { .. }
+        | Reply::Ended { .. }
+        | Reply::Sessions { .. }
         | Reply::Reloaded { .. }
-        | Reply::Status(_) => super::other_version(),
+        | Reply::Status(_) => Administration::unexpected(),
     }
 }
 

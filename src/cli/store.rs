@@ -125,7 +125,7 @@ async fn back_up(config: &Config, out: impl Write) -> Result<u64, CliError> {
 
 async fn read_all(from: &Administration, out: impl Write) -> Result<u64, CliError> {
     let Reply::BackupBegun { id } = from.perform(Command::StoreBackup).await? else {
-        return Err(super::other_version());
+        return Err(Administration::unexpected());
     };
     let mut writer = BackupWriter::begin(out, SystemTime::now()).context("can't write the backup")?;
     let mut after = Vec::new();
@@ -152,7 +152,7 @@ async fn read_all(from: &Administration, out: impl Write) -> Result<u64, CliErro
 fn slice(reply: Reply) -> Result<(Vec<BackupRow>, bool), CliError> {
     match reply {
         Reply::BackupRows { all, rows } => Ok((rows, all)),
-        _ => Err(super::other_version()),
+        _ => Err(Administration::unexpected()),
     }
 }
 

@@ -36,6 +36,11 @@ fn good_lines() {
         "store backup x.jsonl --force",
         "store restore x.jsonl --with-sessions",
         "store copy --to sled:./other",
+        "session list",
+        "session list a@example.com --json",
+        "session revoke alice",
+        "session revoke --id AAAAAAAAAAAAAAAAAAAAAA",
+        "session revoke --all",
         "completions zsh",
         "man",
         "man user add",
@@ -51,6 +56,10 @@ fn good_lines() {
 fn bad_lines_are_usage_errors() {
     for line in [
         "frob",
+        "session revoke",
+        "session revoke alice --all",
+        "session revoke --id x",
+        "session revoke --id AAAAAAAAAAAAAAAAAAAAAA --all",
         "user",
         "user add",
         "user add a@b",

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::administration::{Administration, links};
-use super::{CliError, note, other_version, password_input, print};
+use super::{CliError, note, password_input, print};
 use crate::admin::{AccountView, AddUser, Command, Password, Reply, Secret, SetUser};
 use crate::config::Config;
 use crate::identity::{DisplayName, Email, Role, Username};
@@ -213,7 +213,7 @@ async fn add(administration: &Administration, config: &Config, user: AddUser) ->
             note(format_args!("Account `{}` is made and can sign in at {page}", account.username));
             Ok(())
         }
-        _ => Err(other_version()),
+        _ => Err(Administration::unexpected()),
     }
 }
 
@@ -237,7 +237,7 @@ async fn list(administration: &Administration, json: bool) -> Result<(), CliErro
     let mut after = None;
     loop {
         let reply = administration.perform(Command::UserList { after }).await?;
-        let Reply::Accounts { accounts, next } = reply else { return Err(other_version()) };
+        let Reply::Accounts { accounts, next } = reply else { return Err(Administration::unexpected()) };
         print(&listing.slice(&accounts)?)?;
         // A slice that doesn't move on would be asked for again and again.
         after = next.filter(|_| !accounts.is_empty());
@@ -256,7 +256,7 @@ async fn list(administration: &Administration, json: bool) -> Result<(), CliErro
 async fn about(administration: &Administration, command: Command) -> Result<AccountView, CliError> {
     match administration.perform(command).await? {
         Reply::Account(account) => Ok(account),
-        _ => Err(other_version()),
+        _ => Err(Administration::unexpected()),
     }
 }
 
