@@ -11,8 +11,9 @@ use super::rules;
 use super::unit::{Group, Unit};
 use crate::identity::UserId;
 use crate::store::{
-    BackupRow, Digest, EndSessions, NewUser, OneTimeToken, Restoring, Session, SessionError, SigningKey,
-    StoreError, TokenError, User, UserChange, UserError,
+    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
+    NewUser, OneTimeToken, Registered, Restoring, Session, SessionError, SigningKey, StoreError, TokenError,
+    User, UserChange, UserError,
 };
 
 /// Where an answer goes.
@@ -21,9 +22,12 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 /// What the writer is asked to do.
 pub(super) enum Command {
     BackupChanges(u64, usize, Reply<(Vec<BackupRow>, bool), StoreError>),
+    AcceptInvitation(Digest, Box<NewUser>, SystemTime, Reply<User, InvitationError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
+    ConfirmEmail(Digest, SystemTime, Reply<Confirmed, ConfirmError>),
+    CreateInvitation(Invitation, Reply<(), InvitationError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
@@ -33,6 +37,7 @@ pub(super) enum Command {
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
     RestoreRows(Vec<BackupRow>, Restoring, Reply<(), StoreError>),
+    Register(Box<NewUser>, ConfirmationLink, Reply<Registered, UserError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
     UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
 }
@@ -76,6 +81,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             Stage::Evaluate(_) => Evaluated::Backup(id, limit, reply),
             Stage::Refuse(error) => Evaluated::Answer(Box::new(move |_| drop(reply.send(Err(error))))),
         },
+        C::AcceptInvitation(digest, new, now, reply) => {
+            settle(stage, reply, |unit| rules::accept_invitation(unit, digest, &new, now))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::AcceptInvitation(digest, new, now, reply)))
+        }
         C::ChangeUser(id, change, reply) => {
             settle(stage, reply, |unit| rules::change_user(unit, id, &change))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
@@ -83,6 +92,14 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
+        C::ConfirmEmail(digest, now, reply) => {
+            settle(stage, reply, |unit| rules::confirm_email(unit, digest, now))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::ConfirmEmail(digest, now, reply)))
+        }
+        C::CreateInvitation(invitation, reply) => {
+            settle(stage, reply, |unit| rules::create_invitation(unit, &invitation))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateInvitation(invitation, reply)))
+        }
         C::CreateSession(session, reply) => {
             settle(stage, reply, |unit| rules::create_session(unit, &session))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateSession(session, reply)))
@@ -113,6 +130,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::restore_rows(unit, &rows, what))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::RestoreRows(rows, what, reply)))
         }
+        C::Register(new, link, reply) => settle(stage, reply, |unit| rules::register(unit, &new, link))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::Register(new, link, reply))),
         C::SetPassword(digest, hash, now, reply) => {
             settle(stage, reply, |unit| rules::set_password_with_token(unit, digest, &hash, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::SetPassword(digest, hash, now, reply)))
