@@ -20,6 +20,7 @@ use crate::password::{Busy, Strength, Weakness};
 use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
 
 mod administration;
+mod backup;
 mod device;
 mod own;
 mod sessions;
@@ -202,6 +203,7 @@ impl Accounts {
         let token = self.store.one_time_token(Digest::of(token.as_bytes()), now)?;
         match token.purpose {
             Purpose::SetPassword => self.store.user(token.user_id)?.ok_or(TokenError::Invalid),
+            Purpose::ConfirmEmail | Purpose::ConfirmNewEmail(_) => Err(TokenError::Invalid),
         }
     }
 

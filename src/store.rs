@@ -12,6 +12,7 @@
 //! Callers: `authn` reads; `account` changes; `cli` and `gateway` open and close. Nobody else, and
 //! nothing above this room knows which engine is below.
 
+mod backup;
 mod error;
 mod failures;
 mod model;
@@ -24,16 +25,23 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-pub use self::error::{OpenError, SessionError, StoreError, TokenError, UserError};
+pub use self::backup::{BackupError, BackupRow, BackupWriter, read_backup};
+pub use self::error::{
+    ConfirmError, InvitationError, OpenError, SessionError, StoreError, TokenError, UserError,
+};
 pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
-    Digest, EndSessions, NewUser, OneTimeToken, Purpose, Session, SigningKey, User, UserChange, Verification,
+    ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, NewUser, OneTimeToken, Purpose, Registered,
+    Restoring, Session, SigningKey, Standing, User, UserChange, Verification,
 };
 pub use self::short::{InvalidShortId, ShortId};
 use crate::identity::{UserId, Username};
 
 /// An account holds at most this many sessions; a further one ends its oldest.
 pub const SESSIONS_PER_ACCOUNT: usize = 100;
+
+/// At most this many invitations are open at a time; for a further one, another has to end.
+pub const INVITATIONS: usize = 10_000;
 
 /// A session's last use is written down at least this often, however long it may lie idle: its person
 /// is shown it.
@@ -105,6 +113,14 @@ impl Store {
     pub async fn create_user(&self, new: NewUser) -> Result<User, UserError> {
         match &self.engine {
             Engine::Sled(sled) => sled.create_user(new).await,
+        }
+    }
+
+    /// Makes an account that waits for the confirmation of its address, and the link for that, in one unit. Never
+    /// confirmed, it goes with its last link. An address that is taken is not told by an error: see `Registered`.
+    pub async fn register(&self, new: NewUser, link: ConfirmationLink) -> Result<Registered, UserError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.register(new, link).await,
         }
     }
 
@@ -246,6 +262,42 @@ impl Store {
         }
     }
 
+    /// Uses a token for confirming an address: exactly once. A changed one is claimed at this moment, and all
+    /// links of the account are void with the old one.
+    pub async fn confirm_email(&self, digest: Digest, now: SystemTime) -> Result<Confirmed, ConfirmError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.confirm_email(digest, now).await,
+        }
+    }
+
+    // ---- invitations -------------------------------------------------------------------------
+
+    /// Keeps an invitation; an older one for the same address is void from then on.
+    pub async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.create_invitation(invitation).await,
+        }
+    }
+
+    /// Reads an invitation without using it, for the page that asks for a name and a password.
+    pub fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.invitation(digest, now),
+        }
+    }
+
+    /// Uses an invitation: exactly once, it makes the account with the invitation's address and, beside its own, roles.
+    pub async fn accept_invitation(
+        &self,
+        digest: Digest,
+        new: NewUser,
+        now: SystemTime,
+    ) -> Result<User, InvitationError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.accept_invitation(digest, new, now).await,
+        }
+    }
+
     // ---- failed logins -----------------------------------------------------------------------
 
     /// Notes a count of failed logins. Doesn't wait; the last second may be lost in a crash.
@@ -293,6 +345,42 @@ impl Store {
     ) -> Result<[u8; 32], StoreError> {
         match &self.engine {
             Engine::Sled(sled) => sled.ensure_secret(name, candidate).await,
+        }
+    }
+
+    // ---- backups -----------------------------------------------------------------------------
+
+    /// Begins a backup; gives its number. One that is under way already ends.
+    pub fn begin_backup(&self) -> u64 {
+        match &self.engine {
+            Engine::Sled(sled) => sled.begin_backup(),
+        }
+    }
+
+    /// Up to `limit` rows behind this key, in the order of the keys; none at the end.
+    pub async fn backup_rows(&self, after: Vec<u8>, limit: usize) -> Result<Vec<BackupRow>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.backup_rows(after, limit).await,
+        }
+    }
+
+    /// Up to `limit` of the rows that changed since the backup began or since they were asked for, as they are now; and
+    /// whether those were all. Where `last` is set nothing changes meanwhile, and with the last of them the backup is over.
+    pub async fn backup_changes(
+        &self,
+        id: u64,
+        limit: usize,
+        last: bool,
+    ) -> Result<(Vec<BackupRow>, bool), StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.backup_changes(id, limit, last).await,
+        }
+    }
+
+    /// Writes rows of a backup, in one unit: some hundreds at most. For a store that is not in use yet.
+    pub async fn restore_rows(&self, rows: Vec<BackupRow>, what: Restoring) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.restore_rows(rows, what).await,
         }
     }
 

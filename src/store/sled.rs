@@ -6,6 +6,7 @@
 //!
 //! Callers: `store`.
 
+mod backup;
 mod command;
 mod journal;
 mod keys;
@@ -30,12 +31,14 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
+use self::backup::Tracking;
 use self::command::{Command, Reply};
 use self::unit::{Rows, read_error};
 use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
-    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, ShortId, SigningKey,
+    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
+    NewUser, OneTimeToken, OpenError, Registered, Restoring, Session, SessionError, ShortId, SigningKey,
     StoreError, StoreSettings, TokenError, User, UserChange, UserError, Verification,
 };
 use crate::identity::{UserId, Username};
@@ -61,6 +64,7 @@ pub(super) struct Sled {
 
 /// What readers and the writer both look at.
 struct Shared {
+    backup: Tracking,
     closed: AtomicBool,
     /// Why writing doesn't work at the moment.
     failure: ArcSwap<Option<String>>,
@@ -75,6 +79,7 @@ impl Sled {
     pub(super) fn open(settings: StoreSettings) -> Result<Self, OpenError> {
         let opened = open::open(&settings)?;
         let shared = Arc::new(Shared {
+            backup: Tracking::default(),
             closed: AtomicBool::new(false),
             failure: ArcSwap::from_pointee(None),
             failures: Mutex::default(),
@@ -118,6 +123,10 @@ impl Sled {
 
     pub(super) fn one_time_token(&self, digest: Digest, now: SystemTime) -> Result<OneTimeToken, TokenError> {
         self.shared.with_tree(|db| rules::live_token(&***db, digest, now))
+    }
+
+    pub(super) fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
+        self.shared.with_tree(|db| rules::live_invitation(&***db, digest, now))
     }
 
     pub(super) fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
@@ -202,6 +211,35 @@ impl Sled {
         .await
     }
 
+    pub(super) fn begin_backup(&self) -> u64 {
+        self.shared.backup.begin()
+    }
+
+    pub(super) async fn backup_rows(
+        &self,
+        after: Vec<u8>,
+        limit: usize,
+    ) -> Result<Vec<BackupRow>, StoreError> {
+        self.scan(move |db| backup::rows_after(db, &after, limit)).await
+    }
+
+    pub(super) async fn backup_changes(
+        &self,
+        id: u64,
+        limit: usize,
+        last: bool,
+    ) -> Result<(Vec<BackupRow>, bool), StoreError> {
+        if last {
+            return self.submit(|reply| Command::BackupChanges(id, limit, reply)).await;
+        }
+        let shared = self.shared.clone();
+        blocking(move || shared.with_tree(|db| backup::changes(&shared.backup, db, id, limit, false))).await
+    }
+
+    pub(super) async fn restore_rows(&self, rows: Vec<BackupRow>, what: Restoring) -> Result<(), StoreError> {
+        self.submit(|reply| Command::RestoreRows(rows, what, reply)).await
+    }
+
     pub(super) async fn verify(&self) -> Result<Verification, StoreError> {
         let shared = self.shared.clone();
         blocking(move || verify::verify(&shared)).await
@@ -224,6 +262,14 @@ impl Sled {
 
     pub(super) async fn create_user(&self, new: NewUser) -> Result<User, UserError> {
         self.submit(|reply| Command::CreateUser(new, reply)).await
+    }
+
+    pub(super) async fn register(
+        &self,
+        new: NewUser,
+        link: ConfirmationLink,
+    ) -> Result<Registered, UserError> {
+        self.submit(|reply| Command::Register(Box::new(new), link, reply)).await
     }
 
     pub(super) async fn change_user(&self, id: UserId, change: UserChange) -> Result<User, UserError> {
@@ -303,6 +349,27 @@ impl Sled {
         now: SystemTime,
     ) -> Result<User, TokenError> {
         self.submit(|reply| Command::SetPassword(digest, hash, now, reply)).await
+    }
+
+    pub(super) async fn confirm_email(
+        &self,
+        digest: Digest,
+        now: SystemTime,
+    ) -> Result<Confirmed, ConfirmError> {
+        self.submit(|reply| Command::ConfirmEmail(digest, now, reply)).await
+    }
+
+    pub(super) async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
+        self.submit(|reply| Command::CreateInvitation(invitation, reply)).await
+    }
+
+    pub(super) async fn accept_invitation(
+        &self,
+        digest: Digest,
+        new: NewUser,
+        now: SystemTime,
+    ) -> Result<User, InvitationError> {
+        self.submit(|reply| Command::AcceptInvitation(digest, Box::new(new), now, reply)).await
     }
 
     pub(super) async fn ensure_signing_key(

@@ -22,7 +22,7 @@ use super::journal::Journal;
 use super::open::{self, Opened};
 use super::space::Space;
 use super::unit::{Group, Unit};
-use super::{Shared, keys, rules, verify};
+use super::{Shared, backup, keys, rules, verify};
 use crate::store::{StoreError, StoreSettings};
 
 /// More wait for the next group, so that none of them waits for ever longer ones.
@@ -150,11 +150,14 @@ impl Writer {
         };
         let mut answers = Vec::new();
         let mut closing = None;
+        let mut backing_up = None;
         let mut group = Group::new(db);
         let mut next = Some(first);
         while let Some(command) = next.take() {
             let refusal = match &command {
-                Command::CreateUser(..) if space.is_low() => {
+                Command::CreateUser(..) | Command::Register(..) | Command::AcceptInvitation(..)
+                    if space.is_low() =>
+                {
                     Some(StoreError::Unavailable("the disk is nearly full: no new accounts".to_owned()))
                 }
                 _ => None,
@@ -166,6 +169,10 @@ impl Writer {
                     closing = Some(stopped);
                     break;
                 }
+                Evaluated::Backup(id, limit, reply) => {
+                    backing_up = Some((id, limit, reply));
+                    break;
+                }
                 Evaluated::TooMuch(command) => {
                     self.held = Some(command);
                     break;
@@ -175,8 +182,17 @@ impl Writer {
                 next = self.waiting.try_recv().ok();
             }
         }
+        self.shared.backup.note(group.keys());
         let failure = commit(db, journal, group).err();
         let told = failure.clone().map(StoreError::Unavailable);
+        if let Some((id, limit, reply)) = backing_up {
+            // What this group changed is on disk, and nothing else changes before the next one.
+            let read = match &told {
+                Some(error) => Err(error.clone()),
+                None => backup::changes(&self.shared.backup, db, id, limit, true),
+            };
+            let _ = reply.send(read);
+        }
         if let Some(reason) = failure {
             self.fail(reason);
         }
@@ -267,11 +283,10 @@ impl Writer {
     }
 
     fn sweep(&mut self) {
-        let swept = self.write_chore("sweeping what has ended", |unit| {
+        let more = self.write_chore("sweeping what has ended", |unit| {
             rules::sweep(unit, SystemTime::now(), SWEPT_PER_BATCH)
         });
-        let more = swept.is_some_and(|swept| swept == SWEPT_PER_BATCH);
-        self.sweep_at = Instant::now() + if more { SWEEP_ON } else { SWEEP_EVERY };
+        self.sweep_at = Instant::now() + if more == Some(true) { SWEEP_ON } else { SWEEP_EVERY };
         // The engine's own thread stops silently when it meets an error; a flush brings it to light.
         if let State::Working { db, .. } = &self.state
             && let Err(error) = db.flush()
@@ -298,6 +313,7 @@ impl Writer {
         };
         let changes = unit.into_changes();
         group.absorb(changes);
+        self.shared.backup.note(group.keys());
         match commit(db, journal, group) {
             Ok(()) => Some(done),
             Err(reason) => {
