@@ -27,6 +27,7 @@ mod check;
 pub mod demo;
 mod explain;
 mod generated;
+mod mail;
 mod password_input;
 mod serve;
 mod server;
@@ -87,6 +88,9 @@ enum Command {
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Try the mail server out
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Back the store up, also while the server runs; restore it, move it
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -244,6 +248,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
         Command::User(command) => user::run(&load(config)?, command),
+        Command::Mail(command) => mail::run(&load(config)?, command),
         Command::Store(command) => store::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),
         Command::Man { words, output: None } => generated::manual(&words, Cli::command()),

@@ -18,6 +18,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::identity::Email;
+pub use crate::response::texts::Language;
+use crate::response::texts::Texts;
 use crate::store::{MailContent, MailId, QueuedMail, Store, StoreError};
 
 mod compose;
@@ -25,16 +27,15 @@ mod courier;
 mod figures;
 mod flood;
 mod folder;
-mod language;
+mod layout;
 mod links;
 mod message;
 mod settings;
 mod smtp;
-mod texts;
 mod trial;
+mod words;
 
 pub use figures::{MailFigures, MailOutcome};
-pub use language::Language;
 pub use links::{Link, Links};
 pub use message::{Kind, Message};
 pub use settings::{
@@ -70,6 +71,7 @@ struct Shared {
     flood: Flood,
     setup: ArcSwap<Setup>,
     store: Store,
+    texts: Texts,
     waiting: AtomicUsize,
     /// Something has come into the outbox, or the settings are others.
     wake: Notify,
@@ -90,6 +92,7 @@ impl Mailer {
             flood: Flood::default(),
             setup: ArcSwap::from_pointee(Setup { links, settings: settings.map(Arc::new) }),
             store,
+            texts: Texts::built_in(),
             waiting: AtomicUsize::new(waiting),
             wake: Notify::new(),
         })))

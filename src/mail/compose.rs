@@ -8,8 +8,9 @@ use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
 
-use super::{Links, Mail, Sender, texts};
+use super::{Links, Mail, Sender, words};
 use crate::identity::Email;
+use crate::response::texts::Texts;
 use crate::store::MailId;
 
 /// Why no mail can be made: no mail server would know what to do with the address.
@@ -19,13 +20,14 @@ pub(super) struct Unsendable;
 
 /// The whole mail. `id` makes its `Message-ID`, the same at each try: who gets it twice can tell.
 pub(super) fn compose(
+    texts: &Texts,
     mail: &Mail,
     from: &Sender,
     links: &Links,
     id: MailId,
     now: SystemTime,
 ) -> Result<Message, Unsendable> {
-    let words = texts::words(&mail.message, mail.language, links.site());
+    let letter = words::letter(texts, &mail.message, mail.language, links.site());
     let domain = from.address().domain();
     let sender = Mailbox::new(from.name().map(str::to_owned), address(from.address()).ok_or(Unsendable)?);
     let built = Message::builder()
@@ -33,10 +35,10 @@ pub(super) fn compose(
         .date(now)
         .from(sender)
         .to(Mailbox::new(None, address(&mail.to).ok_or(Unsendable)?))
-        .subject(words.subject.clone())
+        .subject(letter.subject.clone())
         .header(AutoSubmitted)
         .header(NoAutoResponse)
-        .multipart(MultiPart::alternative_plain_html(words.text(), words.html(mail.language)));
+        .multipart(MultiPart::alternative_plain_html(letter.text(), letter.html()));
     built.map_err(|_| Unsendable)
 }
 
@@ -98,7 +100,7 @@ mod tests {
         };
         let mail = Mail { language: Language::English, message, to: to.parse().expect("an address") };
         let from: Sender = "Größe, Inc <login@example.com>".parse().expect("a sender");
-        let letter = compose(&mail, &from, &links, MailId::generate(), SystemTime::now());
+        let letter = compose(&Texts::built_in(), &mail, &from, &links, MailId::generate(), SystemTime::now());
         String::from_utf8(letter.expect("it can be sent").formatted()).expect("ASCII")
     }
 

@@ -8,6 +8,7 @@ use super::compose::compose;
 use super::smtp::{self, Connection, Failure, Step};
 use super::{Language, Links, Mail, MailServer, MailSettings, Message, SmtpServer, folder};
 use crate::identity::Email;
+use crate::response::texts::Texts;
 use crate::store::MailId;
 
 /// A mail was taken.
@@ -40,11 +41,12 @@ pub async fn try_out(
 ) -> Result<Trial, TrialFailure> {
     let (id, now) = (MailId::generate(), SystemTime::now());
     let mail = Mail { language, message: Message::Test {}, to };
-    let letter = compose(&mail, &settings.from, links, id, now).map_err(|error| TrialFailure {
-        advice: "a mail server wants something like `name@example.com`".to_owned(),
-        said: error.to_string(),
-        step: "writing the mail",
-    })?;
+    let letter =
+        compose(&Texts::built_in(), &mail, &settings.from, links, id, now).map_err(|error| TrialFailure {
+            advice: "a mail server wants something like `name@example.com`".to_owned(),
+            said: error.to_string(),
+            step: "writing the mail",
+        })?;
     let server = match &settings.server {
         MailServer::Smtp(server) => server,
         MailServer::Folder(path) => {

@@ -25,7 +25,7 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         &[
             "foregate.yaml:1:1: unknown key `vhosts`",
             "    1 | vhosts: {}",
-            "      | ^^^^^^ expected `listen`, `tls`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
+            "      | ^^^^^^ expected `listen`, `tls`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `mail`, `upstreams`, `routes`, `admin` or `log`",
         ],
     );
 }
@@ -779,4 +779,57 @@ fn certificates_and_keys_that_can_not_be_used_are_told() {
     std::fs::write(directory.path().join("app.key"), renewed.signing_key.serialize_pem())
         .expect("it is written");
     assert_ne!(first.upstreams, config("'https://a:1'", whole).upstreams);
+}
+
+#[test]
+fn mail_faults() {
+    let server = |url: &str| with(&format!("mail:\n  url: {url}\n  from: login@example.com"));
+    told(
+        &with("mail: {}"),
+        &[
+            "foregate.yaml:1:7: `url` is missing",
+            "    1 | mail: {}",
+            "      |       ^ expected what takes mails, such as `smtp://name:password@mail.example.com:587` or `file:./outbox`",
+            "foregate.yaml:1:7: `from` is missing",
+            "    1 | mail: {}",
+            "      |       ^ expected who mails are from, such as `Example <login@example.com>`",
+        ],
+    );
+    // A password may stand in it: neither it nor its line is shown.
+    for (url, expected) in [
+        (
+            "http://user:hunter2@a",
+            "expected `smtp://name:password@host:587`, `smtps://name:password@host` or `file:DIRECTORY`",
+        ),
+        (
+            "smtp://user:hunter2@a:99999",
+            "expected a port from 1 to 65535, such as `smtp://mail.example.com:587`",
+        ),
+        (
+            "smtp://user:hunter2@a?tls=none",
+            "expected `?tls=required`: over `tls=none` the password could be read on its way to another machine",
+        ),
+        (
+            "smtp://hunter2@a",
+            "expected a name and a password before the `@`, `smtp://name:password@host`; write `%40` for an `@` and `%25` for a `%` in them",
+        ),
+    ] {
+        told(&server(url), &["foregate.yaml:2:8: `url` can't be this", &format!("      = {expected}")]);
+    }
+    told(
+        &with("mail:\n  url: file:./outbox\n  from: Example"),
+        &[
+            "foregate.yaml:3:9: `from` can't be `Example`",
+            "    3 |   from: Example",
+            "      |         ^^^^^^^ expected an address, `login@example.com` or `Example <login@example.com>`",
+        ],
+    );
+    told(
+        &with("mail:\n  url: smtp://a\n  from: login@example.com\n  ca: /nowhere/ca.pem"),
+        &[
+            "foregate.yaml:4:7: there is no file `/nowhere/ca.pem`",
+            "    4 |   ca: /nowhere/ca.pem",
+            "      |       ^^^^^^^^^^^^^^^ expected a file with the certificates of your authorities in PEM, such as `ca.pem`",
+        ],
+    );
 }
