@@ -34,10 +34,10 @@ use self::command::{Command, Reply};
 use self::unit::{Rows, read_error};
 use self::writer::Writer;
 use super::{
-    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, SigningKey, StoreError,
+    Digest, EndSessions, NewUser, OneTimeToken, OpenError, RefreshFamily, Rotated, Rotation, Session, SessionError, SigningKey, StoreError,
     StoreSettings, TokenError, User, UserChange, UserError, Verification,
 };
-use crate::identity::{UserId, Username};
+use crate::identity::{GrantId, UserId, Username};
 
 /// Commands that may wait. Past it the answer is `Busy`.
 const QUEUE: usize = 1024;
@@ -115,6 +115,14 @@ impl Sled {
 
     pub(super) fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
         self.read(|rows| rows.signing_keys())
+    }
+
+    pub(super) fn refresh_family(&self, id: GrantId) -> Result<Option<RefreshFamily>, StoreError> {
+        self.read(|rows| rows.family(id))
+    }
+
+    pub(super) fn is_revoked(&self, user: UserId, id: GrantId) -> Result<bool, StoreError> {
+        self.read(|rows| Ok(Rows::get(rows, &keys::revoked(user, id))?.is_some()))
     }
 
     pub(super) async fn users(&self, after: Option<Username>, limit: usize) -> Result<Vec<User>, StoreError> {
@@ -210,6 +218,27 @@ impl Sled {
             Entry::Vacant(entry) if room => drop(entry.insert(now)),
             Entry::Vacant(_) => (),
         }
+    }
+
+    pub(super) async fn create_refresh_family(&self, family: RefreshFamily) -> Result<usize, SessionError> {
+        self.submit(|reply| Command::CreateFamily(family, reply)).await
+    }
+
+    pub(super) async fn rotate_refresh_token(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.submit(|reply| Command::Rotate(rotation, reply)).await
+    }
+
+    pub(super) async fn revoke_refresh_family(&self, id: GrantId) -> Result<Option<UserId>, StoreError> {
+        self.submit(|reply| Command::RevokeFamily(id, reply)).await
+    }
+
+    pub(super) async fn revoke_access_token(
+        &self,
+        user: UserId,
+        jti: GrantId,
+        until: SystemTime,
+    ) -> Result<(), StoreError> {
+        self.submit(|reply| Command::RevokeToken(user, jti, until, reply)).await
     }
 
     pub(super) async fn create_one_time_token(&self, token: OneTimeToken) -> Result<(), TokenError> {

@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 
 use super::rules;
 use super::unit::{Group, Unit};
-use crate::identity::UserId;
+use crate::identity::{GrantId, UserId};
 use crate::store::{
-    Digest, EndSessions, NewUser, OneTimeToken, Session, SessionError, SigningKey, StoreError, TokenError,
+    Digest, EndSessions, NewUser, OneTimeToken, RefreshFamily, Rotated, Rotation, Session, SessionError, SigningKey, StoreError, TokenError,
     User, UserChange, UserError,
 };
 
@@ -22,6 +22,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 pub(super) enum Command {
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     Close(oneshot::Sender<()>),
+    CreateFamily(RefreshFamily, Reply<usize, SessionError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
@@ -30,6 +31,9 @@ pub(super) enum Command {
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    RevokeFamily(GrantId, Reply<Option<UserId>, StoreError>),
+    RevokeToken(UserId, GrantId, SystemTime, Reply<(), StoreError>),
+    Rotate(Rotation, Reply<Rotated, StoreError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
     UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
 }
@@ -71,6 +75,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
         }
         C::Close(stopped) => Evaluated::Close(stopped),
+        C::CreateFamily(family, reply) => {
+            settle(stage, reply, |unit| rules::refresh::create(unit, &family))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateFamily(family, reply)))
+        }
         C::CreateSession(session, reply) => {
             settle(stage, reply, |unit| rules::create_session(unit, &session))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateSession(session, reply)))
@@ -97,6 +105,16 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
         }
+        C::RevokeFamily(id, reply) => {
+            settle(stage, reply, |unit| rules::refresh::revoke_family(unit, id))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeFamily(id, reply)))
+        }
+        C::RevokeToken(user, id, until, reply) => {
+            settle(stage, reply, |unit| rules::refresh::revoke(unit, user, id, until))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeToken(user, id, until, reply)))
+        }
+        C::Rotate(rotation, reply) => settle(stage, reply, |unit| rules::refresh::rotate(unit, &rotation))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::Rotate(rotation, reply))),
         C::SetPassword(digest, hash, now, reply) => {
             settle(stage, reply, |unit| rules::set_password_with_token(unit, digest, &hash, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::SetPassword(digest, hash, now, reply)))

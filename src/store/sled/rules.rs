@@ -16,6 +16,8 @@ use crate::store::{
     SigningKey, StoreError, TokenError, User, UserChange, UserError,
 };
 
+pub(super) mod refresh;
+
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
 /// sweeper. It keeps the largest unit, an account that goes with all its sessions, at 296 operations.
 const EXPIRY_ENTRIES_PER_UNIT: usize = 90;
@@ -78,11 +80,14 @@ pub(super) fn change_user(
             void_credentials(&mut user, SystemTime::now());
         }
     }
+    let ending = if user.disabled { EndSessions::All } else { change.sessions };
+    if ending != EndSessions::None && change.password.is_none() && change.disabled != Some(true) {
+        void_credentials(&mut user, SystemTime::now());
+    }
     user.version += 1;
     unit.put(keys::user(id), record::encode_user(&user)?);
 
-    let ending = if user.disabled { EndSessions::All } else { change.sessions };
-    end_sessions_of(unit, id, ending)?;
+    end_logins_of(unit, id, ending)?;
     if links_are_void {
         delete_tokens_of(unit, id)?;
     }
@@ -107,7 +112,7 @@ pub(super) fn upgrade_hash(
 
 pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, UserError> {
     let user = unit.user(id)?.ok_or(UserError::NotFound)?;
-    end_sessions_of(unit, id, EndSessions::All)?;
+    end_logins_of(unit, id, EndSessions::All)?;
     unit.delete(keys::username(&user.username.folded()));
     if let Some(email) = &user.email {
         unit.delete(keys::email(&email.folded()));
@@ -179,11 +184,27 @@ pub(super) fn end_session(unit: &mut Unit<'_, '_>, digest: Digest) -> Result<boo
     Ok(found.is_some())
 }
 
+/// Ends sessions of an account, and with them all of its tokens: whoever signs out everywhere means programs as well.
 pub(super) fn end_sessions_of(
     unit: &mut Unit<'_, '_>,
     user: UserId,
     which: EndSessions,
 ) -> Result<usize, StoreError> {
+    if which != EndSessions::None {
+        refresh::end_all(unit, user)?;
+    }
+    end_logins_of(unit, user, which)
+}
+
+/// For an account of which the caller says that its credentials have ended.
+fn end_logins_of(
+    unit: &mut Unit<'_, '_>,
+    user: UserId,
+    which: EndSessions,
+) -> Result<usize, StoreError> {
+    if which != EndSessions::None {
+        refresh::mark_ended(unit, user)?;
+    }
     let keep = match which {
         EndSessions::None => return Ok(0),
         EndSessions::All => {
@@ -274,7 +295,7 @@ pub(super) fn set_password_with_token(
     user.version += 1;
     unit.put(keys::user(user.id), record::encode_user(&user)?);
     // Ends this token as well.
-    end_sessions_of(unit, user.id, EndSessions::All)?;
+    end_logins_of(unit, user.id, EndSessions::All)?;
     Ok(user)
 }
 
@@ -334,10 +355,19 @@ pub(super) fn sweep(unit: &mut Unit<'_, '_>, now: SystemTime, limit: usize) -> R
     let now = millis(now) / 1000;
     let due = unit.due(&keys::expiry_before(now), limit)?;
     for key in &due {
+        if !unit.has_room() {
+            // The rest is due as well, and comes with the next batch.
+            return Ok(limit);
+        }
         unit.delete(key.clone());
         match keys::parse_expiry(key) {
             Some((second, Expiring::Session, digest)) => sweep_session(unit, digest, second, now)?,
             Some((_, Expiring::Token, digest)) => sweep_token(unit, digest, now)?,
+            Some((_, Expiring::Family, pair)) => refresh::sweep_family(unit, keys::parse_pair(pair)),
+            Some((_, Expiring::FamiliesOf, user)) => {
+                refresh::sweep_families_of(unit, keys::parse_pair(user).0)?;
+            }
+            Some((_, Expiring::Revoked, pair)) => refresh::sweep_revoked(unit, keys::parse_pair(pair)),
             None => (),
         }
     }

@@ -11,13 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use ::sled::{Batch, IVec, Tree};
 
 use super::keys;
-use crate::identity::{UserId, fold};
+use crate::identity::{GrantId, UserId, fold};
 use crate::store::record::{self, KeptSession};
-use crate::store::{Digest, OneTimeToken, SigningKey, StoreError, User};
+use crate::store::{Digest, OneTimeToken, RefreshFamily, SigningKey, StoreError, User};
 
 /// More in one batch and the engine's garbage, which it frees only between operations, is counted in
 /// gigabytes. That is 300; the journal puts one of its own to ours.
 pub(super) const OPERATIONS_PER_BATCH: usize = 299;
+
+/// More than any one step of the sweeper changes.
+const SMALL: usize = 30;
 
 /// Rows by key; a `None` deletes.
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -74,6 +77,20 @@ pub(super) trait Rows {
 
     fn token(&self, digest: Digest) -> Result<Option<OneTimeToken>, StoreError> {
         self.get(&keys::token(digest))?.map(|row| record::decode_token(digest, &row)).transpose()
+    }
+
+    fn family(&self, id: GrantId) -> Result<Option<RefreshFamily>, StoreError> {
+        self.get(&keys::family(id))?.map(|row| record::decode_family(id, &row)).transpose()
+    }
+
+    fn families_of(&self, user: UserId) -> Result<Vec<RefreshFamily>, StoreError> {
+        let mut families = Vec::new();
+        for key in self.keys_under(&keys::families_of(user))? {
+            let (_, id) = keys::pair_of(&key[1..])
+                .ok_or_else(|| StoreError::Corrupt("an entry in a list of refresh families".to_owned()))?;
+            families.extend(self.family(id)?.filter(|family| family.user_id == user));
+        }
+        Ok(families)
     }
 
     /// Newest first.
@@ -164,6 +181,11 @@ impl Unit<'_, '_> {
 
     pub(super) fn delete(&mut self, key: Vec<u8>) {
         self.changes.insert(key, None);
+    }
+
+    /// Whether a batch has room for a few changes more.
+    pub(super) fn has_room(&self) -> bool {
+        self.changes.len() + SMALL <= OPERATIONS_PER_BATCH
     }
 
     pub(super) fn into_changes(self) -> Changes {
