@@ -186,12 +186,13 @@ impl Requirements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::UserId;
+    use crate::identity::{Principal, UserId};
 
     const NOON: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn alice() -> Identity {
         Identity {
+            access_token: None,
             authenticated_at: NOON,
             credential: Credential::Session,
             email: "alice@Example.com".parse().ok(),
@@ -199,7 +200,7 @@ mod tests {
             name: "Alice".parse().expect("a name"),
             roles: BTreeSet::from(["staff".parse().expect("a role")]),
             session: None,
-            user_id: UserId::generate(),
+            principal: Principal::Account(UserId::generate()),
             username: "Alice".parse().expect("a username"),
         }
     }

@@ -13,6 +13,7 @@
 //! nothing above this room knows which engine is below.
 
 mod error;
+mod failures;
 mod model;
 mod record;
 mod refresh;
@@ -24,6 +25,7 @@ use std::time::SystemTime;
 use secrecy::SecretString;
 
 pub use self::error::{OpenError, SessionError, StoreError, TokenError, UserError};
+pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
     Digest, EndSessions, NewUser, OneTimeToken, Purpose, Session, SigningKey, User, UserChange, Verification,
 };
@@ -265,6 +267,29 @@ impl Store {
     ) -> Result<User, TokenError> {
         match &self.engine {
             Engine::Sled(sled) => sled.set_password_with_token(digest, hash, now).await,
+        }
+    }
+
+    // ---- failed logins -----------------------------------------------------------------------
+
+    /// Notes a count of failed logins. Doesn't wait; the last second may be lost in a crash.
+    pub fn note_failures(&self, count: Failures) {
+        match &self.engine {
+            Engine::Sled(sled) => sled.note_failures(count),
+        }
+    }
+
+    /// The counts that still count.
+    pub async fn failures(&self, now: SystemTime) -> Result<Vec<Failures>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.failures(now).await,
+        }
+    }
+
+    /// Clears the counts at one account, of all sources; says how many there were.
+    pub async fn clear_failures(&self, user: UserId) -> Result<usize, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.clear_failures(user).await,
         }
     }
 

@@ -54,6 +54,11 @@ pub enum Command {
         /// Whose.
         login: String,
     },
+    /// Clears the failed logins at an account.
+    UserUnlock {
+        /// Whose.
+        login: String,
+    },
 }
 
 impl Command {
@@ -69,6 +74,7 @@ impl Command {
             Self::UserList { .. } => "user list",
             Self::UserSet(_) => "user set",
             Self::UserShow { .. } => "user show",
+            Self::UserUnlock { .. } => "user unlock",
         }
     }
 }

@@ -33,6 +33,7 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
         }
         Command::UserList { after } => list(accounts, after).await,
         Command::UserSet(change) => set(accounts, change, now).await,
+        Command::UserUnlock { login } => named(accounts, &login, accounts.unlock(&login).await).await,
         Command::UserShow { login } => named(accounts, &login, accounts.find(&login)).await,
     };
     done.unwrap_or_else(Reply::Failed)

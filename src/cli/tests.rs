@@ -31,6 +31,7 @@ fn good_lines() {
         "user set alice --no-roles",
         "user disable alice",
         "user enable alice",
+        "user unlock alice",
         "user delete alice --yes",
         "completions zsh",
         "man",

@@ -46,6 +46,11 @@ pub(super) enum UserCommand {
         /// A username or an e-mail address
         name: String,
     },
+    /// Clear the failed logins at an account: whoever was told to wait for it may try again
+    Unlock {
+        /// A username or an e-mail address
+        name: String,
+    },
     /// Delete an account with its sessions and tokens; asks first on a terminal
     Delete {
         /// A username or an e-mail address
@@ -130,6 +135,7 @@ enum Task {
     List { json: bool },
     Set(SetUser),
     Show { login: String, json: bool },
+    Unlock { login: String },
 }
 
 impl Task {
@@ -144,6 +150,7 @@ impl Task {
             UserCommand::List { json } => Self::List { json },
             UserCommand::Set(arguments) => Self::Set(arguments.read()?),
             UserCommand::Show { name, json } => Self::Show { login: name, json },
+            UserCommand::Unlock { name } => Self::Unlock { login: name },
         })
     }
 
@@ -180,6 +187,14 @@ impl Task {
             Self::Show { login, json } => {
                 let account = about(administration, Command::UserShow { login }).await?;
                 print(&if json { render::object(&account)? } else { render::details(&account) })
+            }
+            Self::Unlock { login } => {
+                let account = about(administration, Command::UserUnlock { login }).await?;
+                let name = &account.username;
+                note(format_args!(
+                    "No failed login at account `{name}` counts any more, wherever it came from."
+                ));
+                Ok(())
             }
         }
     }

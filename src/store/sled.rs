@@ -33,9 +33,11 @@ use tokio::sync::oneshot;
 use self::command::{Command, Reply};
 use self::unit::{Rows, read_error};
 use self::writer::Writer;
+use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
-    Digest, EndSessions, NewUser, OneTimeToken, OpenError, RefreshFamily, Rotated, Rotation, Session, SessionError, SigningKey, StoreError,
-    StoreSettings, TokenError, User, UserChange, UserError, Verification,
+    Digest, EndSessions, NewUser, OneTimeToken, OpenError, RefreshFamily, Rotated, Rotation, Session,
+    SessionError, SigningKey, StoreError, StoreSettings, TokenError, User, UserChange, UserError,
+    Verification,
 };
 use crate::identity::{GrantId, UserId, Username};
 
@@ -44,6 +46,9 @@ const QUEUE: usize = 1024;
 
 /// Touches that may wait for the next time they are written; further ones are lost.
 const TOUCHES: usize = 8192;
+
+/// Counts of failed logins that may wait; further ones are lost. Each has cost a password hash.
+const COUNTS: usize = 8192;
 
 /// A disk that doesn't answer for this long keeps nobody waiting.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -60,6 +65,8 @@ struct Shared {
     closed: AtomicBool,
     /// Why writing doesn't work at the moment.
     failure: ArcSwap<Option<String>>,
+    /// Counts of failed logins that wait to be written; the latest of each.
+    failures: Mutex<HashMap<FailureKey, Failures>>,
     touched: Mutex<HashMap<Digest, SystemTime>>,
     /// `None` while the writer opens it anew, and after the end.
     tree: ArcSwapOption<Db>,
@@ -71,6 +78,7 @@ impl Sled {
         let shared = Arc::new(Shared {
             closed: AtomicBool::new(false),
             failure: ArcSwap::from_pointee(None),
+            failures: Mutex::default(),
             touched: Mutex::default(),
             tree: ArcSwapOption::empty(),
         });
@@ -148,6 +156,20 @@ impl Sled {
     pub(super) async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let kept = self.scan(move |db| db.sessions_of(user)).await?;
         Ok(kept.into_iter().map(|kept| kept.session).collect())
+    }
+
+    pub(super) async fn failures(&self, now: SystemTime) -> Result<Vec<Failures>, StoreError> {
+        self.scan(move |db| {
+            let mut counts = Vec::new();
+            for row in db.scan_prefix(b"B") {
+                let (key, value) = row.map_err(read_error)?;
+                // One that can't be read brakes nobody; the sweeper takes it away.
+                counts
+                    .extend(decode_failures(&key[1..], &value).ok().filter(|count| count.forgotten_at > now));
+            }
+            Ok(counts)
+        })
+        .await
     }
 
     pub(super) async fn verify(&self) -> Result<Verification, StoreError> {
@@ -239,6 +261,26 @@ impl Sled {
         until: SystemTime,
     ) -> Result<(), StoreError> {
         self.submit(|reply| Command::RevokeToken(user, jti, until, reply)).await
+    }
+
+    pub(super) fn note_failures(&self, count: Failures) {
+        let mut waiting = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < COUNTS || waiting.contains_key(&count.key) {
+            waiting.insert(count.key, count);
+        }
+    }
+
+    pub(super) async fn clear_failures(&self, user: UserId) -> Result<usize, StoreError> {
+        let of_user =
+            |key: &FailureKey| matches!(key, FailureKey::Pair(_, TriedAccount::Known(id)) if *id == user);
+        self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !of_user(key));
+        let mut cleared = 0;
+        loop {
+            match self.submit(|reply| Command::ClearFailures(user, reply)).await? {
+                0 => return Ok(cleared),
+                more => cleared += more,
+            }
+        }
     }
 
     pub(super) async fn create_one_time_token(&self, token: OneTimeToken) -> Result<(), TokenError> {

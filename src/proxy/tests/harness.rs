@@ -20,7 +20,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Permit;
-use crate::identity::{Credential, Identity, UserId};
+use crate::identity::{Credential, Identity, Principal, UserId};
 use crate::policy::Policy;
 use crate::proxy::{
     Balance, HealthBoard, HealthSettings, HostHeader, Proxy, ProxySettings, Server, Tunnels, UpstreamSettings,
@@ -204,6 +204,7 @@ fn permit() -> Permit {
         upstream: Some("app".into()),
     };
     let alice = Identity {
+        access_token: None,
         authenticated_at: SystemTime::UNIX_EPOCH,
         credential: Credential::Session,
         email: None,
@@ -211,7 +212,7 @@ fn permit() -> Permit {
         name: crate::identity::DisplayName::default(),
         roles: BTreeSet::new(),
         session: None,
-        user_id: UserId::generate(),
+        principal: Principal::Account(UserId::generate()),
         username: "alice".parse().expect("a username"),
     };
     Permit::for_tests(Some(Arc::new(alice)), Arc::new(route))

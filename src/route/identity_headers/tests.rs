@@ -7,10 +7,11 @@ use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 
 use super::*;
-use crate::identity::{Credential, UserId};
+use crate::identity::{Credential, Principal, UserId};
 
 fn identity(username: &str, name: &str) -> Identity {
     Identity {
+        access_token: None,
         authenticated_at: SystemTime::UNIX_EPOCH,
         credential: Credential::Session,
         email: Some("alice@example.com".parse().expect("an address")),
@@ -18,7 +19,7 @@ fn identity(username: &str, name: &str) -> Identity {
         name: name.to_owned().try_into().expect("a display name"),
         roles: BTreeSet::from(["admin", "staff"].map(|role| role.parse().expect("a role"))),
         session: None,
-        user_id: UserId::generate(),
+        principal: Principal::Account(UserId::generate()),
         username: username.parse().expect("a username"),
     }
 }

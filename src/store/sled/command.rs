@@ -11,8 +11,8 @@ use super::rules;
 use super::unit::{Group, Unit};
 use crate::identity::{GrantId, UserId};
 use crate::store::{
-    Digest, EndSessions, NewUser, OneTimeToken, RefreshFamily, Rotated, Rotation, Session, SessionError, SigningKey, StoreError, TokenError,
-    User, UserChange, UserError,
+    Digest, EndSessions, NewUser, OneTimeToken, RefreshFamily, Rotated, Rotation, Session, SessionError,
+    SigningKey, StoreError, TokenError, User, UserChange, UserError,
 };
 
 /// Where an answer goes.
@@ -21,6 +21,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 /// What the writer is asked to do.
 pub(super) enum Command {
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
+    ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
     CreateFamily(RefreshFamily, Reply<usize, SessionError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
@@ -74,11 +75,11 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::change_user(unit, id, &change))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
         }
+        C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
-        C::CreateFamily(family, reply) => {
-            settle(stage, reply, |unit| rules::refresh::create(unit, &family))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateFamily(family, reply)))
-        }
+        C::CreateFamily(family, reply) => settle(stage, reply, |unit| rules::refresh::create(unit, &family))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateFamily(family, reply))),
         C::CreateSession(session, reply) => {
             settle(stage, reply, |unit| rules::create_session(unit, &session))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateSession(session, reply)))
@@ -105,10 +106,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
         }
-        C::RevokeFamily(id, reply) => {
-            settle(stage, reply, |unit| rules::refresh::revoke_family(unit, id))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeFamily(id, reply)))
-        }
+        C::RevokeFamily(id, reply) => settle(stage, reply, |unit| rules::refresh::revoke_family(unit, id))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeFamily(id, reply))),
         C::RevokeToken(user, id, until, reply) => {
             settle(stage, reply, |unit| rules::refresh::revoke(unit, user, id, until))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeToken(user, id, until, reply)))

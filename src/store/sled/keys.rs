@@ -16,6 +16,7 @@
 //! | `R` | family | refresh family |
 //! | `F` | user id, family | nothing; lists an account's families |
 //! | `J` | user id, `jti` or family | second in which what is revoked has ended by itself |
+//! | `B` | account and source, or source | count of failed logins |
 //! | `K` | `kid` | signing key |
 //! | `V` | name | secret of 32 bytes |
 //!
@@ -25,6 +26,7 @@
 
 use crate::identity::{GrantId, UserId};
 use crate::store::Digest;
+use crate::store::failures::{FailureKey, TriedAccount, account_prefix};
 
 pub(super) const FORMAT: &[u8] = b"Mformat";
 pub(super) const CLEAN: &[u8] = b"Mclean";
@@ -151,6 +153,14 @@ pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
         _ => return None,
     };
     Some((u64::from_be_bytes(*second), kind, digest_of(digest)?))
+}
+
+pub(super) fn failures(key: FailureKey) -> Vec<u8> {
+    row(b'B', &[&key.to_bytes()])
+}
+
+pub(super) fn failures_at(account: TriedAccount) -> Vec<u8> {
+    row(b'B', &[&account_prefix(account)])
 }
 
 pub(super) fn signing_key(kid: &str) -> Vec<u8> {

@@ -16,7 +16,10 @@ use crate::store::{
     SigningKey, StoreError, TokenError, User, UserChange, UserError,
 };
 
+mod failures;
 pub(super) mod refresh;
+
+pub(super) use failures::{clear_failures, note_failures, sweep_failures};
 
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
 /// sweeper. It keeps the largest unit, an account that goes with all its sessions, at 296 operations.
@@ -197,11 +200,7 @@ pub(super) fn end_sessions_of(
 }
 
 /// For an account of which the caller says that its credentials have ended.
-fn end_logins_of(
-    unit: &mut Unit<'_, '_>,
-    user: UserId,
-    which: EndSessions,
-) -> Result<usize, StoreError> {
+fn end_logins_of(unit: &mut Unit<'_, '_>, user: UserId, which: EndSessions) -> Result<usize, StoreError> {
     if which != EndSessions::None {
         refresh::mark_ended(unit, user)?;
     }

@@ -180,3 +180,6 @@ pub(super) fn sweep_families_of(unit: &mut Unit<'_, '_>, id: UserId) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
