@@ -39,5 +39,7 @@ mod targets;
 mod throttle;
 mod tls;
 mod tokens;
+mod tokens_refresh;
+mod tokens_revoke;
 mod upstreams_connect;
 mod upstreams_health;
