@@ -324,7 +324,7 @@ impl Authenticator {
         self.login.metrics()
     }
 
-    /// Notes the use of a session, at most once in a tenth of its idle timeout.
+    /// Notes the use of a session, now and then.
     fn used(&self, entry: &Entry, digest: Digest, now: SystemTime) -> Authentication {
         if entry.note_use(now) {
             self.store.touch_session(digest, now);

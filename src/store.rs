@@ -17,10 +17,11 @@ mod failures;
 mod model;
 mod record;
 mod refresh;
+mod short;
 mod sled;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
@@ -32,10 +33,21 @@ pub use self::model::{
 pub use self::refresh::{
     FAMILIES_PER_ACCOUNT, PreviousToken, REVOCATIONS_PER_ACCOUNT, RefreshFamily, Rotated, Rotation,
 };
+pub use self::short::{InvalidShortId, ShortId};
 use crate::identity::{GrantId, UserId, Username};
 
 /// An account holds at most this many sessions; a further one ends its oldest.
 pub const SESSIONS_PER_ACCOUNT: usize = 100;
+
+/// A session's last use is written down at least this often, however long it may lie idle: its person
+/// is shown it.
+const LONGEST_UNNOTED: Duration = Duration::from_secs(15 * 60);
+
+/// How old the last use that was written down may be before a further one is: a tenth of the idle
+/// timeout, so that the one never ends a session that the other keeps.
+pub fn noted_after(idle_timeout: Duration) -> Duration {
+    (idle_timeout / 10).min(LONGEST_UNNOTED)
+}
 
 /// Where the store is and what it may take.
 #[derive(Clone, Debug)]
@@ -168,6 +180,24 @@ impl Store {
     pub async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         match &self.engine {
             Engine::Sled(sled) => sled.sessions_of(user).await,
+        }
+    }
+
+    /// The session with this name.
+    pub fn session_by_short_id(&self, id: ShortId) -> Result<Option<Session>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.session_by_short_id(id),
+        }
+    }
+
+    /// Up to `limit` sessions of all accounts, those of one account together, after the session `after`.
+    pub async fn sessions(
+        &self,
+        after: Option<(UserId, Digest)>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.sessions(after, limit).await,
         }
     }
 

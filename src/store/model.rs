@@ -87,6 +87,8 @@ pub struct NewUser {
 /// What to change of an account; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
+    /// Only while `credentials_since` is this; otherwise the account that was meant is not there any more.
+    pub credentials_since: Option<Option<SystemTime>>,
     /// Disabled or not.
     pub disabled: Option<bool>,
     /// `Some(None)` takes the address away.
@@ -109,8 +111,20 @@ pub enum EndSessions {
     None,
     /// All of them, and all one-time tokens.
     All,
-    /// All but this one.
+    /// All of them; links that are on their way stay good.
+    AllSessions,
+    /// All but this one, and all tokens: whoever signs out everywhere else means programs as well.
     Except(Digest),
+}
+
+impl EndSessions {
+    /// Whether access and refresh tokens end as well.
+    pub fn ends_tokens(self) -> bool {
+        match self {
+            Self::None | Self::AllSessions => false,
+            Self::All | Self::Except(_) => true,
+        }
+    }
 }
 
 /// A login kept on the server.

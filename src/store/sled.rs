@@ -36,7 +36,7 @@ use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
     Digest, EndSessions, NewUser, OneTimeToken, OpenError, RefreshFamily, Rotated, Rotation, Session,
-    SessionError, SigningKey, StoreError, StoreSettings, TokenError, User, UserChange, UserError,
+    SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User, UserChange, UserError,
     Verification,
 };
 use crate::identity::{GrantId, UserId, Username};
@@ -156,6 +156,45 @@ impl Sled {
     pub(super) async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let kept = self.scan(move |db| db.sessions_of(user)).await?;
         Ok(kept.into_iter().map(|kept| kept.session).collect())
+    }
+
+    pub(super) fn session_by_short_id(&self, id: ShortId) -> Result<Option<Session>, StoreError> {
+        self.read(|rows| {
+            let Some(key) = rows.keys_under(&keys::sessions_beginning(id.as_bytes()))?.into_iter().next()
+            else {
+                return Ok(None);
+            };
+            let digest = keys::digest_of(&key[1..]);
+            let digest = digest.ok_or_else(|| StoreError::Corrupt("a session's key".to_owned()))?;
+            Ok(rows.session(digest)?.map(|kept| kept.session))
+        })
+    }
+
+    pub(super) async fn sessions(
+        &self,
+        after: Option<(UserId, Digest)>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.scan(move |db| {
+            let start = after.map_or_else(
+                || Bound::Included(b"L".to_vec()),
+                |(user, digest)| Bound::Excluded(keys::session_of(user, digest)),
+            );
+            let end = Bound::Excluded(keys::END_OF_LIST.to_vec());
+            let mut sessions = Vec::new();
+            for key in db.range::<Vec<u8>, _>((start, end)).keys() {
+                if sessions.len() >= limit {
+                    break;
+                }
+                let key = key.map_err(read_error)?;
+                let Some((user, digest)) = keys::parse_session_of(&key) else { continue };
+                // As with every entry: it counts when its row says the same.
+                let kept = db.session(digest)?.filter(|kept| kept.session.user_id == user);
+                sessions.extend(kept.map(|kept| kept.session));
+            }
+            Ok(sessions)
+        })
+        .await
     }
 
     pub(super) async fn failures(&self, now: SystemTime) -> Result<Vec<Failures>, StoreError> {

@@ -48,6 +48,11 @@ pub(super) fn session(digest: Digest) -> Vec<u8> {
     row(b'S', &[digest.as_bytes()])
 }
 
+/// All sessions whose digest begins so.
+pub(super) fn sessions_beginning(first: &[u8; 16]) -> Vec<u8> {
+    row(b'S', &[first])
+}
+
 pub(super) fn session_of(user: UserId, digest: Digest) -> Vec<u8> {
     row(b'L', &[user.as_bytes(), digest.as_bytes()])
 }
@@ -87,6 +92,8 @@ pub(super) fn revoked(user: UserId, id: GrantId) -> Vec<u8> {
 pub(super) fn revoked_of(user: UserId) -> Vec<u8> {
     row(b'J', &[user.as_bytes()])
 }
+/// Above every entry of the list of sessions.
+pub(super) const END_OF_LIST: &[u8] = &[b'L' + 1];
 
 /// What an entry of the expiry index points at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

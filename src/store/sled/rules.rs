@@ -13,7 +13,7 @@ use crate::identity::{Email, UserId};
 use crate::store::record::{self, KeptSession, millis, purpose_byte, time};
 use crate::store::{
     Digest, EndSessions, NewUser, OneTimeToken, Purpose, SESSIONS_PER_ACCOUNT, Session, SessionError,
-    SigningKey, StoreError, TokenError, User, UserChange, UserError,
+    SigningKey, StoreError, TokenError, User, UserChange, UserError, noted_after,
 };
 
 mod failures;
@@ -55,7 +55,8 @@ pub(super) fn change_user(
     id: UserId,
     change: &UserChange,
 ) -> Result<User, UserError> {
-    let mut user = unit.user(id)?.ok_or(UserError::NotFound)?;
+    let as_meant = |user: &User| change.credentials_since.is_none_or(|since| since == user.credentials_since);
+    let mut user = unit.user(id)?.filter(as_meant).ok_or(UserError::NotFound)?;
     let mut links_are_void = false;
     if let Some(email) = &change.email {
         if let Some(old) = &user.email {
@@ -84,7 +85,7 @@ pub(super) fn change_user(
         }
     }
     let ending = if user.disabled { EndSessions::All } else { change.sessions };
-    if ending != EndSessions::None && change.password.is_none() && change.disabled != Some(true) {
+    if ending.ends_tokens() && change.password.is_none() && change.disabled != Some(true) {
         void_credentials(&mut user, SystemTime::now());
     }
     user.version += 1;
@@ -187,13 +188,13 @@ pub(super) fn end_session(unit: &mut Unit<'_, '_>, digest: Digest) -> Result<boo
     Ok(found.is_some())
 }
 
-/// Ends sessions of an account, and with them all of its tokens: whoever signs out everywhere means programs as well.
+/// Ends sessions of an account, and its tokens where that is asked.
 pub(super) fn end_sessions_of(
     unit: &mut Unit<'_, '_>,
     user: UserId,
     which: EndSessions,
 ) -> Result<usize, StoreError> {
-    if which != EndSessions::None {
+    if which.ends_tokens() {
         refresh::end_all(unit, user)?;
     }
     end_logins_of(unit, user, which)
@@ -201,7 +202,7 @@ pub(super) fn end_sessions_of(
 
 /// For an account of which the caller says that its credentials have ended.
 fn end_logins_of(unit: &mut Unit<'_, '_>, user: UserId, which: EndSessions) -> Result<usize, StoreError> {
-    if which != EndSessions::None {
+    if which.ends_tokens() {
         refresh::mark_ended(unit, user)?;
     }
     let keep = match which {
@@ -210,6 +211,7 @@ fn end_logins_of(unit: &mut Unit<'_, '_>, user: UserId, which: EndSessions) -> R
             delete_tokens_of(unit, user)?;
             None
         }
+        EndSessions::AllSessions => None,
         EndSessions::Except(digest) => Some(digest),
     };
     let mut sessions = unit.sessions_of(user)?;
@@ -228,7 +230,7 @@ pub(super) fn touch_sessions(
     for (digest, now) in touches {
         let Some(mut kept) = unit.session(*digest)? else { continue };
         let since = now.duration_since(kept.session.last_seen).unwrap_or_default();
-        if since > kept.session.idle_timeout / 10 {
+        if since > noted_after(kept.session.idle_timeout) {
             kept.session.last_seen = time(millis(*now));
             // The expiry index learns of it when the sweeper comes by: one row a touch is enough.
             unit.put(keys::session(*digest), record::encode_session(&kept)?);
