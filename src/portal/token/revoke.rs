@@ -26,7 +26,7 @@ where
     let body = form::read(visit.headers, body).await?;
     Ok(match revoke(portal, visit, format, &body).await {
         Ok(()) => visit.asker.answer(StatusCode::OK, "application/json", "{}"),
-        Err(refusal) => refusal.respond(visit),
+        Err(refusal) => refusal.respond(portal, visit),
     })
 }
 

@@ -10,12 +10,14 @@
 //! | `L` | user id, session digest | nothing; lists and ends all of them |
 //! | `T` | token digest | one-time token |
 //! | `O` | user id, purpose | digest of the one token that is good |
-//! | `X` | second of the end, `S` or `T`, digest | nothing; what the sweeper looks at |
 //! | `X` | second of the end, `R` or `J`, user id, family or `jti` | nothing |
 //! | `X` | 0, `F`, user id | nothing; families that ended with their account's credentials |
 //! | `R` | family | refresh family |
 //! | `F` | user id, family | nothing; lists an account's families |
 //! | `J` | user id, `jti` or family | second in which what is revoked has ended by itself |
+//! | `I` | `d`, token digest | invitation |
+//! | `I` | `e`, folded address | digest of the one invitation that is good |
+//! | `X` | second of the end, `S`, `T` or `I`, digest | nothing; what the sweeper looks at |
 //! | `B` | account and source, or source | count of failed logins |
 //! | `K` | `kid` | signing key |
 //! | `V` | name | secret of 32 bytes |
@@ -92,6 +94,19 @@ pub(super) fn revoked(user: UserId, id: GrantId) -> Vec<u8> {
 pub(super) fn revoked_of(user: UserId) -> Vec<u8> {
     row(b'J', &[user.as_bytes()])
 }
+
+pub(super) fn invitation(digest: Digest) -> Vec<u8> {
+    row(b'I', &[b"d", digest.as_bytes()])
+}
+
+pub(super) fn invitation_to(folded: &str) -> Vec<u8> {
+    row(b'I', &[b"e", folded.as_bytes()])
+}
+
+pub(super) fn invitations() -> Vec<u8> {
+    row(b'I', &[b"e"])
+}
+
 /// Above every entry of the list of sessions.
 pub(super) const END_OF_LIST: &[u8] = &[b'L' + 1];
 
@@ -101,6 +116,7 @@ pub(super) enum Expiring {
     FamiliesOf,
     Family,
     Revoked,
+    Invitation,
     Session,
     Token,
 }
@@ -110,6 +126,7 @@ pub(super) fn expiry(second: u64, kind: Expiring, digest: Digest) -> Vec<u8> {
         Expiring::FamiliesOf => b'F',
         Expiring::Family => b'R',
         Expiring::Revoked => b'J',
+        Expiring::Invitation => b'I',
         Expiring::Session => b'S',
         Expiring::Token => b'T',
     };
@@ -155,6 +172,7 @@ pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
         b'F' => Expiring::FamiliesOf,
         b'J' => Expiring::Revoked,
         b'R' => Expiring::Family,
+        b'I' => Expiring::Invitation,
         b'S' => Expiring::Session,
         b'T' => Expiring::Token,
         _ => return None,

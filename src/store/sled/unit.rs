@@ -14,14 +14,11 @@ use ::sled::{Batch, IVec, Tree};
 use super::keys;
 use crate::identity::{GrantId, UserId, fold};
 use crate::store::record::{self, KeptSession};
-use crate::store::{Digest, OneTimeToken, RefreshFamily, SigningKey, StoreError, User};
+use crate::store::{Digest, Invitation, OneTimeToken, RefreshFamily, SigningKey, StoreError, User};
 
 /// More in one batch and the engine's garbage, which it frees only between operations, is counted in
 /// gigabytes. That is 300; the journal puts one of its own to ours.
 pub(super) const OPERATIONS_PER_BATCH: usize = 299;
-
-/// More than any one step of the sweeper changes.
-const SMALL: usize = 30;
 
 /// Rows by key; a `None` deletes.
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -92,6 +89,10 @@ pub(super) trait Rows {
             families.extend(self.family(id)?.filter(|family| family.user_id == user));
         }
         Ok(families)
+    }
+
+    fn invitation(&self, digest: Digest) -> Result<Option<Invitation>, StoreError> {
+        self.get(&keys::invitation(digest))?.map(|row| record::decode_invitation(digest, &row)).transpose()
     }
 
     /// Newest first.
@@ -184,9 +185,9 @@ impl Unit<'_, '_> {
         self.changes.insert(key, None);
     }
 
-    /// Whether a batch has room for a few changes more.
-    pub(super) fn has_room(&self) -> bool {
-        self.changes.len() + SMALL <= OPERATIONS_PER_BATCH
+    /// How many operations it is so far.
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
     }
 
     pub(super) fn into_changes(self) -> Changes {

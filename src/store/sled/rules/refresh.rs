@@ -19,14 +19,14 @@ use crate::store::{
 };
 
 /// Families of an ended account that the sweeper takes at a time; two operations each.
-const SWEPT_AT_ONCE: usize = 12;
+const SWEPT_AT_ONCE: usize = 7;
 
 /// Keeps the family of a login. Gives how many it took the place of.
 pub(in crate::store::sled) fn create(
     unit: &mut Unit<'_, '_>,
     family: &RefreshFamily,
 ) -> Result<usize, SessionError> {
-    let user = unit.user(family.user_id)?.filter(|user| !user.disabled).ok_or(SessionError::NoAccount)?;
+    let user = unit.user(family.user_id)?.filter(|user| user.may_sign_in()).ok_or(SessionError::NoAccount)?;
     if !is_of(&user, family) {
         return Err(SessionError::OldLogin);
     }
@@ -56,7 +56,7 @@ pub(in crate::store::sled) fn rotate(
     if rotation.now >= ends_at {
         return Ok(Rotated::Expired);
     }
-    let user = unit.user(family.user_id)?.filter(|user| !user.disabled && is_of(user, &family));
+    let user = unit.user(family.user_id)?.filter(|user| user.may_sign_in() && is_of(user, &family));
     let Some(user) = user.map(Box::new) else { return Ok(Rotated::AccountGone) };
     if rotation.shown == family.current {
         family.previous = Some(PreviousToken {
@@ -166,7 +166,7 @@ pub(super) fn sweep_revoked(unit: &mut Unit<'_, '_>, (user, id): (UserId, GrantI
 
 /// Takes some of the families away that ended with their account's credentials; the mark stays until none is left.
 pub(super) fn sweep_families_of(unit: &mut Unit<'_, '_>, id: UserId) -> Result<(), StoreError> {
-    let user = unit.user(id)?.filter(|user| !user.disabled);
+    let user = unit.user(id)?.filter(|user| user.may_sign_in());
     let ended = |family: &RefreshFamily| user.as_ref().is_none_or(|user| !is_of(user, family));
     let mut left = unit.families_of(id)?;
     left.retain(ended);
