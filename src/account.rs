@@ -20,6 +20,7 @@ use crate::password::{Busy, Weakness};
 use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
 
 mod administration;
+mod backup;
 mod device;
 mod own;
 mod sessions;

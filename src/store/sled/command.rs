@@ -11,9 +11,9 @@ use super::rules;
 use super::unit::{Group, Unit};
 use crate::identity::{GrantId, UserId};
 use crate::store::{
-    ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError, NewUser,
-    OneTimeToken, RefreshFamily, Registered, Rotated, Rotation, Session, SessionError, SigningKey,
-    StoreError, TokenError, User, UserChange, UserError,
+    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
+    NewUser, OneTimeToken, RefreshFamily, Registered, Restoring, Rotated, Rotation, Session, SessionError,
+    SigningKey, StoreError, TokenError, User, UserChange, UserError,
 };
 
 /// Where an answer goes.
@@ -21,6 +21,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
+    BackupChanges(u64, usize, Reply<(Vec<BackupRow>, bool), StoreError>),
     AcceptInvitation(Digest, Box<NewUser>, SystemTime, Reply<User, InvitationError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
@@ -39,6 +40,7 @@ pub(super) enum Command {
     RevokeFamily(GrantId, Reply<Option<UserId>, StoreError>),
     RevokeToken(UserId, GrantId, SystemTime, Reply<(), StoreError>),
     Rotate(Rotation, Reply<Rotated, StoreError>),
+    RestoreRows(Vec<BackupRow>, Restoring, Reply<(), StoreError>),
     Register(Box<NewUser>, ConfirmationLink, Reply<Registered, UserError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
     UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
@@ -57,6 +59,8 @@ pub(super) enum Stage<'s, 'a> {
 pub(super) enum Evaluated {
     Answer(Answer),
     Close(oneshot::Sender<()>),
+    /// The last of a backup, which is no change: read between two groups.
+    Backup(u64, usize, Reply<(Vec<BackupRow>, bool), StoreError>),
     /// For the next group.
     TooMuch(Command),
 }
@@ -69,6 +73,7 @@ pub(super) fn refuse(command: Command, reason: String) -> Option<oneshot::Sender
             None
         }
         Evaluated::Close(stopped) => Some(stopped),
+        Evaluated::Backup(..) => unreachable!("a refusal reads nothing"),
         Evaluated::TooMuch(_) => unreachable!("a refusal takes no room"),
     }
 }
@@ -76,6 +81,10 @@ pub(super) fn refuse(command: Command, reason: String) -> Option<oneshot::Sender
 pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
     use Command as C;
     match command {
+        C::BackupChanges(id, limit, reply) => match stage {
+            Stage::Evaluate(_) => Evaluated::Backup(id, limit, reply),
+            Stage::Refuse(error) => Evaluated::Answer(Box::new(move |_| drop(reply.send(Err(error))))),
+        },
         C::AcceptInvitation(digest, new, now, reply) => {
             settle(stage, reply, |unit| rules::accept_invitation(unit, digest, &new, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::AcceptInvitation(digest, new, now, reply)))
@@ -131,6 +140,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         }
         C::Rotate(rotation, reply) => settle(stage, reply, |unit| rules::refresh::rotate(unit, &rotation))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::Rotate(rotation, reply))),
+        C::RestoreRows(rows, what, reply) => {
+            settle(stage, reply, |unit| rules::restore_rows(unit, &rows, what))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RestoreRows(rows, what, reply)))
+        }
         C::Register(new, link, reply) => settle(stage, reply, |unit| rules::register(unit, &new, link))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::Register(new, link, reply))),
         C::SetPassword(digest, hash, now, reply) => {
