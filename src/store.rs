@@ -1,4 +1,4 @@
-//! Accounts, sessions, one-time tokens and keys on disk.
+//! Accounts, sessions, one-time tokens, mails and keys on disk.
 //!
 //! Methods are whole operations of the domain, each atomic and, once it has answered, durable: it
 //! survives `kill -9` and a crash of the host. Reads are point look-ups that may run inline; what
@@ -9,13 +9,14 @@
 //! `Unavailable` for a write means that it is not acknowledged, not that it did not happen: after a
 //! failure in the middle of it either is possible, as it is with any database.
 //!
-//! Callers: `authn` reads; `account` changes; `cli` and `gateway` open and close. Nobody else, and
+//! Callers: `authn` reads; `account` changes; `mail` keeps its outbox; `cli` and `gateway` open and close. Nobody else, and
 //! nothing above this room knows which engine is below.
 
 mod backup;
 mod error;
 mod failures;
 mod model;
+mod outbox;
 mod record;
 mod refresh;
 mod short;
@@ -35,6 +36,7 @@ pub use self::model::{
     ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, NewUser, OneTimeToken, Purpose, Registered,
     Restoring, Session, SigningKey, Standing, User, UserChange, Verification,
 };
+pub use self::outbox::{MailContent, MailId, QueuedMail};
 pub use self::refresh::{
     FAMILIES_PER_ACCOUNT, PreviousToken, REVOCATIONS_PER_ACCOUNT, RefreshFamily, Rotated, Rotation,
 };

@@ -305,6 +305,8 @@ pub struct Verification {
     pub first_faults: Vec<String>,
     /// Invitations that are there, ended ones among them.
     pub invitations: u64,
+    /// Mails that wait.
+    pub mails: u64,
     /// One-time tokens that are there, ended ones among them.
     pub one_time_tokens: u64,
     /// Sessions that are there, ended ones among them.

@@ -11,6 +11,7 @@ mod command;
 mod journal;
 mod keys;
 mod open;
+mod outbox;
 mod rules;
 mod space;
 mod unit;

@@ -12,8 +12,8 @@ use super::unit::{Group, Unit};
 use crate::identity::{GrantId, UserId};
 use crate::store::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    NewUser, OneTimeToken, RefreshFamily, Registered, Restoring, Rotated, Rotation, Session, SessionError,
-    SigningKey, StoreError, TokenError, User, UserChange, UserError,
+    MailId, NewUser, OneTimeToken, QueuedMail, RefreshFamily, Registered, Restoring, Rotated, Rotation,
+    Session, SessionError, SigningKey, StoreError, TokenError, User, UserChange, UserError,
 };
 
 /// Where an answer goes.
@@ -32,6 +32,7 @@ pub(super) enum Command {
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
+    DeleteMail(MailId, SystemTime, Reply<(), StoreError>),
     DeleteUser(UserId, Reply<User, UserError>),
     EndSession(Digest, Reply<bool, StoreError>),
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
@@ -40,6 +41,9 @@ pub(super) enum Command {
     RevokeFamily(GrantId, Reply<Option<UserId>, StoreError>),
     RevokeToken(UserId, GrantId, SystemTime, Reply<(), StoreError>),
     Rotate(Rotation, Reply<Rotated, StoreError>),
+    PostponeMail(QueuedMail, SystemTime, Reply<(), StoreError>),
+    PretendMail(QueuedMail, Reply<(), StoreError>),
+    PutMail(QueuedMail, Reply<(), StoreError>),
     RestoreRows(Vec<BackupRow>, Restoring, Reply<(), StoreError>),
     Register(Box<NewUser>, ConfirmationLink, Reply<Registered, UserError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
@@ -116,6 +120,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         }
         C::CreateUser(new, reply) => settle(stage, reply, |unit| rules::create_user(unit, &new))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
+        C::DeleteMail(id, due, reply) => {
+            settle(stage, reply, |unit| rules::outbox::delete_mail(unit, id, due))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteMail(id, due, reply)))
+        }
         C::DeleteUser(id, reply) => settle(stage, reply, |unit| rules::delete_user(unit, id))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteUser(id, reply))),
         C::EndSession(digest, reply) => settle(stage, reply, |unit| rules::end_session(unit, digest))
@@ -140,6 +148,14 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         }
         C::Rotate(rotation, reply) => settle(stage, reply, |unit| rules::refresh::rotate(unit, &rotation))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::Rotate(rotation, reply))),
+        C::PostponeMail(mail, was_due, reply) => {
+            settle(stage, reply, |unit| rules::outbox::postpone_mail(unit, &mail, was_due))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::PostponeMail(mail, was_due, reply)))
+        }
+        C::PretendMail(mail, reply) => settle(stage, reply, |unit| rules::outbox::pretend_mail(unit, &mail))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::PretendMail(mail, reply))),
+        C::PutMail(mail, reply) => settle(stage, reply, |unit| rules::outbox::put_mail(unit, &mail))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::PutMail(mail, reply))),
         C::RestoreRows(rows, what, reply) => {
             settle(stage, reply, |unit| rules::restore_rows(unit, &rows, what))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::RestoreRows(rows, what, reply)))

@@ -431,5 +431,6 @@ fn kept(at: SystemTime) -> SystemTime {
     time(millis(at))
 }
 
+pub(super) mod outbox;
 #[cfg(test)]
 mod tests;

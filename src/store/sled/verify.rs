@@ -62,6 +62,7 @@ fn check_slice(tree: &Tree, after: &mut Vec<u8>, found: &mut Verification) -> Re
         let (key, _) = row.map_err(read_error)?;
         seen += 1;
         match key.first() {
+            Some(b'Q') => found.mails += 1,
             Some(b'U') => found.accounts += 1,
             Some(b'S') => found.sessions += 1,
             Some(b'T') => found.one_time_tokens += 1,
@@ -182,6 +183,10 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
         },
         // It may outlive its account: what it revokes may as well.
         b'J' => keys::pair_of(rest).is_none().then_some("a revoked token under a key that is none"),
+        b'Q' => match keys::parse_mail(key) {
+            None => Some("a mail under a key that is none"),
+            Some(_) => record::decode_mail(&value).map(|_| None)?,
+        },
         b'I' => match rest.split_first() {
             Some((b'd', digest)) => match keys::digest_of(digest) {
                 None => Some("an invitation under a key that is no digest"),
