@@ -27,10 +27,7 @@
 //!
 //! Callers: the other files of the engine, and nobody else.
 
-use crate::identity::UserId;
 use crate::identity::{GrantId, UserId};
-use crate::store::Digest;
-use crate::store::failures::{FailureKey, TriedAccount, account_prefix};
 use crate::store::{Digest, MailId};
 
 pub(super) const FORMAT: &[u8] = b"Mformat";
