@@ -28,6 +28,7 @@
 //! Callers: the other files of the engine, and nobody else.
 
 use crate::identity::{GrantId, UserId};
+use crate::store::failures::{FailureKey, TriedAccount, account_prefix};
 use crate::store::{Digest, MailId};
 
 pub(super) const FORMAT: &[u8] = b"Mformat";
