@@ -20,8 +20,10 @@ use crate::password::{Busy, Weakness};
 use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
 
 mod administration;
+mod transfer;
 
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
+pub use transfer::{ImportedAccount, NotImported};
 
 /// Bytes of a browser's name for itself that are kept.
 const USER_AGENT: usize = 256;

@@ -17,6 +17,7 @@ mod message;
 mod perform;
 mod server;
 pub mod socket;
+mod transfer;
 
 pub use client::{Client, ClientError, connect};
 pub use failure::Failure;
@@ -27,3 +28,4 @@ pub use message::{
 };
 pub use perform::perform;
 pub use server::AdminServer;
+pub use transfer::{AccountRecord, ImportUsers, Imported, Refusal, SchemeCounts};

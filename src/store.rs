@@ -94,6 +94,21 @@ impl Store {
         }
     }
 
+    /// Makes many accounts, each whole or not at all, and answers for each of them in its place. What a crash in
+    /// the middle leaves is a beginning of them. After a failure of the store the rest is not tried.
+    pub async fn create_users(&self, new: Vec<NewUser>) -> Vec<Result<User, UserError>> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.create_users(new).await,
+        }
+    }
+
+    /// What `create_users` would answer for each of them alone; makes nothing.
+    pub async fn check_users(&self, new: Vec<NewUser>) -> Result<Vec<Result<(), UserError>>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.check_users(new).await,
+        }
+    }
+
     /// Changes an account and ends the sessions that the change asks to end, in one unit.
     pub async fn change_user(&self, id: UserId, change: UserChange) -> Result<User, UserError> {
         match &self.engine {

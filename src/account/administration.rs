@@ -81,6 +81,7 @@ impl Accounts {
     ) -> Result<(User, Option<SecretString>), AccountError> {
         let mut account = NewUser {
             created_at: now,
+            disabled: false,
             email: new.email,
             name: new.name,
             password_hash: None,

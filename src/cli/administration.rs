@@ -69,7 +69,10 @@ impl Administration {
             reply @ (Reply::Account(_)
             | Reply::Accounts { .. }
             | Reply::Added { .. }
+            | Reply::Exported { .. }
+            | Reply::Imported(_)
             | Reply::Reloaded { .. }
+            | Reply::Schemes { .. }
             | Reply::Status(_)) => Ok(reply),
         }
     }

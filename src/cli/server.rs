@@ -85,7 +85,10 @@ fn unexpected(reply: Reply) -> CliError {
         Reply::Account(_)
         | Reply::Accounts { .. }
         | Reply::Added { .. }
+        | Reply::Exported { .. }
+        | Reply::Imported(_)
         | Reply::Reloaded { .. }
+        | Reply::Schemes { .. }
         | Reply::Status(_) => CliError::Failed(anyhow!("the server answered something else: {reply:?}")),
     }
 }

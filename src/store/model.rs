@@ -72,6 +72,8 @@ pub struct User {
 pub struct NewUser {
     /// When.
     pub created_at: SystemTime,
+    /// Made so that it can't sign in until it is enabled.
+    pub disabled: bool,
     /// Its address, if it has one.
     pub email: Option<Email>,
     /// For display.

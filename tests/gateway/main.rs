@@ -38,5 +38,6 @@ mod targets;
 mod throttle;
 mod tls;
 mod tokens;
+mod transfer;
 mod upstreams_connect;
 mod upstreams_health;

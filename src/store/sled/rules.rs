@@ -31,7 +31,7 @@ pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User
     let user = User {
         created_at: kept(new.created_at),
         credentials_since: new.password_hash.is_some().then(|| kept(new.created_at)),
-        disabled: false,
+        disabled: new.disabled,
         email: new.email.clone(),
         id,
         name: new.name.clone(),

@@ -138,7 +138,7 @@ impl Writer {
         let mut next = Some(first);
         while let Some(command) = next.take() {
             let refusal = match &command {
-                Command::CreateUser(..) if space.is_low() => {
+                Command::CreateUser(..) | Command::CreateUsers(..) if space.is_low() => {
                     Some(StoreError::Unavailable("the disk is nearly full: no new accounts".to_owned()))
                 }
                 _ => None,

@@ -34,6 +34,7 @@ impl Bench {
 fn new_user(name: &str) -> NewUser {
     NewUser {
         created_at: time(1_000_000),
+        disabled: false,
         email: Some(format!("{name}@example.com").parse().expect("an address")),
         name: Default::default(),
         password_hash: Some("hash".into()),
