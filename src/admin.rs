@@ -16,6 +16,7 @@ mod line;
 mod message;
 mod perform;
 mod server;
+mod session;
 pub mod socket;
 mod transfer;
 
@@ -28,4 +29,5 @@ pub use message::{
 };
 pub use perform::perform;
 pub use server::AdminServer;
+pub use session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 pub use transfer::{AccountRecord, ImportUsers, Imported, Refusal, SchemeCounts};

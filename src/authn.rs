@@ -261,7 +261,11 @@ impl Authenticator {
         let digest = Digest::of(value);
         if let Some(entry) = self.find(digest, Credential::Basic, asker.now) {
             // Braked means braked at every door, also for who has been in before.
-            return Ok(match self.login.throttle().check_user(asker.client, entry.identity().user_id) {
+            let braked = entry
+                .identity()
+                .account()
+                .map_or(Ok(()), |account| self.login.throttle().check_user(asker.client, account));
+            return Ok(match braked {
                 Ok(()) => Authentication::Verified(Arc::clone(entry.identity())),
                 Err(retry_after) => Authentication::Rejected(Rejection::Limited { retry_after }),
             });
@@ -309,7 +313,7 @@ impl Authenticator {
         self.login.metrics()
     }
 
-    /// Notes the use of a session, at most once in a tenth of its idle timeout.
+    /// Notes the use of a session, now and then.
     fn used(&self, entry: &Entry, digest: Digest, now: SystemTime) -> Authentication {
         if entry.note_use(now) {
             self.store.touch_session(digest, now);

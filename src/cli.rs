@@ -26,9 +26,11 @@ mod administration;
 mod check;
 pub mod demo;
 mod explain;
+mod generated;
 mod password_input;
 mod serve;
 mod server;
+mod session;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -72,6 +74,9 @@ enum Command {
     Explain(ExplainArguments),
     /// Have the running server read its configuration again; a faulty one changes nothing, and its faults are shown
     Reload,
+    /// List and end sessions
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// Show which server runs, and how it does
     Status {
         /// Print one JSON object
@@ -81,6 +86,20 @@ enum Command {
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Print what a shell reads to complete these commands, as in: foregate completions bash
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a manual page, as in: foregate man user add | man -l -
+    Man {
+        /// Of which command; without one, of the program
+        #[arg(value_name = "COMMAND", conflicts_with = "output")]
+        words: Vec<String>,
+        /// Write the pages of all commands into this folder
+        #[arg(long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// Arguments of `foregate demo`.
@@ -218,8 +237,12 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Check => check::run(&configuration(config)?),
         Command::Explain(arguments) => explain::run(&configuration(config)?, &arguments),
         Command::Reload => server::reload(&configuration(config)?),
+        Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
         Command::User(command) => user::run(&load(config)?, command),
+        Command::Completions { shell } => generated::completions(shell, Cli::command()),
+        Command::Man { words, output: None } => generated::manual(&words, Cli::command()),
+        Command::Man { output: Some(folder), .. } => generated::all_manuals(&folder, Cli::command()),
     }
 }
 

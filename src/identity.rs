@@ -8,8 +8,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
@@ -308,6 +310,68 @@ impl Credential {
     }
 }
 
+/// Whose an identity is. Only an account is looked up in the store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Principal {
+    /// An account of ours.
+    Account(UserId),
+    /// Somebody whom another issuer vouches for. There is no account, whatever the name.
+    Foreign(Arc<Foreign>),
+}
+
+impl Principal {
+    /// The account, where it is one of ours.
+    pub fn account(&self) -> Option<UserId> {
+        match self {
+            Self::Account(id) => Some(*id),
+            Self::Foreign(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Principal {
+    /// What a token of ours says under `sub`: an account's number, or a UUIDv8 that is the same for the same
+    /// issuer and subject and never an account's, which are of version 7.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Account(id) => id.fmt(f),
+            Self::Foreign(foreign) => foreign.id().fmt(f),
+        }
+    }
+}
+
+/// Somebody of another issuer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Foreign {
+    /// `iss`.
+    pub issuer: String,
+    /// The key that vouched for it: gone from the issuer's set, it vouches for nobody.
+    pub key: ForeignKey,
+    /// `sub`, unique at this issuer alone.
+    pub subject: String,
+}
+
+impl Foreign {
+    fn id(&self) -> Uuid {
+        // The length keeps `a` + `bc` from being `ab` + `c`.
+        let named = format!("{}:{}{}", self.issuer.len(), self.issuer, self.subject);
+        let hash = digest::digest(&digest::SHA256, named.as_bytes());
+        let bytes = hash.as_ref().first_chunk().copied().unwrap_or_default();
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+}
+
+/// One key of one issuer: a digest of its name and everything in it.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ForeignKey([u8; 32]);
+
+impl ForeignKey {
+    /// From the digest's bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
 /// A session's name: a digest of its token, useless as a credential.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct SessionId([u8; 32]);
@@ -345,19 +409,47 @@ pub struct Identity {
     pub expires_at: Option<SystemTime>,
     /// For display.
     pub name: DisplayName,
-    /// As the store has them now, not as a token remembers them.
+    /// Whose it is.
+    pub principal: Principal,
+    /// As the store has them now, not as a token remembers them; of a foreign one as its token has them.
     pub roles: BTreeSet<Role>,
     /// The session, where it is one.
     pub session: Option<SessionId>,
-    /// The account.
-    pub user_id: UserId,
     /// The login name.
     pub username: Username,
+}
+
+impl Identity {
+    /// The account, where it is one of ours.
+    pub fn account(&self) -> Option<UserId> {
+        self.principal.account()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn somebody_of_another_issuer_has_a_number_of_his_own_that_is_no_accounts() {
+        let foreign = |issuer: &str, subject: &str| {
+            let key = ForeignKey::from_bytes([0; 32]);
+            let foreign = Foreign { issuer: issuer.to_owned(), key, subject: subject.to_owned() };
+            Principal::Foreign(Arc::new(foreign))
+        };
+        let one = foreign("https://a.test", "1");
+        assert_eq!(one.account(), None);
+        assert_eq!(one.to_string(), foreign("https://a.test", "1").to_string());
+        for other in
+            [foreign("https://a.test", "2"), foreign("https://b.test", "1"), foreign("https://a.test1", "")]
+        {
+            assert_ne!(one.to_string(), other.to_string());
+        }
+        let number: Uuid = one.to_string().parse().expect("a UUID");
+        assert_eq!(number.get_version_num(), 8);
+        let account = Principal::Account(UserId::generate());
+        assert_eq!(account.to_string(), account.account().expect("an account").to_string());
+    }
 
     #[test]
     fn usernames_take_any_script_and_refuse_what_could_hide_or_split() {

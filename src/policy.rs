@@ -186,7 +186,7 @@ impl Requirements {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::UserId;
+    use crate::identity::{Principal, UserId};
 
     const NOON: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -199,7 +199,7 @@ mod tests {
             name: "Alice".parse().expect("a name"),
             roles: BTreeSet::from(["staff".parse().expect("a role")]),
             session: None,
-            user_id: UserId::generate(),
+            principal: Principal::Account(UserId::generate()),
             username: "Alice".parse().expect("a username"),
         }
     }

@@ -13,23 +13,37 @@
 //! nothing above this room knows which engine is below.
 
 mod error;
+mod failures;
 mod model;
 mod record;
+mod short;
 mod sled;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
 pub use self::error::{OpenError, SessionError, StoreError, TokenError, UserError};
+pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
     Digest, EndSessions, NewUser, OneTimeToken, Purpose, Session, SigningKey, User, UserChange, Verification,
 };
+pub use self::short::{InvalidShortId, ShortId};
 use crate::identity::{UserId, Username};
 
 /// An account holds at most this many sessions; a further one ends its oldest.
 pub const SESSIONS_PER_ACCOUNT: usize = 100;
+
+/// A session's last use is written down at least this often, however long it may lie idle: its person
+/// is shown it.
+const LONGEST_UNNOTED: Duration = Duration::from_secs(15 * 60);
+
+/// How old the last use that was written down may be before a further one is: a tenth of the idle
+/// timeout, so that the one never ends a session that the other keeps.
+pub fn noted_after(idle_timeout: Duration) -> Duration {
+    (idle_timeout / 10).min(LONGEST_UNNOTED)
+}
 
 /// Where the store is and what it may take.
 #[derive(Clone, Debug)]
@@ -180,6 +194,24 @@ impl Store {
         }
     }
 
+    /// The session with this name.
+    pub fn session_by_short_id(&self, id: ShortId) -> Result<Option<Session>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.session_by_short_id(id),
+        }
+    }
+
+    /// Up to `limit` sessions of all accounts, those of one account together, after the session `after`.
+    pub async fn sessions(
+        &self,
+        after: Option<(UserId, Digest)>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.sessions(after, limit).await,
+        }
+    }
+
     /// Ends one session; says whether it was there.
     pub async fn end_session(&self, digest: Digest) -> Result<bool, StoreError> {
         match &self.engine {
@@ -226,6 +258,29 @@ impl Store {
     ) -> Result<User, TokenError> {
         match &self.engine {
             Engine::Sled(sled) => sled.set_password_with_token(digest, hash, now).await,
+        }
+    }
+
+    // ---- failed logins -----------------------------------------------------------------------
+
+    /// Notes a count of failed logins. Doesn't wait; the last second may be lost in a crash.
+    pub fn note_failures(&self, count: Failures) {
+        match &self.engine {
+            Engine::Sled(sled) => sled.note_failures(count),
+        }
+    }
+
+    /// The counts that still count.
+    pub async fn failures(&self, now: SystemTime) -> Result<Vec<Failures>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.failures(now).await,
+        }
+    }
+
+    /// Clears the counts at one account, of all sources; says how many there were.
+    pub async fn clear_failures(&self, user: UserId) -> Result<usize, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.clear_failures(user).await,
         }
     }
 

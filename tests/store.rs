@@ -305,6 +305,60 @@ async fn sessions_end_one_by_one_together_and_at_the_cap() {
 }
 
 #[tokio::test]
+async fn all_sessions_are_walked_through_by_account_and_one_is_found_by_its_short_id() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let mut made = BTreeSet::new();
+    for name in ["alice", "bob", "carol"] {
+        let user = store.create_user(new_user(name)).await.expect("an account");
+        store.create_one_time_token(link(&user, name)).await.expect("a link");
+        for n in 0..4 {
+            let session = session(&user, &format!("{name} {n}"));
+            made.insert((user.id, session.digest));
+            store.create_session(session).await.expect("a session");
+        }
+    }
+    for slice in [1, 5, 12, 100] {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let some = store.sessions(after, slice).await.expect("a slice");
+            assert!(some.len() <= slice);
+            seen.extend(some.iter().map(|session| (session.user_id, session.digest)));
+            let Some(last) = some.last() else { break };
+            after = Some((last.user_id, last.digest));
+        }
+        assert_eq!(seen, Vec::from_iter(made.clone()), "by {slice}");
+    }
+    let bob = store.user_by_login("bob").expect("a read").expect("an account");
+    let digest = Digest::of(b"bob 2");
+    let found = store.session_by_short_id(digest.into()).expect("a read");
+    assert_eq!(found.map(|session| (session.user_id, session.digest)), Some((bob.id, digest)));
+    assert!(store.session_by_short_id(Digest::of(b"nobody").into()).expect("a read").is_none());
+    // Only the sessions: what is on its way by mail stays good.
+    assert_eq!(store.end_sessions_of(bob.id, EndSessions::AllSessions).await.expect("an end"), 4);
+    assert!(store.session_by_short_id(digest.into()).expect("a read").is_none());
+    store.one_time_token(Digest::of(b"bob"), SystemTime::now()).expect("the link is good");
+    assert_eq!(store.sessions(None, 100).await.expect("a slice").len(), 8);
+    assert_whole(&store).await;
+}
+
+#[tokio::test]
+async fn a_change_for_an_account_as_it_was_is_refused_when_its_password_is_new() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let user = store.create_user(new_user("alice")).await.expect("an account");
+    let to = |hash: &str, since| UserChange {
+        credentials_since: Some(since),
+        password: Some((hash.into(), SystemTime::now())),
+        ..UserChange::default()
+    };
+    let changed = store.change_user(user.id, to("new", user.credentials_since)).await.expect("a change");
+    let late = store.change_user(user.id, to("late", user.credentials_since)).await;
+    assert!(matches!(late, Err(UserError::NotFound)), "{late:?}");
+    store.change_user(user.id, to("newer", changed.credentials_since)).await.expect("a change");
+}
+
+#[tokio::test]
 async fn what_is_over_is_swept_and_a_use_is_noted() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(directory.path());

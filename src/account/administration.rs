@@ -144,6 +144,13 @@ impl Accounts {
         self.apply(user.id, UserChange { disabled: Some(disabled), sessions, ..UserChange::default() }).await
     }
 
+    /// Clears the failed logins at an account, whatever their source.
+    pub async fn unlock(&self, login: &str) -> Result<User, UserError> {
+        let user = self.find(login)?;
+        self.authenticator.login().throttle().clear(user.id).await?;
+        Ok(user)
+    }
+
     /// Deletes an account with everything that hangs on it.
     pub async fn delete(&self, login: &str) -> Result<User, UserError> {
         let user = self.find(login)?;

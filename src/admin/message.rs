@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::failure::Failure;
 use super::perform::scheme;
+use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 use super::transfer::{AccountRecord, ImportUsers, Imported, SchemeCounts};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
 use crate::store::User;
@@ -25,6 +26,15 @@ use crate::store::User;
 pub enum Command {
     /// Reads the configuration again and puts it into force.
     Reload,
+    /// One slice of the sessions of an account or of all; `next` of the reply is the `after` of the next slice.
+    SessionList {
+        /// Where the slice before this one ended.
+        after: Option<SessionMark>,
+        /// Whose; all accounts' without.
+        login: Option<String>,
+    },
+    /// Ends sessions.
+    SessionRevoke(RevokeSessions),
     /// Tells which server this is, and how it does.
     Status,
     /// Makes an account.
@@ -68,6 +78,11 @@ pub enum Command {
         /// Whose.
         login: String,
     },
+    /// Clears the failed logins at an account.
+    UserUnlock {
+        /// Whose.
+        login: String,
+    },
 }
 
 impl Command {
@@ -75,6 +90,8 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Reload => "reload",
+            Self::SessionList { .. } => "session list",
+            Self::SessionRevoke(_) => "session revoke",
             Self::Status => "status",
             Self::UserAdd(_) => "user add",
             Self::UserDelete { .. } => "user delete",
@@ -86,6 +103,7 @@ impl Command {
             Self::UserSchemes { .. } => "user schemes",
             Self::UserSet(_) => "user set",
             Self::UserShow { .. } => "user show",
+            Self::UserUnlock { .. } => "user unlock",
         }
     }
 }
@@ -154,6 +172,13 @@ pub enum Reply {
         /// With which the person sets a password, once.
         link: Option<Secret>,
     },
+    /// Sessions have ended.
+    Ended {
+        /// Where to go on, where there may be more.
+        next: Option<SessionMark>,
+        /// How many.
+        sessions: usize,
+    },
     /// A slice of all accounts, with their hashes.
     Exported {
         /// In the order of their names.
@@ -178,6 +203,13 @@ pub enum Reply {
         counts: SchemeCounts,
         /// After which name the next slice begins; `None` at the end.
         next: Option<Username>,
+    },
+    /// A slice of sessions.
+    Sessions {
+        /// Where the next slice begins; `None` at the end.
+        next: Option<SessionMark>,
+        /// Those of one account together.
+        sessions: Vec<SessionView>,
     },
     /// Which server this is.
     Status(ServerStatus),
@@ -256,6 +288,9 @@ pub struct AccountView {
     pub created_at: Moment,
     /// Its number, `sub` in its tokens.
     pub id: UserId,
+    /// Its sessions, where one account is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionSummary>,
 }
 
 impl From<User> for AccountView {
@@ -270,6 +305,7 @@ impl From<User> for AccountView {
             id: user.id,
             name: user.name,
             roles: user.roles,
+            sessions: None,
             username: user.username,
         }
     }

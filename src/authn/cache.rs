@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
 
 use crate::identity::{Credential, Identity, UserId};
-use crate::store::{Digest, Session};
+use crate::store::{Digest, Session, noted_after};
 
 /// Entries of each thread's front; when it is full it starts anew.
 const FRONT: usize = 2048;
@@ -56,7 +56,7 @@ impl Ended {
     pub fn concerns(self, identity: &Identity) -> bool {
         match self {
             Self::Session(digest) => identity.session.is_some_and(|id| id.as_bytes() == digest.as_bytes()),
-            Self::User(user) => identity.user_id == user,
+            Self::User(user) => identity.account() == Some(user),
         }
     }
 }
@@ -118,14 +118,14 @@ impl Entry {
         &self.identity
     }
 
-    /// Slides the idle limit; says whether the use should be written down: once in a tenth of it.
+    /// Slides the idle limit; says whether the use should be written down, which the store says how often.
     pub fn note_use(&self, now: SystemTime) -> bool {
         let Some(session) = &self.session else { return false };
         let now = millis(now);
         session.last_seen.fetch_max(now, Ordering::Relaxed);
         let written = session.last_written.load(Ordering::Relaxed);
-        let tenth = session.idle_timeout.as_millis() as u64 / 10;
-        now.saturating_sub(written) >= tenth.max(1)
+        let unnoted = noted_after(session.idle_timeout).as_millis() as u64;
+        now.saturating_sub(written) >= unnoted.max(1)
             // One of the threads that come here at once writes it.
             && session.last_written.compare_exchange(written, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -143,7 +143,7 @@ impl Entry {
     fn is_of(&self, ended: Ended) -> bool {
         match ended {
             Ended::Session(digest) => self.session.as_ref().is_some_and(|session| session.digest == digest),
-            Ended::User(user) => self.identity.user_id == user,
+            Ended::User(user) => self.identity.account() == Some(user),
         }
     }
 }

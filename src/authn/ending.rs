@@ -10,7 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{sleep, timeout};
 
 use super::{Authenticator, session};
-use crate::identity::{Credential, Identity};
+use crate::identity::{Credential, Identity, Principal};
 use crate::store::{Digest, StoreError};
 
 /// The longest time between two looks, also where nothing happens: a session's idle limit slides.
@@ -48,8 +48,13 @@ impl Authenticator {
 
     /// How long the credential lasts from now; `None` when it has ended.
     fn remaining(&self, identity: &Identity, now: SystemTime) -> Result<Option<Duration>, StoreError> {
-        let user = self.store.user(identity.user_id)?.filter(|user| !user.disabled);
-        let Some(user) = user else { return Ok(None) };
+        let credentials_since = match &identity.principal {
+            Principal::Account(id) => match self.store.user(*id)?.filter(|user| !user.disabled) {
+                Some(user) => user.credentials_since,
+                None => return Ok(None),
+            },
+            Principal::Foreign(_) => None,
+        };
         let until = match (identity.credential, identity.session) {
             (Credential::Session, Some(id)) => {
                 let session = self.store.session(Digest::from_bytes(*id.as_bytes()))?;
@@ -60,8 +65,7 @@ impl Authenticator {
                 Some(session.expires_at.min(session.last_seen + session.idle_timeout))
             }
             // A password or a disabling since then; a token says its time in seconds.
-            _ if user
-                .credentials_since
+            _ if credentials_since
                 .is_some_and(|since| since > identity.authenticated_at + Duration::from_secs(1)) =>
             {
                 return Ok(None);

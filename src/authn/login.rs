@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-use super::throttle::{Account, LoginLimits, NotNow, Throttle};
-use crate::identity::{Credential, Identity, fold};
+use super::throttle::{LoginLimits, NotNow, Throttle};
+use crate::identity::{Credential, Identity, Principal, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
-use crate::store::{Digest, Store, StoreError, User};
+use crate::store::{Digest, Store, StoreError, TriedAccount, User};
 use crate::telemetry::metrics::{Login, Metrics};
 
 /// Why a name and a password did not do.
@@ -85,8 +85,8 @@ impl PasswordLogin {
         let login = login.trim();
         let user = self.store.user_by_login(login)?;
         let account = match &user {
-            Some(user) => Account::Known(user.id),
-            None => Account::Unknown(Digest::of(fold(login).as_bytes())),
+            Some(user) => TriedAccount::Known(user.id),
+            None => TriedAccount::Unknown(Digest::of(fold(login).as_bytes())),
         };
         let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
             NotNow::Braked(retry_after) => LoginFailure::Limited { retry_after },
@@ -137,7 +137,7 @@ pub fn identity(user: &User, credential: Credential, authenticated_at: SystemTim
         name: user.name.clone(),
         roles: user.roles.clone(),
         session: None,
-        user_id: user.id,
+        principal: Principal::Account(user.id),
         username: user.username.clone(),
     }
 }

@@ -6,19 +6,19 @@
 //! at once all get in. The first wait after the free failures is a thirtieth of the period (at least a second),
 //! each further failure doubles it, up to the period.
 //!
-//! Callers: `authn::login` for every door; `authn` asks before it answers Basic from the cache. Kept
-//! in memory; a restart forgets it.
+//! Callers: `authn::login` for every door; `authn` asks before it answers Basic from the cache. What counts is in
+//! memory; the store is told of it and gives it back after a restart.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Notify;
 
 use crate::identity::UserId;
-use crate::store::Digest;
+use crate::store::{FailureKey as Key, Failures, Store, StoreError, TriedAccount as Account};
 
 /// Pairs and sources that are remembered at most.
 const CAPACITY: usize = 100_000;
@@ -49,21 +49,14 @@ pub struct Rate {
     pub period: Duration,
 }
 
-/// Which account was tried, in every spelling the same.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Account {
-    /// One that is there.
-    Known(UserId),
-    /// One that isn't: the digest of the folded name. Braked alike, so that a wait names nobody.
-    Unknown(Digest),
-}
-
 /// Counts failures. Cheap to clone; all clones count together.
 #[derive(Clone)]
 pub struct Throttle {
     counters: Arc<Mutex<Counters>>,
     limits: LoginLimits,
     queue: Arc<Queue>,
+    /// Where counts outlive this process.
+    store: Option<Store>,
 }
 
 /// `CAPACITY` of them at most.
@@ -109,12 +102,6 @@ pub struct Attempt {
     throttle: Throttle,
 }
 
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Key {
-    Pair(IpAddr, Account),
-    Source(IpAddr),
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Counter {
     /// `None`: never yet. A time, however early, could lie in the future of who looked at the clock before.
@@ -126,9 +113,36 @@ struct Counter {
 }
 
 impl Throttle {
-    /// Nobody has failed yet.
+    /// Nobody has failed yet, and nothing is remembered over a restart.
     pub fn new(limits: LoginLimits) -> Self {
-        Self { counters: Arc::default(), limits, queue: Arc::default() }
+        Self { counters: Arc::default(), limits, queue: Arc::default(), store: None }
+    }
+
+    /// With the failures that the store remembers, and telling it of further ones.
+    pub async fn remembered(limits: LoginLimits, store: Store) -> Result<Self, StoreError> {
+        let (wall, now) = (SystemTime::now(), Instant::now());
+        let kept = store.failures(wall).await?;
+        let throttle = Self { store: Some(store), ..Self::new(limits) };
+        let mut counters = throttle.lock();
+        for failures in kept.iter().take(CAPACITY) {
+            let counter = Counter::restored(failures, throttle.rate(failures.key).period, wall, now);
+            counters.by_key.insert(failures.key, counter);
+        }
+        drop(counters);
+        Ok(throttle)
+    }
+
+    /// Clears the failures at one account, whatever their source. Those of a source at all accounts stay.
+    pub async fn clear(&self, user: UserId) -> Result<(), StoreError> {
+        let at_user = |key: &Key| matches!(key, Key::Pair(_, Account::Known(id)) if *id == user);
+        for (_, counter) in self.lock().by_key.iter_mut().filter(|(key, _)| at_user(key)) {
+            counter.failures = 0;
+            counter.blocked_until = None;
+        }
+        match &self.store {
+            Some(store) => store.clear_failures(user).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The same counters under other limits.
@@ -222,6 +236,13 @@ impl Throttle {
         }
     }
 
+    /// Tells the store what a counter says now.
+    fn keep(&self, key: Key, counter: &Counter, now: Instant) {
+        if let Some(store) = &self.store {
+            store.note_failures(counter.kept(key, self.rate(key).period, SystemTime::now(), now));
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Counters> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -231,8 +252,12 @@ impl Attempt {
     /// The password was right: this pair starts anew. The source's count stays, or one good account
     /// would buy a source endless tries at others.
     pub fn succeeded(self) {
-        if let Some(counter) = self.throttle.lock().by_key.get_mut(&self.keys[0]) {
+        let [pair, _] = self.keys;
+        if let Some(counter) =
+            self.throttle.lock().by_key.get_mut(&pair).filter(|counter| counter.failures > 0)
+        {
             counter.failures = 0;
+            self.throttle.keep(pair, counter, Instant::now());
         }
     }
 
@@ -246,6 +271,7 @@ impl Attempt {
         for key in self.keys {
             if let Some(counter) = counters.by_key.get_mut(&key) {
                 counter.fail(self.throttle.rate(key), now);
+                self.throttle.keep(key, counter, now);
             }
         }
     }
@@ -312,8 +338,39 @@ impl Counter {
     }
 
     fn is_forgotten(&self, rate: Rate, now: Instant) -> bool {
-        let last = self.blocked_until.map_or(self.last, |until| until.max(self.last));
-        self.pending == 0 && now > last + rate.period
+        self.pending == 0 && now > self.counts_until(rate.period)
+    }
+
+    fn counts_until(&self, period: Duration) -> Instant {
+        self.blocked_until.map_or(self.last, |until| until.max(self.last)) + period
+    }
+
+    /// By the wall's clock, which the next process has as well.
+    fn kept(&self, key: Key, period: Duration, wall: SystemTime, now: Instant) -> Failures {
+        let at = |then: Instant| wall + then.saturating_duration_since(now);
+        Failures {
+            blocked_until: self.blocked_until.map(at),
+            count: self.failures,
+            forgotten_at: at(self.counts_until(period)),
+            key,
+        }
+    }
+
+    /// A clock that was set back brakes nobody for longer than the period.
+    fn restored(failures: &Failures, period: Duration, wall: SystemTime, now: Instant) -> Self {
+        let left = |until: SystemTime| until.duration_since(wall).unwrap_or_default().min(period);
+        let counts_for = left(failures.forgotten_at);
+        Self {
+            blocked_until: failures
+                .blocked_until
+                .map(left)
+                .filter(|left| !left.is_zero())
+                .map(|left| now + left),
+            failures: failures.count,
+            // Just after the machine has started there is no earlier instant: then it counts for longer.
+            last: now.checked_sub(period - counts_for).unwrap_or(now),
+            pending: 0,
+        }
     }
 }
 
@@ -341,7 +398,7 @@ mod tests {
     }
 
     fn unknown(name: &str) -> Account {
-        Account::Unknown(Digest::of(name.as_bytes()))
+        Account::Unknown(crate::store::Digest::of(name.as_bytes()))
     }
 
     fn source(last: u8) -> IpAddr {
@@ -520,5 +577,27 @@ mod tests {
             assert!(fail(&throttle, source(1), unknown("a"), later).is_ok());
         }
         assert!(fail(&throttle, source(1), unknown("a"), later).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_brakes_as_long_as_it_did_and_a_clock_that_was_set_back_brakes_nobody_longer() {
+        let throttle = throttle(1, 1000);
+        let (now, wall) = (Instant::now() + MINUTE * 10, SystemTime::now());
+        for wait in [0, 2, 6, 14] {
+            assert_eq!(fail(&throttle, source(1), unknown("a"), now + SECOND * wait), Ok(()));
+        }
+        let key = Key::Pair(source(1), unknown("a"));
+        let last = now + SECOND * 14;
+        let counter = throttle.lock().by_key[&key];
+        let kept = counter.kept(key, MINUTE, wall, last);
+        let back = |wall, now| Counter::restored(&kept, MINUTE, wall, now);
+        assert_eq!(back(wall, last).braked(last), Some(SECOND * 16));
+        assert_eq!(back(wall, last).failures, 4);
+        assert_eq!(back(wall + SECOND * 5, last).braked(last), Some(SECOND * 11));
+        let over = back(wall + SECOND * 30, last);
+        assert_eq!(over.braked(last), None);
+        let rate = Rate { count: 1, period: MINUTE };
+        assert!(!over.is_forgotten(rate, last + SECOND * 45) && over.is_forgotten(rate, last + SECOND * 47));
+        assert_eq!(back(wall - MINUTE * 1000, last).braked(last), Some(MINUTE), "at most the period");
     }
 }

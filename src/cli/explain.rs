@@ -16,7 +16,7 @@ use super::{CliError, CredentialKind, ExplainArguments, print};
 use crate::admin::{Command, Reply};
 use crate::config::Config;
 use crate::gate::{Explanation, Gate, Question};
-use crate::identity::{Certificate, Credential, Identity, UserId};
+use crate::identity::{Certificate, Credential, Identity, Principal, UserId};
 use crate::policy::Facts;
 use crate::portal::Place;
 use crate::request::{Host, Target, read_url};
@@ -113,7 +113,7 @@ fn identity(
         name: "".parse()?,
         roles,
         session: None,
-        user_id: UserId::generate(),
+        principal: Principal::Account(UserId::generate()),
         username: "somebody".parse()?,
     };
     let Some(login) = &arguments.user else { return Ok(Some(identity)) };

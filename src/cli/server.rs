@@ -85,6 +85,8 @@ fn unexpected(reply: Reply) -> CliError {
         Reply::Account(_)
         | Reply::Accounts { .. }
         | Reply::Added { .. }
+        | Reply::Ended { .. }
+        | Reply::Sessions { .. }
         | Reply::Exported { .. }
         | Reply::Imported(_)
         | Reply::Reloaded { .. }

@@ -31,7 +31,17 @@ fn good_lines() {
         "user set alice --no-roles",
         "user disable alice",
         "user enable alice",
+        "user unlock alice",
         "user delete alice --yes",
+        "session list",
+        "session list a@example.com --json",
+        "session revoke alice",
+        "session revoke --id AAAAAAAAAAAAAAAAAAAAAA",
+        "session revoke --all",
+        "completions zsh",
+        "man",
+        "man user add",
+        "man --output pages",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}: {error}");
@@ -43,6 +53,10 @@ fn good_lines() {
 fn bad_lines_are_usage_errors() {
     for line in [
         "frob",
+        "session revoke",
+        "session revoke alice --all",
+        "session revoke --id x",
+        "session revoke --id AAAAAAAAAAAAAAAAAAAAAA --all",
         "user",
         "user add",
         "user add a@b",
@@ -56,6 +70,9 @@ fn bad_lines_are_usage_errors() {
         "explain G=T /",
         "explain GET / --ip localhost",
         "demo --listen nowhere",
+        "completions",
+        "completions tcsh",
+        "man user --output pages",
     ] {
         let error = parse(line).err().unwrap_or_else(|| panic!("{line}"));
         assert_eq!(error.exit_code(), 2, "{line}: {error}");

@@ -48,6 +48,11 @@ pub(super) enum UserCommand {
         /// A username or an e-mail address
         name: String,
     },
+    /// Clear the failed logins at an account: whoever was told to wait for it may try again
+    Unlock {
+        /// A username or an e-mail address
+        name: String,
+    },
     /// Delete an account with its sessions and tokens; asks first on a terminal
     Delete {
         /// A username or an e-mail address
@@ -145,6 +150,7 @@ enum Task {
     Schemes { json: bool },
     Set(SetUser),
     Show { login: String, json: bool },
+    Unlock { login: String },
 }
 
 impl Task {
@@ -162,6 +168,7 @@ impl Task {
             UserCommand::Schemes { json } => Self::Schemes { json },
             UserCommand::Set(arguments) => Self::Set(arguments.read()?),
             UserCommand::Show { name, json } => Self::Show { login: name, json },
+            UserCommand::Unlock { name } => Self::Unlock { login: name },
         })
     }
 
@@ -201,6 +208,14 @@ impl Task {
             Self::Show { login, json } => {
                 let account = about(administration, Command::UserShow { login }).await?;
                 print(&if json { render::object(&account)? } else { render::details(&account) })
+            }
+            Self::Unlock { login } => {
+                let account = about(administration, Command::UserUnlock { login }).await?;
+                let name = &account.username;
+                note(format_args!(
+                    "No failed login at account `{name}` counts any more, wherever it came from."
+                ));
+                Ok(())
             }
         }
     }
@@ -292,10 +307,7 @@ async fn about(administration: &Administration, command: Command) -> Result<Acco
 }
 
 fn unexpected(_reply: &Reply) -> CliError {
-    CliError::Failed(anyhow!(
-        "the server gave an answer to another question: it may run another version of Foregate than this one; \
-         restart it after an upgrade"
-    ))
+    Administration::unexpected()
 }
 
 impl AddArguments {

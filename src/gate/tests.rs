@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use http::Method;
 
 use super::*;
-use crate::identity::UserId;
+use crate::identity::{Principal, UserId};
 use crate::policy::Requirements;
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -43,7 +43,7 @@ fn alice() -> Arc<Identity> {
         name: "Alice".parse().expect("a name"),
         roles: BTreeSet::from(["staff".parse().expect("a role")]),
         session: None,
-        user_id: UserId::generate(),
+        principal: Principal::Account(UserId::generate()),
         username: "alice".parse().expect("a username"),
     })
 }

@@ -55,7 +55,7 @@ impl AccountRooms {
         getrandom::fill(&mut random).expect("the operating system gives random bytes");
         let csrf_key = store.ensure_secret("csrf", random).await?;
         let passwords = Passwords::start(config.password);
-        let throttle = Throttle::new(config.login_limits);
+        let throttle = Throttle::remembered(config.login_limits, store.clone()).await?;
         let login = PasswordLogin::new(store.clone(), passwords, throttle, metrics.clone());
         let tokens = Tokens::new(config.tokens.clone(), &keys)?;
         let authenticator =

@@ -79,7 +79,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::identity::UserId;
+    use crate::identity::{Principal, UserId};
 
     #[test]
     fn an_identity_is_told_member_by_member() {
@@ -91,7 +91,7 @@ mod tests {
             name: "Zoë".parse().expect("a name"),
             roles: ["staff", "admin"].map(|role| role.parse().expect("a role")).into(),
             session: None,
-            user_id: UserId::generate(),
+            principal: Principal::Account(UserId::generate()),
             username: "zoe".parse().expect("a username"),
         };
         let expected = serde_json::json!({

@@ -89,6 +89,8 @@ pub struct NewUser {
 /// What to change of an account; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
+    /// Only while `credentials_since` is this; otherwise the account that was meant is not there any more.
+    pub credentials_since: Option<Option<SystemTime>>,
     /// Disabled or not.
     pub disabled: Option<bool>,
     /// `Some(None)` takes the address away.
@@ -111,6 +113,8 @@ pub enum EndSessions {
     None,
     /// All of them, and all one-time tokens.
     All,
+    /// All of them; links that are on their way stay good.
+    AllSessions,
     /// All but this one.
     Except(Digest),
 }

@@ -196,7 +196,7 @@ pub(super) fn time(millis: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(millis)
 }
 
-fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, StoreError> {
+pub(super) fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, StoreError> {
     let bytes = postcard::to_extend(row, vec![VERSION])
         .map_err(|error| StoreError::Corrupt(format!("a record could not be written: {error}")))?;
     if bytes.len() > RECORD_BYTES {
@@ -205,7 +205,7 @@ fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
     match bytes.split_first() {
         Some((&VERSION, row)) => match postcard::take_from_bytes(row) {
             Ok((row, [])) => Ok(row),

@@ -33,9 +33,10 @@ use tokio::sync::oneshot;
 use self::command::{Command, Reply};
 use self::unit::{Group, Rows, read_error};
 use self::writer::Writer;
+use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
-    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, SigningKey, StoreError,
-    StoreSettings, TokenError, User, UserChange, UserError, Verification,
+    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, ShortId, SigningKey,
+    StoreError, StoreSettings, TokenError, User, UserChange, UserError, Verification,
 };
 use crate::identity::{UserId, Username};
 
@@ -44,6 +45,9 @@ const QUEUE: usize = 1024;
 
 /// Touches that may wait for the next time they are written; further ones are lost.
 const TOUCHES: usize = 8192;
+
+/// Counts of failed logins that may wait; further ones are lost. Each has cost a password hash.
+const COUNTS: usize = 8192;
 
 /// A disk that doesn't answer for this long keeps nobody waiting.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -63,6 +67,8 @@ struct Shared {
     closed: AtomicBool,
     /// Why writing doesn't work at the moment.
     failure: ArcSwap<Option<String>>,
+    /// Counts of failed logins that wait to be written; the latest of each.
+    failures: Mutex<HashMap<FailureKey, Failures>>,
     touched: Mutex<HashMap<Digest, SystemTime>>,
     /// `None` while the writer opens it anew, and after the end.
     tree: ArcSwapOption<Db>,
@@ -74,6 +80,7 @@ impl Sled {
         let shared = Arc::new(Shared {
             closed: AtomicBool::new(false),
             failure: ArcSwap::from_pointee(None),
+            failures: Mutex::default(),
             touched: Mutex::default(),
             tree: ArcSwapOption::empty(),
         });
@@ -153,6 +160,59 @@ impl Sled {
             // The rule itself, in a unit that nobody makes durable.
             let group = Group::new(db);
             Ok(new.iter().map(|new| rules::create_user(&mut group.unit(), new).map(drop)).collect())
+        })
+        .await
+    }
+
+    pub(super) fn session_by_short_id(&self, id: ShortId) -> Result<Option<Session>, StoreError> {
+        self.read(|rows| {
+            let Some(key) = rows.keys_under(&keys::sessions_beginning(id.as_bytes()))?.into_iter().next()
+            else {
+                return Ok(None);
+            };
+            let digest = keys::digest_of(&key[1..]);
+            let digest = digest.ok_or_else(|| StoreError::Corrupt("a session's key".to_owned()))?;
+            Ok(rows.session(digest)?.map(|kept| kept.session))
+        })
+    }
+
+    pub(super) async fn sessions(
+        &self,
+        after: Option<(UserId, Digest)>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.scan(move |db| {
+            let start = after.map_or_else(
+                || Bound::Included(b"L".to_vec()),
+                |(user, digest)| Bound::Excluded(keys::session_of(user, digest)),
+            );
+            let end = Bound::Excluded(keys::END_OF_LIST.to_vec());
+            let mut sessions = Vec::new();
+            for key in db.range::<Vec<u8>, _>((start, end)).keys() {
+                if sessions.len() >= limit {
+                    break;
+                }
+                let key = key.map_err(read_error)?;
+                let Some((user, digest)) = keys::parse_session_of(&key) else { continue };
+                // As with every entry: it counts when its row says the same.
+                let kept = db.session(digest)?.filter(|kept| kept.session.user_id == user);
+                sessions.extend(kept.map(|kept| kept.session));
+            }
+            Ok(sessions)
+        })
+        .await
+    }
+
+    pub(super) async fn failures(&self, now: SystemTime) -> Result<Vec<Failures>, StoreError> {
+        self.scan(move |db| {
+            let mut counts = Vec::new();
+            for row in db.scan_prefix(b"B") {
+                let (key, value) = row.map_err(read_error)?;
+                // One that can't be read brakes nobody; the sweeper takes it away.
+                counts
+                    .extend(decode_failures(&key[1..], &value).ok().filter(|count| count.forgotten_at > now));
+            }
+            Ok(counts)
         })
         .await
     }
@@ -260,6 +320,26 @@ impl Sled {
             }
             Entry::Vacant(entry) if room => drop(entry.insert(now)),
             Entry::Vacant(_) => (),
+        }
+    }
+
+    pub(super) fn note_failures(&self, count: Failures) {
+        let mut waiting = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < COUNTS || waiting.contains_key(&count.key) {
+            waiting.insert(count.key, count);
+        }
+    }
+
+    pub(super) async fn clear_failures(&self, user: UserId) -> Result<usize, StoreError> {
+        let of_user =
+            |key: &FailureKey| matches!(key, FailureKey::Pair(_, TriedAccount::Known(id)) if *id == user);
+        self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !of_user(key));
+        let mut cleared = 0;
+        loop {
+            match self.submit(|reply| Command::ClearFailures(user, reply)).await? {
+                0 => return Ok(cleared),
+                more => cleared += more,
+            }
         }
     }
 

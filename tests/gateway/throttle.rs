@@ -159,6 +159,63 @@ fn right_passwords_that_come_at_once_are_all_let_in() {
 }
 
 #[test]
+fn a_restart_forgets_no_failure_whether_it_was_clean_or_not() {
+    let upstream = Upstream::start();
+    let mut gateway = gateway(&upstream);
+    for (round, signal) in ["TERM", "KILL"].into_iter().enumerate() {
+        let from = format!("192.0.2.{}", 10 + round);
+        // Elsewhere, an unknown name: braked alike.
+        for (from, login) in [(&*from, "alice"), (ELSEWHERE, "nobody")] {
+            while knock(&gateway, "json", from, login, "wrong").status == 401 {}
+            assert_braked(&knock(&gateway, "json", from, login, PASSWORD), login);
+        }
+        // A count is written within a second.
+        std::thread::sleep(Duration::from_millis(1500));
+        gateway.signal(signal);
+        gateway.wait();
+        let yaml = std::fs::read_to_string(&gateway.config).expect("the configuration");
+        gateway = Gateway::start_in(gateway.kill(), &yaml);
+        for (from, login) in [(&*from, "ALICE"), (ELSEWHERE, "nobody")] {
+            assert_braked(&knock(&gateway, "token", from, login, PASSWORD), login);
+        }
+        assert_eq!(knock(&gateway, "json", "203.0.113.9", "alice", PASSWORD).status, 200, "others sign in");
+    }
+}
+
+#[test]
+fn an_administrator_unlocks_an_account_for_all_sources() {
+    let upstream = Upstream::start();
+    let mut gateway = gateway(&upstream);
+    let brake = |gateway: &Gateway| {
+        for from in [HERE, ELSEWHERE] {
+            while knock(gateway, "json", from, "alice", "wrong").status == 401 {}
+            assert_braked(&knock(gateway, "json", from, "alice", PASSWORD), from);
+        }
+        while knock(gateway, "json", HERE, "bob", "wrong").status == 401 {}
+    };
+    brake(&gateway);
+    let output = gateway.command(&["user", "unlock", "Alice"], "");
+    assert!(output.status.success(), "{output:?}");
+    for from in [HERE, ELSEWHERE] {
+        assert_eq!(knock(&gateway, "json", from, "alice", PASSWORD).status, 200);
+    }
+    assert_braked(&knock(&gateway, "json", HERE, "bob", PASSWORD), "somebody else's account");
+    // The same on the store itself, with no server.
+    brake(&gateway);
+    gateway.signal("TERM");
+    gateway.wait();
+    let output = gateway.command(&["user", "unlock", "alice"], "");
+    assert!(output.status.success(), "{output:?}");
+    let yaml = std::fs::read_to_string(&gateway.config).expect("the configuration");
+    let gateway = Gateway::start_in(gateway.kill(), &yaml);
+    assert_eq!(knock(&gateway, "json", HERE, "alice", PASSWORD).status, 200);
+    assert_braked(&knock(&gateway, "json", HERE, "bob", PASSWORD), "somebody else's account");
+    let output = gateway.command(&["user", "unlock", "alise"], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("alice"), "{output:?}");
+}
+
+#[test]
 fn more_logins_than_can_be_checked_are_told_so_and_nobody_else_waits() {
     let upstream = Upstream::start();
     let gateway = Gateway::start(&format!(

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::identity::Principal;
 
 const NOON: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -26,7 +27,7 @@ fn identity(user_id: UserId, credential: Credential) -> Identity {
         name: "".parse().expect("a name"),
         roles: BTreeSet::new(),
         session: None,
-        user_id,
+        principal: Principal::Account(user_id),
         username: "alice".parse().expect("a username"),
     }
 }
@@ -151,7 +152,7 @@ proptest! {
             for n in 0..6 {
                 let found = cache.find(tokens[n], Credential::Session, NOON);
                 prop_assert_eq!(found.is_some(), live[n]);
-                prop_assert!(found.is_none_or(|entry| entry.identity().user_id == users[n % 3]));
+                prop_assert!(found.is_none_or(|entry| entry.identity().account() == Some(users[n % 3])));
             }
         }
     }

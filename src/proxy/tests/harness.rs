@@ -20,7 +20,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Permit;
-use crate::identity::{Credential, Identity, UserId};
+use crate::identity::{Credential, Identity, Principal, UserId};
 use crate::policy::Policy;
 use crate::proxy::{
     Balance, HealthBoard, HealthSettings, HostHeader, Proxy, ProxySettings, Server, Tunnels, UpstreamSettings,
@@ -211,7 +211,7 @@ fn permit() -> Permit {
         name: crate::identity::DisplayName::default(),
         roles: BTreeSet::new(),
         session: None,
-        user_id: UserId::generate(),
+        principal: Principal::Account(UserId::generate()),
         username: "alice".parse().expect("a username"),
     };
     Permit::for_tests(Some(Arc::new(alice)), Arc::new(route))

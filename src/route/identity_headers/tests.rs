@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 
 use super::*;
-use crate::identity::{Credential, UserId};
+use crate::identity::{Credential, Principal, UserId};
 
 fn identity(username: &str, name: &str) -> Identity {
     Identity {
@@ -18,7 +18,7 @@ fn identity(username: &str, name: &str) -> Identity {
         name: name.to_owned().try_into().expect("a display name"),
         roles: BTreeSet::from(["admin", "staff"].map(|role| role.parse().expect("a role"))),
         session: None,
-        user_id: UserId::generate(),
+        principal: Principal::Account(UserId::generate()),
         username: username.parse().expect("a username"),
     }
 }

@@ -26,6 +26,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 /// What the writer is asked to do.
 pub(super) enum Command {
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
+    ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
@@ -76,6 +77,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::change_user(unit, id, &change))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
         }
+        C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
         C::CreateSession(session, reply) => {
             settle(stage, reply, |unit| rules::create_session(unit, &session))

@@ -11,6 +11,7 @@
 //! | `T` | token digest | one-time token |
 //! | `O` | user id, purpose | digest of the one token that is good |
 //! | `X` | second of the end, `S` or `T`, digest | nothing; what the sweeper looks at |
+//! | `B` | account and source, or source | count of failed logins |
 //! | `K` | `kid` | signing key |
 //! | `V` | name | secret of 32 bytes |
 //!
@@ -20,6 +21,7 @@
 
 use crate::identity::UserId;
 use crate::store::Digest;
+use crate::store::failures::{FailureKey, TriedAccount, account_prefix};
 
 pub(super) const FORMAT: &[u8] = b"Mformat";
 pub(super) const CLEAN: &[u8] = b"Mclean";
@@ -41,6 +43,11 @@ pub(super) fn session(digest: Digest) -> Vec<u8> {
     row(b'S', &[digest.as_bytes()])
 }
 
+/// All sessions whose digest begins so.
+pub(super) fn sessions_beginning(first: &[u8; 16]) -> Vec<u8> {
+    row(b'S', &[first])
+}
+
 pub(super) fn session_of(user: UserId, digest: Digest) -> Vec<u8> {
     row(b'L', &[user.as_bytes(), digest.as_bytes()])
 }
@@ -60,6 +67,9 @@ pub(super) fn token_of(user: UserId, purpose: u8) -> Vec<u8> {
 pub(super) fn tokens_of(user: UserId) -> Vec<u8> {
     row(b'O', &[user.as_bytes()])
 }
+
+/// Above every entry of the list of sessions.
+pub(super) const END_OF_LIST: &[u8] = &[b'L' + 1];
 
 /// What an entry of the expiry index points at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,6 +101,14 @@ pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
         _ => return None,
     };
     Some((u64::from_be_bytes(*second), kind, digest_of(digest)?))
+}
+
+pub(super) fn failures(key: FailureKey) -> Vec<u8> {
+    row(b'B', &[&key.to_bytes()])
+}
+
+pub(super) fn failures_at(account: TriedAccount) -> Vec<u8> {
+    row(b'B', &[&account_prefix(account)])
 }
 
 pub(super) fn signing_key(kid: &str) -> Vec<u8> {

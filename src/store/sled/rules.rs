@@ -13,8 +13,12 @@ use crate::identity::{Email, UserId};
 use crate::store::record::{self, KeptSession, millis, purpose_byte, time};
 use crate::store::{
     Digest, EndSessions, NewUser, OneTimeToken, Purpose, SESSIONS_PER_ACCOUNT, Session, SessionError,
-    SigningKey, StoreError, TokenError, User, UserChange, UserError,
+    SigningKey, StoreError, TokenError, User, UserChange, UserError, noted_after,
 };
+
+mod failures;
+
+pub(super) use failures::{clear_failures, note_failures, sweep_failures};
 
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
 /// sweeper. It keeps the largest unit, an account that goes with all its sessions, at 296 operations.
@@ -50,7 +54,8 @@ pub(super) fn change_user(
     id: UserId,
     change: &UserChange,
 ) -> Result<User, UserError> {
-    let mut user = unit.user(id)?.ok_or(UserError::NotFound)?;
+    let as_meant = |user: &User| change.credentials_since.is_none_or(|since| since == user.credentials_since);
+    let mut user = unit.user(id)?.filter(as_meant).ok_or(UserError::NotFound)?;
     let mut links_are_void = false;
     if let Some(email) = &change.email {
         if let Some(old) = &user.email {
@@ -190,6 +195,7 @@ pub(super) fn end_sessions_of(
             delete_tokens_of(unit, user)?;
             None
         }
+        EndSessions::AllSessions => None,
         EndSessions::Except(digest) => Some(digest),
     };
     let mut sessions = unit.sessions_of(user)?;
@@ -208,7 +214,7 @@ pub(super) fn touch_sessions(
     for (digest, now) in touches {
         let Some(mut kept) = unit.session(*digest)? else { continue };
         let since = now.duration_since(kept.session.last_seen).unwrap_or_default();
-        if since > kept.session.idle_timeout / 10 {
+        if since > noted_after(kept.session.idle_timeout) {
             kept.session.last_seen = time(millis(*now));
             // The expiry index learns of it when the sweeper comes by: one row a touch is enough.
             unit.put(keys::session(*digest), record::encode_session(&kept)?);

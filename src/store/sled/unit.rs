@@ -7,6 +7,7 @@
 //! Callers: `rules` reads and changes through a `Unit`; `sled` reads the tree; `writer` owns the group.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use ::sled::{Batch, IVec, Tree};
 
@@ -180,6 +181,21 @@ impl Unit<'_, '_> {
     pub(super) fn due(&self, end: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let found = self.group.tree.range(b"X".as_slice()..end).keys().take(limit);
         found.map(|key| key.map(|key| key.to_vec()).map_err(read_error)).collect()
+    }
+}
+
+impl Unit<'_, '_> {
+    /// Up to `limit` rows of a table behind this key. Looks at the tree alone, as `due` does.
+    pub(super) fn rows_after(
+        &self,
+        table: &[u8],
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, IVec)>, StoreError> {
+        let start = Bound::Excluded(if after.is_empty() { table } else { after });
+        let found = self.group.tree.range::<&[u8], _>((start, Bound::Unbounded)).take(limit);
+        let rows = found.map(|row| row.map(|(key, value)| (key.to_vec(), value)).map_err(read_error));
+        rows.take_while(|row| row.as_ref().map_or(true, |(key, _)| key.starts_with(table))).collect()
     }
 }
 

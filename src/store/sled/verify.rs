@@ -12,7 +12,7 @@ use ::sled::Tree;
 use super::keys::{self, Expiring};
 use super::unit::{Rows, read_error};
 use super::{Shared, StoreError, Verification};
-use crate::store::record;
+use crate::store::{failures, record};
 
 /// The tree is lent for this many rows at a time, so that a check never holds up a recovery.
 const SLICE: usize = 500;
@@ -164,6 +164,7 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
             let user = rest.get(..16).map_or(Ok(None), user_at)?;
             (token.is_none() || user.is_none()).then_some("an account's one token that leads to none")
         }
+        b'B' => failures::decode_failures(rest, &value).map(|_| None)?,
         b'K' => record::decode_key(&value).map(|_| None)?,
         // Of a session that is gone an entry may be left, until the sweeper comes by.
         b'X' => keys::parse_expiry(key).is_none().then_some("an entry of the expiry index that is none"),

@@ -39,6 +39,9 @@ const TOUCHES_PER_BATCH: usize = 250;
 
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// Counts of failed logins are looked through this often, some at a time.
+const SWEEP_FAILURES_EVERY: Duration = Duration::from_secs(60);
+
 /// With more to sweep than one batch holds, the next one follows after this.
 const SWEEP_ON: Duration = Duration::from_millis(100);
 
@@ -57,6 +60,9 @@ pub(super) struct Writer {
     settings: StoreSettings,
     shared: Arc<Shared>,
     state: State,
+    /// The last count of failed logins that was looked at, and when the next ones are.
+    swept_failures: Vec<u8>,
+    failures_at: Instant,
     sweep_at: Instant,
     touch_at: Instant,
     waiting: Receiver<Command>,
@@ -84,7 +90,17 @@ impl Writer {
     ) -> Self {
         let now = Instant::now();
         let state = serve_tree(&shared, opened);
-        Self { held: None, settings, shared, state, sweep_at: now, touch_at: now, waiting }
+        Self {
+            failures_at: now,
+            held: None,
+            settings,
+            shared,
+            state,
+            sweep_at: now,
+            swept_failures: Vec::new(),
+            touch_at: now,
+            waiting,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -206,10 +222,14 @@ impl Writer {
         if now >= self.touch_at {
             self.touch_at = now + TOUCH_EVERY;
             self.write_touches();
+            self.write_failures();
         }
         // A command that was held back says that the queue is long; those who wait go first.
         if now >= self.sweep_at && self.held.is_none() {
             self.sweep();
+        }
+        if now >= self.failures_at && self.held.is_none() {
+            self.sweep_failures();
         }
     }
 
@@ -222,6 +242,28 @@ impl Writer {
         if !touches.is_empty() {
             self.write_chore("noting the use of sessions", |unit| rules::touch_sessions(unit, &touches));
         }
+    }
+
+    /// Says whether that was all that waited, or all that can be written.
+    fn write_failures(&mut self) -> bool {
+        let (counts, more) = {
+            let mut waiting = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            let some: Vec<_> = waiting.keys().take(TOUCHES_PER_BATCH).copied().collect();
+            let counts: Vec<_> = some.into_iter().filter_map(|key| waiting.remove(&key)).collect();
+            (counts, !waiting.is_empty())
+        };
+        counts.is_empty()
+            || self.write_chore("noting failed logins", |unit| rules::note_failures(unit, &counts)).is_none()
+            || !more
+    }
+
+    fn sweep_failures(&mut self) {
+        let mut after = std::mem::take(&mut self.swept_failures);
+        self.write_chore("forgetting failed logins", |unit| {
+            rules::sweep_failures(unit, &mut after, SystemTime::now(), TOUCHES_PER_BATCH)
+        });
+        self.failures_at = Instant::now() + if after.is_empty() { SWEEP_FAILURES_EVERY } else { SWEEP_EVERY };
+        self.swept_failures = after;
     }
 
     fn sweep(&mut self) {
@@ -307,6 +349,7 @@ impl Writer {
     fn stop(mut self) {
         self.shared.closed.store(true, Ordering::Release);
         self.write_touches();
+        while !self.write_failures() {}
         self.write_chore("marking the clean stop", |unit| {
             unit.put(keys::CLEAN.to_vec(), []);
             Ok(())

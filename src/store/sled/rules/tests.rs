@@ -196,6 +196,20 @@ fn a_session_in_use_outlives_its_first_entry_and_an_idle_one_does_not() {
 }
 
 #[test]
+fn a_session_that_may_lie_idle_for_weeks_still_says_when_it_was_used() {
+    let bench = Bench::new();
+    let user = bench.user("alice");
+    let idle_timeout = Duration::from_secs(30 * 86_400);
+    let long = Session { expires_at: time(9_000_000_000), idle_timeout, ..session(&user, 0) };
+    bench.run(|unit| create_session(unit, &long)).expect("a session");
+    let seen = millis(long.last_seen);
+    for (minutes, written) in [(14, 0), (16, 1)] {
+        let touch = [(long.digest, time(seen + minutes * 60_000))];
+        assert_eq!(bench.run(|unit| touch_sessions(unit, &touch)).expect("a touch").1, written, "{minutes}");
+    }
+}
+
+#[test]
 fn a_token_is_swept_with_its_entries() {
     let bench = Bench::new();
     let user = bench.user("alice");

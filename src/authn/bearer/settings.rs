@@ -1,0 +1,63 @@
+//! What our own tokens say, and what they are signed with.
+//!
+//! Callers: `bearer`; `config` fills it in.
+
+use std::fmt;
+use std::time::Duration;
+
+/// What Foregate's own JWTs say (`tokens` in the configuration).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TokenSettings {
+    /// How long an access token lives.
+    pub access_ttl: Duration,
+    /// What new tokens are signed with.
+    pub algorithm: Algorithm,
+    /// `aud`.
+    pub audience: String,
+    /// `iss`.
+    pub issuer: String,
+}
+
+/// A signature algorithm for our own tokens.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Algorithm {
+    /// Ed25519, the default.
+    EdDsa,
+    /// P-256.
+    Es256,
+    /// A shared secret of 256 bits; nothing to publish.
+    Hs256,
+    /// RSA with 2048 bits.
+    Rs256,
+}
+
+impl Algorithm {
+    /// As in a JWT's `alg` (RFC 7518 §3.1, RFC 8037 §3.1).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Hs256 => "HS256",
+            Self::Rs256 => "RS256",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        [Self::EdDsa, Self::Es256, Self::Hs256, Self::Rs256].into_iter().find(|one| one.as_str() == name)
+    }
+
+    pub(super) fn library(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::Hs256 => jsonwebtoken::Algorithm::HS256,
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
