@@ -30,4 +30,4 @@ pub use message::{
 pub use perform::perform;
 pub use server::AdminServer;
 pub use session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
-pub use transfer::{AccountRecord, ImportUsers, Imported, Refusal, SchemeCounts};
+pub use transfer::{AccountRecord, Awaited, ImportUsers, Imported, Refusal, SchemeCounts};

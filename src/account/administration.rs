@@ -80,9 +80,12 @@ impl Accounts {
         now: SystemTime,
     ) -> Result<(User, Option<SecretString>), AccountError> {
         let mut account = NewUser {
+            awaits_approval: false,
+            awaits_confirmation: false,
             created_at: now,
             disabled: false,
             email: new.email,
+            language: None,
             name: new.name,
             password_hash: None,
             roles: new.roles,

@@ -14,10 +14,16 @@ use crate::store::NewUser;
 
 /// An account as another application has it.
 pub struct ImportedAccount {
+    /// It waits until an administrator lets it in.
+    pub awaits_approval: bool,
+    /// It waits until its address is confirmed; its next login offers the mail for that.
+    pub awaits_confirmation: bool,
     /// It can't sign in until it is enabled.
     pub disabled: bool,
     /// Its address, if it has one.
     pub email: Option<Email>,
+    /// In which its mails are written: a tag such as `de`.
+    pub language: Option<String>,
     /// For display.
     pub name: DisplayName,
     /// In one of the formats that are verified; without one nobody can sign in until a password is set.
@@ -74,9 +80,12 @@ fn sound(accounts: Vec<ImportedAccount>, now: SystemTime) -> (Vec<Result<(), Not
         .map(|account| {
             account.password_hash.as_ref().map_or(Ok(()), check_hash)?;
             sound.push(NewUser {
+                awaits_approval: account.awaits_approval,
+                awaits_confirmation: account.awaits_confirmation,
                 created_at: now,
                 disabled: account.disabled,
                 email: account.email,
+                language: account.language,
                 name: account.name,
                 password_hash: account.password_hash,
                 roles: account.roles,

@@ -28,11 +28,41 @@ pub struct AccountRecord {
     pub password_hash: Option<Secret>,
     /// Whether it can't sign in.
     pub disabled: bool,
+    /// What it waits for until it can sign in.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub awaits: BTreeSet<Awaited>,
+    /// In which its mails are written: a tag such as `de`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// What an account can wait for.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Awaited {
+    /// An administrator lets it in.
+    Approval,
+    /// Its address is confirmed.
+    Confirmation,
+}
+
+impl Awaited {
+    /// As a file has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+            Self::Confirmation => "confirmation",
+        }
+    }
 }
 
 impl From<User> for AccountRecord {
     fn from(user: User) -> Self {
+        let approval = user.awaits_approval.then_some(Awaited::Approval);
+        let confirmation = user.awaits_confirmation.then_some(Awaited::Confirmation);
         Self {
+            awaits: approval.into_iter().chain(confirmation).collect(),
+            language: user.language,
             username: user.username,
             email: user.email,
             name: user.name,

@@ -130,6 +130,19 @@ fn what_is_imported_signs_in_and_comes_out_as_it_went_in() {
     assert!(shown.contains("Password  set (HMAC-SHA)\n"), "{shown}");
     assert!(!gateway.log().contains(&hash), "{}", gateway.log());
 
+    // Whoever still waits comes along, too.
+    let waiting = gateway.directory().join("waiting.jsonl");
+    let line = r#"{"username":"wanda","email":"w@example.com","awaits":["confirmation","approval"],"language":"de-AT"}"#;
+    std::fs::write(&waiting, line).expect("it is written");
+    let output = gateway.command(&["user", "import", waiting.to_str().expect("text")], "");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let exported = stdout(&gateway.command(&["user", "export", "--format", "csv"], ""));
+    assert!(
+        exported.starts_with("username,email,name,roles,password_hash,disabled,awaits,language\n"),
+        "{exported}"
+    );
+    assert!(exported.contains("\nwanda,w@example.com,,,,false,approval;confirmation,de-AT\n"), "{exported}");
+
     // Out of the running server and into the store of another, in both formats, and out again.
     for format in ["jsonl", "csv"] {
         let first = stdout(&gateway.command(&["user", "export", "--format", format], ""));
@@ -318,7 +331,7 @@ fn json_lines_an_authelia_users_file_and_htpasswd_are_read() {
             "4: the line is not JSON: it ends too early",
             "5: the line is no JSON object",
             "6: `username` has to be a string; there is no username",
-            "7: unknown member `rolles` (did you mean `roles`?); known are username, email, name, roles, password_hash, disabled",
+            "7: unknown member `rolles` (did you mean `roles`?); known are username, email, name, roles, password_hash, disabled, awaits, language",
             "8: the member `username` is there twice",
             "9: `roles` has to be a list of strings; `disabled` has to be true or false",
         ]
@@ -383,6 +396,11 @@ fn an_export_into_a_file_is_nobody_elses_to_read_and_is_whole_or_not_there() {
         folder.command(&["user", "export", "--output", folder.path("no/such").to_str().expect("text")]);
     assert!(
         output.status.code() == Some(1) && stderr(&output).contains("no/such can't be written"),
+        "{output:?}"
+    );
+    let output = folder.command(&["user", "export", "--format", "csv"]);
+    assert!(
+        stdout(&output).starts_with("username,email,name,roles,password_hash,disabled\nalice,"),
         "{output:?}"
     );
     let left: Vec<_> = std::fs::read_dir(folder.0.path())

@@ -10,7 +10,7 @@ use super::{SLICE, SLICE_BYTES, store};
 use crate::account::{Accounts, ImportedAccount, NotImported};
 use crate::admin::failure::Failure;
 use crate::admin::message::{Reply, Secret};
-use crate::admin::transfer::{AccountRecord, ImportUsers, Imported, Refusal, SchemeCounts};
+use crate::admin::transfer::{AccountRecord, Awaited, ImportUsers, Imported, Refusal, SchemeCounts};
 use crate::identity::Username;
 use crate::password;
 use crate::store::{StoreError, UserError};
@@ -83,8 +83,11 @@ pub(in crate::admin) fn scheme(hash: &SecretString) -> &'static str {
 
 fn imported(record: AccountRecord) -> ImportedAccount {
     ImportedAccount {
+        awaits_approval: record.awaits.contains(&Awaited::Approval),
+        awaits_confirmation: record.awaits.contains(&Awaited::Confirmation),
         disabled: record.disabled,
         email: record.email,
+        language: record.language,
         name: record.name,
         password_hash: record.password_hash.map(|Secret(hash)| hash),
         roles: record.roles,

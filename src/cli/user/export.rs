@@ -16,6 +16,9 @@ use super::super::{CliError, note};
 use super::unexpected;
 use crate::admin::{AccountRecord, Command, Reply};
 
+/// Columns that are always there.
+const USUAL: usize = 6;
+
 #[derive(Args)]
 pub(in crate::cli) struct ExportArguments {
     /// How they are written
@@ -55,30 +58,50 @@ async fn write(administration: &Administration, format: Format, to: impl Write) 
     let mut writer = match format {
         Format::Jsonl => Writer::Jsonl(BufWriter::new(to)),
         Format::Csv => {
-            let mut table = ::csv::WriterBuilder::new().from_writer(to);
-            table.write_record(["username", "email", "name", "roles", "password_hash", "disabled"])?;
-            Writer::Csv(Box::new(table))
+            // Columns that are empty for everybody would only puzzle those who have none of it.
+            let mut more = false;
+            each(administration, |account| {
+                more |= !account.awaits.is_empty() || account.language.is_some();
+                Ok(())
+            })
+            .await?;
+            let mut table = ::csv::WriterBuilder::new().flexible(true).from_writer(to);
+            let heads =
+                ["username", "email", "name", "roles", "password_hash", "disabled", "awaits", "language"];
+            table.write_record(if more { &heads[..] } else { &heads[..USUAL] }).map_err(broken)?;
+            Writer::Csv { more, table: Box::new(table) }
         }
     };
-    let (mut after, mut written) = (None, 0);
+    let mut written = 0;
+    each(administration, |account| {
+        written += 1;
+        writer.write(account)
+    })
+    .await?;
+    writer.flush()?;
+    Ok(written)
+}
+
+/// Passes over all accounts, a slice at a time.
+async fn each(
+    administration: &Administration,
+    mut visit: impl FnMut(&AccountRecord) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let mut after = None;
     loop {
         let reply = administration.perform(Command::UserExport { after }).await?;
         let Reply::Exported { accounts, next } = reply else { return Err(unexpected(&reply)) };
-        for account in &accounts {
-            writer.write(account)?;
-        }
-        written += accounts.len() as u64;
+        accounts.iter().try_for_each(&mut visit)?;
         // A slice that doesn't move on would be asked for again and again.
         after = next.filter(|_| !accounts.is_empty());
         if after.is_none() {
-            writer.flush()?;
-            return Ok(written);
+            return Ok(());
         }
     }
 }
 
 enum Writer<W: Write> {
-    Csv(Box<::csv::Writer<W>>),
+    Csv { more: bool, table: Box<::csv::Writer<W>> },
     Jsonl(BufWriter<W>),
 }
 
@@ -89,17 +112,20 @@ impl<W: Write> Writer<W> {
                 serde_json::to_writer(&mut *to, account).map_err(io::Error::from)?;
                 to.write_all(b"\n")?;
             }
-            Self::Csv(to) => {
+            Self::Csv { more, table } => {
                 let roles: Vec<_> = account.roles.iter().map(|role| role.as_str()).collect();
-                to.write_record([
+                let awaits: Vec<_> = account.awaits.iter().map(|awaited| awaited.as_str()).collect();
+                let cells = [
                     account.username.as_str(),
                     account.email.as_ref().map_or("", |email| email.as_str()),
                     account.name.as_str(),
                     &roles.join(";"),
                     account.password_hash.as_ref().map_or("", |hash| hash.0.expose_secret()),
                     if account.disabled { "true" } else { "false" },
-                ])
-                .map_err(broken)?;
+                    &awaits.join(";"),
+                    account.language.as_deref().unwrap_or_default(),
+                ];
+                table.write_record(if *more { &cells[..] } else { &cells[..USUAL] }).map_err(broken)?;
             }
         }
         Ok(())
@@ -108,7 +134,7 @@ impl<W: Write> Writer<W> {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Jsonl(to) => to.flush(),
-            Self::Csv(to) => to.flush(),
+            Self::Csv { table, .. } => table.flush(),
         }
     }
 }

@@ -110,6 +110,8 @@ fn put(row: &mut Row, column: Column, value: Value) -> Result<(), &'static str> 
         Column::Email => row.email = text(value)?,
         Column::Name => row.name = text(value)?,
         Column::Roles => row.roles = texts(value).ok_or("a list of strings")?,
+        Column::Awaits => row.awaits = texts(value).ok_or("a list of strings")?,
+        Column::Language => row.language = text(value)?,
         Column::PasswordHash => {
             row.password_hash = text(value)?.filter(|hash| !hash.is_empty()).map(SecretString::from);
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use secrecy::SecretString;
 
-use crate::admin::{AccountRecord, Secret};
+use crate::admin::{AccountRecord, Awaited, Secret};
 use crate::identity::{Email, Role};
 
 /// The columns or members that there are.
@@ -21,11 +21,21 @@ pub(super) enum Column {
     Roles,
     PasswordHash,
     Disabled,
+    Awaits,
+    Language,
 }
 
 impl Column {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Username, Self::Email, Self::Name, Self::Roles, Self::PasswordHash, Self::Disabled];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Username,
+        Self::Email,
+        Self::Name,
+        Self::Roles,
+        Self::PasswordHash,
+        Self::Disabled,
+        Self::Awaits,
+        Self::Language,
+    ];
 
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|column| column.name() == name)
@@ -39,6 +49,8 @@ impl Column {
             Self::Roles => "roles",
             Self::PasswordHash => "password_hash",
             Self::Disabled => "disabled",
+            Self::Awaits => "awaits",
+            Self::Language => "language",
         }
     }
 }
@@ -66,10 +78,12 @@ pub(super) fn unknown(name: &str) -> Option<String> {
 /// One line, cell by cell; what is not there is `None`.
 #[derive(Default)]
 pub(super) struct Row {
+    pub(super) awaits: Vec<String>,
     pub(super) disabled: bool,
     pub(super) email: Option<String>,
     /// What was wrong with it before it was looked at as a whole.
     pub(super) faults: Vec<String>,
+    pub(super) language: Option<String>,
     pub(super) name: Option<String>,
     pub(super) password_hash: Option<SecretString>,
     pub(super) roles: Vec<String>,
@@ -98,6 +112,17 @@ impl Row {
                 None => break,
             };
         }
+        let mut awaits = BTreeSet::new();
+        for awaited in self.awaits {
+            match [Awaited::Approval, Awaited::Confirmation].into_iter().find(|one| one.as_str() == awaited) {
+                Some(awaited) => drop(awaits.insert(awaited)),
+                None => faults.push("`awaits` can be approval or confirmation".to_owned()),
+            }
+        }
+        let language = self.language.filter(|tag| !tag.is_empty());
+        if language.as_ref().is_some_and(|tag| !is_tag(tag)) {
+            faults.push("`language` has to be a tag such as en or de-AT".to_owned());
+        }
         match (username, name) {
             (Some(username), Some(name)) if faults.is_empty() => Ok(AccountRecord {
                 username,
@@ -106,10 +131,19 @@ impl Row {
                 roles,
                 password_hash: self.password_hash.map(Secret),
                 disabled: self.disabled,
+                awaits,
+                language,
             }),
             _ => Err(faults.join("; ")),
         }
     }
+}
+
+fn is_tag(text: &str) -> bool {
+    text.len() <= 35
+        && text
+            .split('-')
+            .all(|part| (1..=8).contains(&part.len()) && part.chars().all(|c| c.is_ascii_alphanumeric()))
 }
 
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str, faults: &mut Vec<String>) -> Option<T> {
