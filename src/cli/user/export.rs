@@ -13,7 +13,7 @@ use secrecy::ExposeSecret;
 
 use super::super::administration::Administration;
 use super::super::{CliError, note};
-use super::unexpected;
+
 use crate::admin::{AccountRecord, Command, Reply};
 
 /// Columns that are always there.
@@ -90,7 +90,7 @@ async fn each(
     let mut after = None;
     loop {
         let reply = administration.perform(Command::UserExport { after }).await?;
-        let Reply::Exported { accounts, next } = reply else { return Err(unexpected(&reply)) };
+        let Reply::Exported { accounts, next } = reply else { return Err(Administration::unexpected()) };
         accounts.iter().try_for_each(&mut visit)?;
         // A slice that doesn't move on would be asked for again and again.
         after = next.filter(|_| !accounts.is_empty());

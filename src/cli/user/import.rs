@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::administration::Administration;
 use super::super::{CliError, note, print};
-use super::unexpected;
+
 use crate::admin::{AccountRecord, Command, ImportUsers, Imported, Refusal, Reply};
 
 mod authelia;
@@ -206,7 +206,7 @@ impl Import {
             let import = Command::UserImport(ImportUsers { accounts, check });
             let reply = administration.perform(import).await?;
             let Reply::Imported(Imported { made, refused, failure: stopped }) = reply else {
-                return Err(unexpected(&reply));
+                return Err(Administration::unexpected());
             };
             tally.made = made as u64;
             let not_made = |place| refused.iter().any(|(refused, _)| *refused == place);
