@@ -43,5 +43,6 @@ mod tls;
 mod tokens;
 mod tokens_refresh;
 mod tokens_revoke;
+mod transfer;
 mod upstreams_connect;
 mod upstreams_health;
