@@ -15,6 +15,7 @@
 //!    shown as it is (a name, an address) a string. A field that the template names and the view lacks is an error.
 //! 4. `Pages::respond` with a [`Page`]; `here` is `Pages::address(..)` of the page's GET, so that a change of
 //!    language comes back to it.
+//! 5. One line of `PAGES` in `tests/browser/pages.mjs` has it looked at in both languages, light and dark, wide and narrow.
 //!
 //! Callers: `portal` renders its forms; `Problem` renders itself.
 
