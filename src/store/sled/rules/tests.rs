@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::super::unit::{Group, OPERATIONS_PER_BATCH, Rows};
 use super::*;
 
+mod registration;
+
 /// A tree in memory, and one unit after the other on it.
 struct Bench(::sled::Db);
 
@@ -33,8 +35,10 @@ impl Bench {
 
 fn new_user(name: &str) -> NewUser {
     NewUser {
+        awaits_approval: false,
         created_at: time(1_000_000),
         email: Some(format!("{name}@example.com").parse().expect("an address")),
+        language: None,
         name: Default::default(),
         password_hash: Some("hash".into()),
         roles: Default::default(),
