@@ -31,6 +31,7 @@ mod password_input;
 mod serve;
 mod server;
 mod session;
+mod theme;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -83,6 +84,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Begin a theme: templates, style and texts of your own
+    #[command(subcommand)]
+    Theme(theme::ThemeCommand),
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
@@ -239,6 +243,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Reload => server::reload(&configuration(config)?),
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
+        Command::Theme(command) => theme::run(&command),
         Command::User(command) => user::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),
         Command::Man { words, output: None } => generated::manual(&words, Cli::command()),

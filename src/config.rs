@@ -24,6 +24,7 @@ mod expand;
 mod fault;
 mod file;
 mod headers;
+mod look;
 mod reader;
 mod routes;
 mod settings;

@@ -16,6 +16,7 @@ use crate::authn::{
 use crate::password::{PasswordSettings, Passwords};
 use crate::request::{Arrival, Scheme, TrustedProxies};
 use crate::response::PageSettings;
+use crate::response::look::Look;
 use crate::store::{SESSIONS_PER_ACCOUNT, Store, StoreSettings};
 use crate::telemetry::metrics::Metrics;
 
@@ -109,9 +110,9 @@ impl Browser {
             after_logout: "/.auth/login".into(),
             allowed_redirects: vec![HostPattern::Exact("other.test".into())],
             prefix: "/.auth".into(),
-            title: None,
+            look: Look::default(),
         };
-        let pages = Pages::new(PageSettings { prefix: "/.auth".into(), title: None });
+        let pages = Pages::new(PageSettings { prefix: "/.auth".into(), look: Look::default() });
         let doors = PortalDoors {
             accounts,
             authenticator,

@@ -37,6 +37,7 @@ mod sessions;
 mod smuggling;
 mod subrequests;
 mod targets;
+mod theme;
 mod throttle;
 mod tls;
 mod tokens;
