@@ -59,7 +59,7 @@ fn a_look_is_held_to_what_a_page_can_show() {
         &[
             "foregate.yaml:2:31: `url` can't be `javascript:alert(1)`",
             "    2 |   footer: [{ text: Help, url: \"javascript:alert(1)\" }]",
-            "      |                               ^^^^^^^^^^^^^^^^^^^^^ expected an address such as `https://example.com/help`, `mailto:help@example.com` or `/help`",
+            "      |                               ^^^^^^^^^^^^^^^^^^^^^^ expected an address such as `https://example.com/help`, `mailto:help@example.com` or `/help`",
         ],
     );
     told(
@@ -67,7 +67,7 @@ fn a_look_is_held_to_what_a_page_can_show() {
         &[
             "foregate.yaml:1:20: there is no text in any language",
             "    1 | portal: { message: { fr: Bonjour } }",
-            "      |                    ^^^^^^^^^^^^^^^ expected a text, or one for each language as in `{ en: Hello, de: Hallo }`",
+            "      |                    ^^ expected a text, or one for each language as in `{ en: Hello, de: Hallo }`",
             "foregate.yaml:1:22: unknown key `fr`",
             "    1 | portal: { message: { fr: Bonjour } }",
             "      |                      ^^ expected `en` or `de`",
