@@ -42,5 +42,6 @@ mod theme;
 mod throttle;
 mod tls;
 mod tokens;
+mod transfer;
 mod upstreams_connect;
 mod upstreams_health;
