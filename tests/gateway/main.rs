@@ -38,6 +38,7 @@ mod smuggling;
 mod store_backup;
 mod subrequests;
 mod targets;
+mod theme;
 mod throttle;
 mod tls;
 mod tokens;
