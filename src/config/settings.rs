@@ -314,7 +314,7 @@ pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> Tok
         access_ttl: tokens.get("access_ttl").and_then(|value| value.parse(duration)).unwrap_or(15 * MINUTE),
         refresh_grace: tokens
             .get("refresh_grace")
-            .and_then(|value| value.parse(|raw| grace(raw)))
+            .and_then(|value| value.parse(grace))
             .unwrap_or(Duration::from_secs(10)),
         refresh_ttl: Some(tokens.get("refresh_ttl").and_then(|value| value.parse(duration_or_zero)))
             .map(|ttl| ttl.unwrap_or(30 * DAY))
