@@ -33,6 +33,7 @@ mod serve;
 mod server;
 mod session;
 mod store;
+mod theme;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -85,6 +86,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Begin a theme: templates, style and texts of your own
+    #[command(subcommand)]
+    Theme(theme::ThemeCommand),
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
@@ -247,6 +251,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Reload => server::reload(&configuration(config)?),
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
+        Command::Theme(command) => theme::run(&command),
         Command::User(command) => user::run(&load(config)?, command),
         Command::Mail(command) => mail::run(&load(config)?, command),
         Command::Store(command) => store::run(&load(config)?, command),

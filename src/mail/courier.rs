@@ -97,11 +97,7 @@ impl Mailer {
 
     /// The mail that is due, or how long none is.
     async fn next(&self, post: &mut Post) -> Result<Result<QueuedMail, Duration>, StoreError> {
-        if let Some((id, due)) = post.done {
-            self.0.store.delete_mail(id, due).await?;
-            self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-            post.done = None;
-        }
+        self.take_out(post).await?;
         let Some(mail) = self.0.store.first_mail().await? else { return Ok(Err(LOOK)) };
         Ok(match mail.due.duration_since(SystemTime::now()) {
             Ok(wait) if !wait.is_zero() => Err(wait.min(LOOK)),
@@ -138,7 +134,7 @@ impl Mailer {
                 tracing::info!(mail.id = %id, mail.kind = kind, mail.attempt = attempt, "a mail was sent");
                 tracing::debug!(mail.id = %id, mail.to = %mail.content.to, answer, "the mail server's answer");
                 post.paused = None;
-                return self.take_out(post, &mail).await;
+                return self.finish(post, &mail).await;
             }
             Err(failure) => failure,
         };
@@ -187,13 +183,29 @@ impl Mailer {
         self.0.figures.count(MailOutcome::GivenUp);
         tracing::error!(mail.id = %mail.id, mail.kind = kind, mail.attempt = attempt, reason = why, "a mail was given up");
         tracing::debug!(mail.id = %mail.id, mail.to = %mail.content.to, "to whom it would have gone");
-        self.take_out(post, mail).await
+        self.finish(post, mail).await
     }
 
-    async fn take_out(&self, post: &mut Post, mail: &QueuedMail) -> Duration {
-        // Done at the next turn; until it has worked nothing else is sent.
+    /// A mail that was sent or given up leaves the outbox, at once: a stop must not come between.
+    async fn finish(&self, post: &mut Post, mail: &QueuedMail) -> Duration {
         post.done = Some((mail.id, mail.due));
-        Duration::ZERO
+        match self.take_out(post).await {
+            Ok(()) => Duration::ZERO,
+            Err(error) => {
+                tracing::warn!(%error, "the outbox can't be written; mails wait");
+                STORE_WAIT
+            }
+        }
+    }
+
+    /// Takes out what is done; until that has worked nothing else is sent.
+    async fn take_out(&self, post: &mut Post) -> Result<(), StoreError> {
+        if let Some((id, due)) = post.done {
+            self.0.store.delete_mail(id, due).await?;
+            self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+            post.done = None;
+        }
+        Ok(())
     }
 }
 
