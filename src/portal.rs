@@ -22,6 +22,7 @@ use crate::response::texts::{self, Language};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
 
+mod account;
 mod csrf;
 mod form;
 mod login;
@@ -39,7 +40,7 @@ mod token;
 use csrf::{Csrf, FormToken};
 use form::{Fields, Format};
 pub use next::{Next, NextRules};
-pub use place::Place;
+pub use place::{Place, well_known};
 
 /// How long a Basic password may be waited for at `/me`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -56,6 +57,8 @@ const MAX_FORM_TARGETS: usize = 24;
 /// What the pages need (`portal` in the configuration).
 #[derive(Clone, Debug)]
 pub struct PortalSettings {
+    /// Whether people may delete their own account.
+    pub account_deletion: bool,
     /// Where to when there is no `next`: a path.
     pub after_login: String,
     /// Where to after signing out: a path.
@@ -200,6 +203,9 @@ impl Portal {
     {
         match (path, verb) {
             ("" | "/", Verb::Get) => Ok(visit.asker.see_login(&self.pages, None, None)),
+            (path, verb) if let Some(rest) = place::below(path, "/account") => {
+                account::dispatch(self, visit, verb, rest, body).await
+            }
             ("/login", Verb::Get) => login::page(self, visit).await,
             ("/login", Verb::Post) => login::submit(self, visit, self.fields(visit, body).await?).await,
             ("/logout", Verb::Get) => logout::page(self, visit).await,
