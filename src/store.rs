@@ -1,4 +1,4 @@
-//! Accounts, sessions, one-time tokens and keys on disk.
+//! Accounts, sessions, one-time tokens, mails and keys on disk.
 //!
 //! Methods are whole operations of the domain, each atomic and, once it has answered, durable: it
 //! survives `kill -9` and a crash of the host. Reads are point look-ups that may run inline; what
@@ -9,13 +9,14 @@
 //! `Unavailable` for a write means that it is not acknowledged, not that it did not happen: after a
 //! failure in the middle of it either is possible, as it is with any database.
 //!
-//! Callers: `authn` reads; `account` changes; `cli` and `gateway` open and close. Nobody else, and
+//! Callers: `authn` reads; `account` changes; `mail` keeps its outbox; `cli` and `gateway` open and close. Nobody else, and
 //! nothing above this room knows which engine is below.
 
 mod backup;
 mod error;
 mod failures;
 mod model;
+mod outbox;
 mod record;
 mod short;
 mod sled;
@@ -34,6 +35,7 @@ pub use self::model::{
     ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, NewUser, OneTimeToken, Purpose, Registered,
     Restoring, Session, SigningKey, Standing, User, UserChange, Verification,
 };
+pub use self::outbox::{MailContent, MailId, QueuedMail};
 pub use self::short::{InvalidShortId, ShortId};
 use crate::identity::{UserId, Username};
 
@@ -113,6 +115,21 @@ impl Store {
     pub async fn create_user(&self, new: NewUser) -> Result<User, UserError> {
         match &self.engine {
             Engine::Sled(sled) => sled.create_user(new).await,
+        }
+    }
+
+    /// Makes many accounts, each whole or not at all, and answers for each of them in its place. What a crash in
+    /// the middle leaves is a beginning of them. After a failure of the store the rest is not tried.
+    pub async fn create_users(&self, new: Vec<NewUser>) -> Vec<Result<User, UserError>> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.create_users(new).await,
+        }
+    }
+
+    /// What `create_users` would answer for each of them alone; makes nothing.
+    pub async fn check_users(&self, new: Vec<NewUser>) -> Result<Vec<Result<(), UserError>>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.check_users(new).await,
         }
     }
 

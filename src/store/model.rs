@@ -108,8 +108,12 @@ impl User {
 pub struct NewUser {
     /// It waits until an administrator lets it in.
     pub awaits_approval: bool,
+    /// It waits until its address is confirmed. `register` makes the link for that, too.
+    pub awaits_confirmation: bool,
     /// When.
     pub created_at: SystemTime,
+    /// Made so that it can't sign in until it is enabled.
+    pub disabled: bool,
     /// Its address, if it has one.
     pub email: Option<Email>,
     /// In which its mails are written: a tag such as `de`.
@@ -295,6 +299,8 @@ pub struct Verification {
     pub first_faults: Vec<String>,
     /// Invitations that are there, ended ones among them.
     pub invitations: u64,
+    /// Mails that wait.
+    pub mails: u64,
     /// One-time tokens that are there, ended ones among them.
     pub one_time_tokens: u64,
     /// Sessions that are there, ended ones among them.
