@@ -205,9 +205,6 @@ impl Portal {
     {
         match (path, verb) {
             ("" | "/", Verb::Get) => Ok(visit.asker.see_login(&self.pages, None, None)),
-            (path, verb) if let Some(rest) = place::below(path, "/account") => {
-                account::dispatch(self, visit, verb, rest, body).await
-            }
             ("/login", Verb::Get) => login::page(self, visit).await,
             ("/login", Verb::Post) => login::submit(self, visit, self.fields(visit, body).await?).await,
             ("/logout", Verb::Get) => logout::page(self, visit).await,
@@ -236,6 +233,9 @@ impl Portal {
                 Err(Problem::method_not_allowed("GET, HEAD"))
             }
             (path, Verb::Get) if path.starts_with(asset::FOLDER) => asset::answer(self, visit, path),
+            (path, verb) if let Some(rest) = place::below(path, "/account") => {
+                account::dispatch(self, visit, verb, rest, body).await
+            }
             _ => Err(Problem::not_found()),
         }
     }
