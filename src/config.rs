@@ -207,7 +207,7 @@ impl Config {
         let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits) = settings::limits(root);
-        let mail = mail::read(root);
+        let mail = mail::read(root, &portal.look);
         let upstreams = upstreams::read(root);
         let cookies = Portal::cookie_names(&session);
         let around = routes::Around {

@@ -19,7 +19,6 @@ use tokio::sync::Notify;
 
 use crate::identity::Email;
 pub use crate::response::texts::Language;
-use crate::response::texts::Texts;
 use crate::store::{MailContent, MailId, QueuedMail, Store, StoreError};
 
 mod compose;
@@ -44,6 +43,7 @@ pub use settings::{
 };
 pub use trial::{Trial, TrialFailure, try_out};
 
+use compose::Writer;
 use flood::Flood;
 
 /// Mails that may wait in all.
@@ -71,7 +71,6 @@ struct Shared {
     flood: Flood,
     setup: ArcSwap<Setup>,
     store: Store,
-    texts: Texts,
     waiting: AtomicUsize,
     /// Something has come into the outbox, or the settings are others.
     wake: Notify,
@@ -81,6 +80,14 @@ struct Shared {
 struct Setup {
     links: Links,
     settings: Option<Arc<MailSettings>>,
+    writer: Option<Writer>,
+}
+
+impl Setup {
+    fn new(settings: Option<MailSettings>, links: Links) -> Self {
+        let writer = settings.as_ref().map(|settings| Writer::new(settings, links.clone()));
+        Self { links, settings: settings.map(Arc::new), writer }
+    }
 }
 
 impl Mailer {
@@ -90,9 +97,8 @@ impl Mailer {
         Ok(Self(Arc::new(Shared {
             figures: MailFigures::default(),
             flood: Flood::default(),
-            setup: ArcSwap::from_pointee(Setup { links, settings: settings.map(Arc::new) }),
+            setup: ArcSwap::from_pointee(Setup::new(settings, links)),
             store,
-            texts: Texts::built_in(),
             waiting: AtomicUsize::new(waiting),
             wake: Notify::new(),
         })))
@@ -100,7 +106,7 @@ impl Mailer {
 
     /// Takes other settings over, for what waits as well.
     pub fn configure(&self, settings: Option<MailSettings>, links: Links) {
-        self.0.setup.store(Arc::new(Setup { links, settings: settings.map(Arc::new) }));
+        self.0.setup.store(Arc::new(Setup::new(settings, links)));
         self.0.wake.notify_one();
     }
 

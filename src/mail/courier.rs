@@ -14,9 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 use lettre::transport::smtp::client::TlsParameters;
 use tokio::time::{sleep, timeout};
 
-use super::compose::compose;
+use super::compose::Writer;
 use super::smtp::{self, Connection, Failure, Step, Verdict};
-use super::{MailOutcome, MailServer, MailSettings, Mailer, Setup, SmtpServer, folder, message};
+use super::{MailOutcome, MailServer, MailSettings, Mailer, SmtpServer, folder, message};
 use crate::store::{MailId, QueuedMail, StoreError};
 
 /// A mail that isn't taken within a day is given up.
@@ -76,7 +76,7 @@ impl Mailer {
     /// Sends at most one mail; says how long there is nothing to do.
     async fn turn(&self, post: &mut Post) -> Duration {
         let setup = self.0.setup.load_full();
-        let Some(settings) = &setup.settings else {
+        let (Some(settings), Some(writer)) = (&setup.settings, &setup.writer) else {
             post.close().await;
             return LOOK;
         };
@@ -86,7 +86,7 @@ impl Mailer {
             return until - now;
         }
         match self.next(post).await {
-            Ok(Ok(mail)) => self.attempt(post, &setup, settings, mail).await,
+            Ok(Ok(mail)) => self.attempt(post, writer, settings, mail).await,
             Ok(Err(wait)) => post.rest(wait).await,
             Err(error) => {
                 tracing::warn!(%error, "the outbox can't be read or written; mails wait");
@@ -108,7 +108,7 @@ impl Mailer {
     async fn attempt(
         &self,
         post: &mut Post,
-        setup: &Setup,
+        writer: &Writer,
         settings: &MailSettings,
         mail: QueuedMail,
     ) -> Duration {
@@ -124,7 +124,7 @@ impl Mailer {
         if said.message.is_void_at(mail.content.created_at).is_some_and(|void| void <= now) {
             return self.give_up(post, &mail, kind, attempt, "its link is void by now").await;
         }
-        let letter = match compose(&self.0.texts, &said, &settings.from, &setup.links, id, now) {
+        let letter = match writer.compose(&said, id, now) {
             Ok(letter) => letter,
             Err(error) => return self.give_up(post, &mail, kind, attempt, &error.to_string()).await,
         };

@@ -6,6 +6,7 @@
 //! Callers: `compose`.
 
 use super::Language;
+use crate::response::look::MailColors;
 
 /// A mail, said in its language.
 pub(super) struct Letter {
@@ -30,8 +31,8 @@ const STYLE: &str = "\
   .ink { color: #e9edeb !important; }
   .soft { color: #a5b0ac !important; }
   .line { border-color: #2c3432 !important; }
-  .button { background: #7fd3b8 !important; color: #0b201a !important; }
-  .other { color: #7fd3b8 !important; border-color: #77827e !important; }
+  .button { background: GROUND !important; color: INK !important; }
+  .other { color: TEXT !important; border-color: #77827e !important; }
 }
 @media (max-width: 480px) { .sheet { padding: 28px 22px !important; } }
 ";
@@ -52,12 +53,15 @@ impl Letter {
     }
 
     /// For everybody else.
-    pub(super) fn html(&self) -> String {
-        let (language, subject, style) = (self.language.tag(), escaped(&self.subject), STYLE);
+    pub(super) fn html(&self, colors: &MailColors) -> String {
+        let (language, subject) = (self.language.tag(), escaped(&self.subject));
+        let [_, ground] = &colors.button;
+        let ([_, on], [_, text]) = (&colors.on_button, &colors.text);
+        let style = STYLE.replace("GROUND", ground).replace("INK", on).replace("TEXT", text);
         let (site, footer) = (escaped(&self.site), escaped(&self.footer));
         let mut body = paragraph(&self.greeting);
         body.extend(self.before.iter().map(|text| paragraph(text)));
-        body.push_str(&self.buttons());
+        body.push_str(&self.buttons(colors));
         body.extend(self.after.iter().map(|text| aside(text)));
         body.push_str(&self.by_hand());
         format!(
@@ -90,13 +94,14 @@ impl Letter {
         )
     }
 
-    fn buttons(&self) -> String {
+    fn buttons(&self, colors: &MailColors) -> String {
+        let ([ground, _], [on, _], [text, _]) = (&colors.button, &colors.on_button, &colors.text);
         let mut html = String::new();
         for (number, (label, url)) in self.buttons.iter().enumerate() {
             let (label, url) = (escaped(label), escaped(url));
             let (class, colours) = match number {
-                0 => ("button", "background:#17594a;color:#ffffff;border:1px solid transparent"),
-                _ => ("other", "color:#17594a;border:1px solid #86867d"),
+                0 => ("button", format!("background:{ground};color:{on};border:1px solid transparent")),
+                _ => ("other", format!("color:{text};border:1px solid #86867d")),
             };
             html.push_str(&format!(
                 r#"<p style="margin:24px 0 0"><a class="{class}" href="{url}" style="display:inline-block;padding:13px 26px;{colours};border-radius:10px;{FONT};font-size:16px;line-height:22px;font-weight:600;text-decoration:none">{label}</a></p>
@@ -154,6 +159,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::response::look::Look;
 
     fn letter(word: &str) -> Letter {
         Letter {
@@ -171,14 +177,14 @@ mod tests {
 
     #[test]
     fn no_word_becomes_markup() {
-        let html = letter("<img src=x onerror=\"'&\">").html();
+        let html = letter("<img src=x onerror=\"'&\">").html(&Look::default().mail_colors());
         assert!(!html.contains("<img") && !html.contains("onerror=\""), "{html}");
         assert!(html.contains("&lt;img src=x onerror=&quot;&#39;&amp;&quot;&gt;"), "{html}");
     }
 
     #[test]
     fn nothing_is_loaded_from_anywhere() {
-        let html = letter("word").html();
+        let html = letter("word").html(&Look::default().mail_colors());
         for tag in ["<img", "<link", "<script", "url(", "@import", "src=", "http"] {
             assert!(!html.contains(tag), "{tag} in {html}");
         }

@@ -4,11 +4,10 @@
 
 use std::time::SystemTime;
 
-use super::compose::compose;
+use super::compose::Writer;
 use super::smtp::{self, Connection, Failure, Step};
 use super::{Language, Links, Mail, MailServer, MailSettings, Message, SmtpServer, folder};
 use crate::identity::Email;
-use crate::response::texts::Texts;
 use crate::store::MailId;
 
 /// A mail was taken.
@@ -42,7 +41,7 @@ pub async fn try_out(
     let (id, now) = (MailId::generate(), SystemTime::now());
     let mail = Mail { language, message: Message::Test {}, to };
     let letter =
-        compose(&Texts::built_in(), &mail, &settings.from, links, id, now).map_err(|error| TrialFailure {
+        Writer::new(settings, links.clone()).compose(&mail, id, now).map_err(|error| TrialFailure {
             advice: "a mail server wants something like `name@example.com`".to_owned(),
             said: error.to_string(),
             step: "writing the mail",

@@ -19,6 +19,7 @@ mod haproxy;
 mod harness;
 mod http2;
 mod jupyter;
+mod mail;
 mod nginx;
 mod program;
 mod prometheus;

@@ -27,6 +27,7 @@ mod limits;
 mod listeners;
 mod log;
 mod login;
+mod mail;
 mod metrics;
 mod names;
 mod reload;
