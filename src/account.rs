@@ -22,11 +22,13 @@ use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, To
 mod administration;
 mod device;
 mod own;
+mod personal;
 mod sessions;
 
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
 pub use own::{OwnChangeError, Proof, SignedIn};
+pub use personal::{MadePersonalToken, NewPersonalToken};
 pub use sessions::{SessionMark, SessionSlice};
 
 /// Bytes of a browser's name for itself that are kept.

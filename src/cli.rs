@@ -31,6 +31,7 @@ mod password_input;
 mod serve;
 mod server;
 mod session;
+mod token;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -83,6 +84,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make, list and revoke personal access tokens, for programs
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
@@ -239,6 +243,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Reload => server::reload(&configuration(config)?),
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
+        Command::Token(command) => token::run(&load(config)?, command),
         Command::User(command) => user::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),
         Command::Man { words, output: None } => generated::manual(&words, Cli::command()),

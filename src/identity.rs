@@ -17,8 +17,10 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 pub mod certificate;
+mod token;
 
 pub use certificate::Certificate;
+pub use token::{InvalidScope, InvalidTokenId, InvalidTokenLabel, Scope, TokenGrant, TokenId, TokenLabel};
 
 /// An account's number: a UUIDv7, never used twice and never shown as a name.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -415,6 +417,8 @@ pub struct Identity {
     pub roles: BTreeSet<Role>,
     /// The session, where it is one.
     pub session: Option<SessionId>,
+    /// What the personal access token is good for, where it is one; as Bearer, or as Basic's password.
+    pub token: Option<TokenGrant>,
     /// The login name.
     pub username: Username,
 }

@@ -15,6 +15,7 @@
 mod error;
 mod failures;
 mod model;
+mod personal;
 mod record;
 mod short;
 mod sled;
@@ -29,6 +30,7 @@ pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
     Digest, EndSessions, NewUser, OneTimeToken, Purpose, Session, SigningKey, User, UserChange, Verification,
 };
+pub use self::personal::{PERSONAL_TOKENS_PER_ACCOUNT, PersonalToken, PersonalTokenError, TOKEN_USE_EVERY};
 pub use self::short::{InvalidShortId, ShortId};
 use crate::identity::{UserId, Username};
 
@@ -214,7 +216,7 @@ impl Store {
     /// Notes that a session was used. Doesn't wait; may be lost in a crash or when the store is busy.
     pub fn touch_session(&self, digest: Digest, now: SystemTime) {
         match &self.engine {
-            Engine::Sled(sled) => sled.touch_session(digest, now),
+            Engine::Sled(sled) => sled.touch(digest, now),
         }
     }
 

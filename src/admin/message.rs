@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::failure::Failure;
+use super::personal::{TokenCommand, TokenReply};
 use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
 use crate::store::User;
@@ -35,6 +36,8 @@ pub enum Command {
     SessionRevoke(RevokeSessions),
     /// Tells which server this is, and how it does.
     Status,
+    /// Something to do with personal access tokens.
+    Token(TokenCommand),
     /// Makes an account.
     UserAdd(AddUser),
     /// Deletes an account with everything that hangs on it.
@@ -79,6 +82,7 @@ impl Command {
             Self::SessionList { .. } => "session list",
             Self::SessionRevoke(_) => "session revoke",
             Self::Status => "status",
+            Self::Token(command) => command.name(),
             Self::UserAdd(_) => "user add",
             Self::UserDelete { .. } => "user delete",
             Self::UserDisable { .. } => "user disable",
@@ -180,6 +184,8 @@ pub enum Reply {
     },
     /// Which server this is.
     Status(ServerStatus),
+    /// What came of a command about personal access tokens.
+    Token(TokenReply),
 }
 
 /// Which server answers, and how it does.

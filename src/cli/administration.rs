@@ -72,7 +72,8 @@ impl Administration {
             | Reply::Ended { .. }
             | Reply::Reloaded { .. }
             | Reply::Sessions { .. }
-            | Reply::Status(_)) => Ok(reply),
+            | Reply::Status(_)
+            | Reply::Token(_)) => Ok(reply),
         }
     }
 

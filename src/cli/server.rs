@@ -88,7 +88,8 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::Ended { .. }
         | Reply::Sessions { .. }
         | Reply::Reloaded { .. }
-        | Reply::Status(_) => CliError::Failed(anyhow!("the server answered something else: {reply:?}")),
+        | Reply::Status(_)
+        | Reply::Token(_) => CliError::Failed(anyhow!("the server answered something else: {reply:?}")),
     }
 }
 

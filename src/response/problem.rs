@@ -129,6 +129,13 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "client_certificate", "A certificate is needed", detail)
     }
 
+    /// 403: a personal access token that is for other routes. `WWW-Authenticate` is added by the caller.
+    pub fn token_scope() -> Self {
+        let detail = "This personal access token is good, but not for this address. \
+             Use one that is for it, or make one without a choice of routes.";
+        Self::new(StatusCode::FORBIDDEN, "token_scope", "This token is for something else", detail)
+    }
+
     /// 403: open to everybody, but not from everywhere.
     pub fn not_from_here() -> Self {
         let detail = "This page is not open to the network that you come from. \

@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+mod personal;
+
+pub(super) use self::personal::{decode_personal_token, encode_personal_token};
 use super::{Digest, OneTimeToken, Purpose, Session, SigningKey, StoreError, User};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
 

@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 
 use super::rules;
 use super::unit::{Group, Unit};
-use crate::identity::UserId;
+use crate::identity::{TokenId, UserId};
 use crate::store::{
-    Digest, EndSessions, NewUser, OneTimeToken, Session, SessionError, SigningKey, StoreError, TokenError,
-    User, UserChange, UserError,
+    Digest, EndSessions, NewUser, OneTimeToken, PersonalToken, PersonalTokenError, Session, SessionError,
+    SigningKey, StoreError, TokenError, User, UserChange, UserError,
 };
 
 /// Where an answer goes.
@@ -23,6 +23,7 @@ pub(super) enum Command {
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
+    CreatePersonalToken(PersonalToken, Option<Digest>, Reply<(), PersonalTokenError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
@@ -31,6 +32,8 @@ pub(super) enum Command {
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    RevokePersonalToken(TokenId, Option<UserId>, Reply<Option<PersonalToken>, StoreError>),
+    RevokePersonalTokensOf(UserId, Reply<usize, StoreError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
     UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
 }
@@ -74,6 +77,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
+        C::CreatePersonalToken(token, session, reply) => {
+            settle(stage, reply, |unit| rules::create_personal_token(unit, &token, session))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreatePersonalToken(token, session, reply)))
+        }
         C::CreateSession(session, reply) => {
             settle(stage, reply, |unit| rules::create_session(unit, &session))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateSession(session, reply)))
@@ -99,6 +106,14 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::EnsureSecret(name, candidate, reply) => {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
+        }
+        C::RevokePersonalToken(id, user, reply) => {
+            settle(stage, reply, |unit| rules::revoke_personal_token(unit, id, user))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokePersonalToken(id, user, reply)))
+        }
+        C::RevokePersonalTokensOf(user, reply) => {
+            settle(stage, reply, |unit| rules::revoke_personal_tokens_of(unit, user))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokePersonalTokensOf(user, reply)))
         }
         C::SetPassword(digest, hash, now, reply) => {
             settle(stage, reply, |unit| rules::set_password_with_token(unit, digest, &hash, now))

@@ -10,7 +10,9 @@
 //! | `L` | user id, session digest | nothing; lists and ends all of them |
 //! | `T` | token digest | one-time token |
 //! | `O` | user id, purpose | digest of the one token that is good |
-//! | `X` | second of the end, `S` or `T`, digest | nothing; what the sweeper looks at |
+//! | `P` | token digest | personal access token; its id is the first eight bytes of the digest |
+//! | `p` | user id, token digest | nothing; lists and ends all of them |
+//! | `X` | second of the end, `S`, `T` or `P`, digest | nothing; what the sweeper looks at |
 //! | `B` | account and source, or source | count of failed logins |
 //! | `K` | `kid` | signing key |
 //! | `V` | name | secret of 32 bytes |
@@ -19,7 +21,7 @@
 //!
 //! Callers: the other files of the engine, and nobody else.
 
-use crate::identity::UserId;
+use crate::identity::{TokenId, UserId};
 use crate::store::Digest;
 use crate::store::failures::{FailureKey, TriedAccount, account_prefix};
 
@@ -68,18 +70,37 @@ pub(super) fn tokens_of(user: UserId) -> Vec<u8> {
     row(b'O', &[user.as_bytes()])
 }
 
+pub(super) fn personal_token(digest: Digest) -> Vec<u8> {
+    row(b'P', &[digest.as_bytes()])
+}
+
+/// Every token of this id is below this key: one at most, as chance goes.
+pub(super) fn personal_token_of_id(id: TokenId) -> Vec<u8> {
+    row(b'P', &[id.as_bytes()])
+}
+
+pub(super) fn personal_token_of(user: UserId, digest: Digest) -> Vec<u8> {
+    row(b'p', &[user.as_bytes(), digest.as_bytes()])
+}
+
+pub(super) fn personal_tokens_of(user: UserId) -> Vec<u8> {
+    row(b'p', &[user.as_bytes()])
+}
+
 /// Above every entry of the list of sessions.
 pub(super) const END_OF_LIST: &[u8] = &[b'L' + 1];
 
 /// What an entry of the expiry index points at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Expiring {
+    PersonalToken,
     Session,
     Token,
 }
 
 pub(super) fn expiry(second: u64, kind: Expiring, digest: Digest) -> Vec<u8> {
     let kind = match kind {
+        Expiring::PersonalToken => b'P',
         Expiring::Session => b'S',
         Expiring::Token => b'T',
     };
@@ -96,6 +117,7 @@ pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
     let (second, rest) = key.strip_prefix(b"X")?.split_first_chunk::<8>()?;
     let (kind, digest) = rest.split_first()?;
     let kind = match kind {
+        b'P' => Expiring::PersonalToken,
         b'S' => Expiring::Session,
         b'T' => Expiring::Token,
         _ => return None,
@@ -131,7 +153,16 @@ pub(super) fn digest_of(bytes: &[u8]) -> Option<Digest> {
 
 /// User and digest of an entry in the list of sessions.
 pub(super) fn parse_session_of(key: &[u8]) -> Option<(UserId, Digest)> {
-    let (user, digest) = key.strip_prefix(b"L")?.split_first_chunk::<16>()?;
+    parse_user_and_digest(key.strip_prefix(b"L")?)
+}
+
+/// User and digest of an entry in the list of personal access tokens.
+pub(super) fn parse_personal_token_of(key: &[u8]) -> Option<(UserId, Digest)> {
+    parse_user_and_digest(key.strip_prefix(b"p")?)
+}
+
+fn parse_user_and_digest(parts: &[u8]) -> Option<(UserId, Digest)> {
+    let (user, digest) = parts.split_first_chunk::<16>()?;
     Some((UserId::from_bytes(*user), digest_of(digest)?))
 }
 

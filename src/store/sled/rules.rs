@@ -17,8 +17,12 @@ use crate::store::{
 };
 
 mod failures;
+mod personal;
 
 pub(super) use failures::{clear_failures, note_failures, sweep_failures};
+pub(super) use personal::{
+    create_personal_token, end_second as personal_token_end, revoke_personal_token, revoke_personal_tokens_of,
+};
 
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
 /// sweeper. It keeps the largest unit, an account that goes with all its sessions, at 296 operations.
@@ -113,6 +117,7 @@ pub(super) fn upgrade_hash(
 pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, UserError> {
     let user = unit.user(id)?.ok_or(UserError::NotFound)?;
     end_sessions_of(unit, id, EndSessions::All)?;
+    revoke_personal_tokens_of(unit, id)?;
     unit.delete(keys::username(&user.username.folded()));
     if let Some(email) = &user.email {
         unit.delete(keys::email(&email.folded()));
@@ -206,13 +211,13 @@ pub(super) fn end_sessions_of(
     Ok(sessions.len())
 }
 
-/// Writes down when sessions were last used, unless what is written is recent enough.
-pub(super) fn touch_sessions(
-    unit: &mut Unit<'_, '_>,
-    touches: &[(Digest, SystemTime)],
-) -> Result<(), StoreError> {
+/// Writes down when sessions and personal access tokens were last used, unless what is written is recent enough.
+pub(super) fn touch(unit: &mut Unit<'_, '_>, touches: &[(Digest, SystemTime)]) -> Result<(), StoreError> {
     for (digest, now) in touches {
-        let Some(mut kept) = unit.session(*digest)? else { continue };
+        let Some(mut kept) = unit.session(*digest)? else {
+            personal::touch(unit, *digest, *now)?;
+            continue;
+        };
         let since = now.duration_since(kept.session.last_seen).unwrap_or_default();
         if since > noted_after(kept.session.idle_timeout) {
             kept.session.last_seen = time(millis(*now));
@@ -344,6 +349,7 @@ pub(super) fn sweep(unit: &mut Unit<'_, '_>, now: SystemTime, limit: usize) -> R
         match keys::parse_expiry(key) {
             Some((second, Expiring::Session, digest)) => sweep_session(unit, digest, second, now)?,
             Some((_, Expiring::Token, digest)) => sweep_token(unit, digest, now)?,
+            Some((_, Expiring::PersonalToken, digest)) => personal::sweep(unit, digest, now)?,
             None => (),
         }
     }
