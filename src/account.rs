@@ -204,6 +204,7 @@ impl Accounts {
         let token = self.store.one_time_token(Digest::of(token.as_bytes()), now)?;
         match token.purpose {
             Purpose::SetPassword => self.store.user(token.user_id)?.ok_or(TokenError::Invalid),
+            Purpose::ConfirmEmail | Purpose::ConfirmNewEmail(_) => Err(TokenError::Invalid),
         }
     }
 

@@ -25,10 +25,13 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-pub use self::error::{OpenError, SessionError, StoreError, TokenError, UserError};
+pub use self::error::{
+    ConfirmError, InvitationError, OpenError, SessionError, StoreError, TokenError, UserError,
+};
 pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
-    Digest, EndSessions, NewUser, OneTimeToken, Purpose, Session, SigningKey, User, UserChange, Verification,
+    ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, NewUser, OneTimeToken, Purpose, Registered,
+    Session, SigningKey, Standing, User, UserChange, Verification,
 };
 pub use self::personal::{PERSONAL_TOKENS_PER_ACCOUNT, PersonalToken, PersonalTokenError, TOKEN_USE_EVERY};
 pub use self::short::{InvalidShortId, ShortId};
@@ -36,6 +39,9 @@ use crate::identity::{UserId, Username};
 
 /// An account holds at most this many sessions; a further one ends its oldest.
 pub const SESSIONS_PER_ACCOUNT: usize = 100;
+
+/// At most this many invitations are open at a time; for a further one, another has to end.
+pub const INVITATIONS: usize = 10_000;
 
 /// A session's last use is written down at least this often, however long it may lie idle: its person
 /// is shown it.
@@ -107,6 +113,14 @@ impl Store {
     pub async fn create_user(&self, new: NewUser) -> Result<User, UserError> {
         match &self.engine {
             Engine::Sled(sled) => sled.create_user(new).await,
+        }
+    }
+
+    /// Makes an account that waits for the confirmation of its address, and the link for that, in one unit. Never
+    /// confirmed, it goes with its last link. An address that is taken is not told by an error: see `Registered`.
+    pub async fn register(&self, new: NewUser, link: ConfirmationLink) -> Result<Registered, UserError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.register(new, link).await,
         }
     }
 
@@ -245,6 +259,42 @@ impl Store {
     ) -> Result<User, TokenError> {
         match &self.engine {
             Engine::Sled(sled) => sled.set_password_with_token(digest, hash, now).await,
+        }
+    }
+
+    /// Uses a token for confirming an address: exactly once. A changed one is claimed at this moment, and all
+    /// links of the account are void with the old one.
+    pub async fn confirm_email(&self, digest: Digest, now: SystemTime) -> Result<Confirmed, ConfirmError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.confirm_email(digest, now).await,
+        }
+    }
+
+    // ---- invitations -------------------------------------------------------------------------
+
+    /// Keeps an invitation; an older one for the same address is void from then on.
+    pub async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.create_invitation(invitation).await,
+        }
+    }
+
+    /// Reads an invitation without using it, for the page that asks for a name and a password.
+    pub fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.invitation(digest, now),
+        }
+    }
+
+    /// Uses an invitation: exactly once, it makes the account with the invitation's address and, beside its own, roles.
+    pub async fn accept_invitation(
+        &self,
+        digest: Digest,
+        new: NewUser,
+        now: SystemTime,
+    ) -> Result<User, InvitationError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.accept_invitation(digest, new, now).await,
         }
     }
 

@@ -21,8 +21,8 @@ pub enum Failure {
         faults: String,
     },
     /// Nothing can be made for it.
-    #[error("the account `{username}` is disabled; `foregate user enable {username}` lets it sign in again")]
-    Disabled {
+    #[error("the account `{username}` may not sign in; `foregate user show {username}` says why")]
+    MayNotSignIn {
         /// Whose account.
         username: Username,
     },

@@ -391,11 +391,14 @@ mod tests {
     #[test]
     fn a_view_has_no_hash_and_readable_times() {
         let user = User {
+            awaits_approval: false,
+            awaits_confirmation: false,
             created_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_900),
             credentials_since: None,
             disabled: false,
             email: None,
             id: UserId::generate(),
+            language: None,
             name: DisplayName::default(),
             password_hash: Some("$argon2id$…".into()),
             roles: BTreeSet::new(),

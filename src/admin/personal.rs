@@ -167,7 +167,7 @@ async fn create(accounts: &Accounts, wanted: CreateToken, now: SystemTime) -> Re
     };
     let made = accounts.create_personal_token(user.id, None, new, now).await;
     let MadePersonalToken { kept, token } = made.map_err(|error| match error {
-        PersonalTokenError::NoAccount => Failure::Disabled { username: user.username.clone() },
+        PersonalTokenError::NoAccount => Failure::MayNotSignIn { username: user.username.clone() },
         PersonalTokenError::Store(StoreError::TooLarge { limit }) => Failure::TooLong { limit },
         PersonalTokenError::Store(error) => store(error),
         PersonalTokenError::TooMany => {

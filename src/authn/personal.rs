@@ -67,7 +67,7 @@ pub fn find(
     let Some(token) = store.personal_token(digest)?.filter(|token| token.is_live(now)) else {
         return Ok(None);
     };
-    let user = store.user(token.user_id)?.filter(|user| !user.disabled);
+    let user = store.user(token.user_id)?.filter(User::may_sign_in);
     Ok(user.map(|user| (token, user)))
 }
 

@@ -54,8 +54,8 @@ impl PersonalToken {
 /// Why a personal access token was not made.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PersonalTokenError {
-    /// The account was disabled or deleted meanwhile.
-    #[error("the account is disabled or gone")]
+    /// The account is gone or may not sign in: it is disabled, say.
+    #[error("the account is gone or may not sign in")]
     NoAccount,
     /// The session that asks for it has ended meanwhile.
     #[error("the session has ended")]
@@ -71,7 +71,7 @@ pub enum PersonalTokenError {
 }
 
 impl Store {
-    /// Keeps a personal access token of an account that is there and enabled; where a session asks for it, of one
+    /// Keeps a personal access token of an account that may sign in; where a session asks for it, of one
     /// that has not ended.
     pub async fn create_personal_token(
         &self,

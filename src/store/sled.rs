@@ -36,8 +36,9 @@ use self::unit::{Rows, read_error};
 use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
-    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, ShortId, SigningKey,
-    StoreError, StoreSettings, TokenError, User, UserError, Verification,
+    ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError, NewUser,
+    OneTimeToken, OpenError, Registered, Session, SessionError, ShortId, SigningKey, StoreError,
+    StoreSettings, TokenError, User, UserError, Verification,
 };
 use crate::identity::{UserId, Username};
 
@@ -119,6 +120,10 @@ impl Sled {
 
     pub(super) fn one_time_token(&self, digest: Digest, now: SystemTime) -> Result<OneTimeToken, TokenError> {
         self.shared.with_tree(|db| rules::live_token(&***db, digest, now))
+    }
+
+    pub(super) fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
+        self.shared.with_tree(|db| rules::live_invitation(&***db, digest, now))
     }
 
     pub(super) fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
@@ -227,6 +232,14 @@ impl Sled {
         self.submit(|reply| Command::CreateUser(new, reply)).await
     }
 
+    pub(super) async fn register(
+        &self,
+        new: NewUser,
+        link: ConfirmationLink,
+    ) -> Result<Registered, UserError> {
+        self.submit(|reply| Command::Register(Box::new(new), link, reply)).await
+    }
+
     pub(super) async fn upgrade_hash(
         &self,
         id: UserId,
@@ -297,6 +310,27 @@ impl Sled {
         now: SystemTime,
     ) -> Result<User, TokenError> {
         self.submit(|reply| Command::SetPassword(digest, hash, now, reply)).await
+    }
+
+    pub(super) async fn confirm_email(
+        &self,
+        digest: Digest,
+        now: SystemTime,
+    ) -> Result<Confirmed, ConfirmError> {
+        self.submit(|reply| Command::ConfirmEmail(digest, now, reply)).await
+    }
+
+    pub(super) async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
+        self.submit(|reply| Command::CreateInvitation(invitation, reply)).await
+    }
+
+    pub(super) async fn accept_invitation(
+        &self,
+        digest: Digest,
+        new: NewUser,
+        now: SystemTime,
+    ) -> Result<User, InvitationError> {
+        self.submit(|reply| Command::AcceptInvitation(digest, Box::new(new), now, reply)).await
     }
 
     pub(super) async fn ensure_signing_key(

@@ -12,7 +12,9 @@
 //! | `O` | user id, purpose | digest of the one token that is good |
 //! | `P` | token digest | personal access token; its id is the first eight bytes of the digest |
 //! | `p` | user id, token digest | nothing; lists and ends all of them |
-//! | `X` | second of the end, `S`, `T` or `P`, digest | nothing; what the sweeper looks at |
+//! | `I` | `d`, token digest | invitation |
+//! | `I` | `e`, folded address | digest of the one invitation that is good |
+//! | `X` | second of the end, `S`, `T`, `I` or `P`, digest | nothing; what the sweeper looks at |
 //! | `B` | account and source, or source | count of failed logins |
 //! | `K` | `kid` | signing key |
 //! | `V` | name | secret of 32 bytes |
@@ -87,12 +89,25 @@ pub(super) fn personal_tokens_of(user: UserId) -> Vec<u8> {
     row(b'p', &[user.as_bytes()])
 }
 
+pub(super) fn invitation(digest: Digest) -> Vec<u8> {
+    row(b'I', &[b"d", digest.as_bytes()])
+}
+
+pub(super) fn invitation_to(folded: &str) -> Vec<u8> {
+    row(b'I', &[b"e", folded.as_bytes()])
+}
+
+pub(super) fn invitations() -> Vec<u8> {
+    row(b'I', &[b"e"])
+}
+
 /// Above every entry of the list of sessions.
 pub(super) const END_OF_LIST: &[u8] = &[b'L' + 1];
 
 /// What an entry of the expiry index points at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Expiring {
+    Invitation,
     PersonalToken,
     Session,
     Token,
@@ -101,6 +116,7 @@ pub(super) enum Expiring {
 pub(super) fn expiry(second: u64, kind: Expiring, digest: Digest) -> Vec<u8> {
     let kind = match kind {
         Expiring::PersonalToken => b'P',
+        Expiring::Invitation => b'I',
         Expiring::Session => b'S',
         Expiring::Token => b'T',
     };
@@ -118,6 +134,7 @@ pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
     let (kind, digest) = rest.split_first()?;
     let kind = match kind {
         b'P' => Expiring::PersonalToken,
+        b'I' => Expiring::Invitation,
         b'S' => Expiring::Session,
         b'T' => Expiring::Token,
         _ => return None,

@@ -14,7 +14,7 @@ use ::sled::{Batch, IVec, Tree};
 use super::keys;
 use crate::identity::{TokenId, UserId, fold};
 use crate::store::record::{self, KeptSession};
-use crate::store::{Digest, OneTimeToken, PersonalToken, SigningKey, StoreError, User};
+use crate::store::{Digest, Invitation, OneTimeToken, PersonalToken, SigningKey, StoreError, User};
 
 /// More in one batch and the engine's garbage, which it frees only between operations, is counted in
 /// gigabytes. That is 300; the journal puts one of its own to ours.
@@ -98,6 +98,10 @@ pub(super) trait Rows {
             tokens.extend(self.personal_token(digest)?.filter(|token| token.user_id == user));
         }
         Ok(tokens)
+    }
+
+    fn invitation(&self, digest: Digest) -> Result<Option<Invitation>, StoreError> {
+        self.get(&keys::invitation(digest))?.map(|row| record::decode_invitation(digest, &row)).transpose()
     }
 
     /// Newest first.
@@ -188,6 +192,11 @@ impl Unit<'_, '_> {
 
     pub(super) fn delete(&mut self, key: Vec<u8>) {
         self.changes.insert(key, None);
+    }
+
+    /// How many operations it is so far.
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
     }
 
     pub(super) fn into_changes(self) -> Changes {

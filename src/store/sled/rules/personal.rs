@@ -21,7 +21,7 @@ pub(in crate::store::sled) fn create_personal_token(
     token: &PersonalToken,
     session: Option<Digest>,
 ) -> Result<(), PersonalTokenError> {
-    if unit.user(token.user_id)?.is_none_or(|user| user.disabled) {
+    if unit.user(token.user_id)?.is_none_or(|user| !user.may_sign_in()) {
         return Err(PersonalTokenError::NoAccount);
     }
     if let Some(session) = session

@@ -7,6 +7,8 @@ use super::super::unit::{Group, OPERATIONS_PER_BATCH, Rows};
 use super::*;
 use crate::store::{PERSONAL_TOKENS_PER_ACCOUNT, PersonalToken, PersonalTokenError};
 
+mod registration;
+
 /// A tree in memory, and one unit after the other on it.
 struct Bench(::sled::Db);
 
@@ -34,8 +36,10 @@ impl Bench {
 
 fn new_user(name: &str) -> NewUser {
     NewUser {
+        awaits_approval: false,
         created_at: time(1_000_000),
         email: Some(format!("{name}@example.com").parse().expect("an address")),
+        language: None,
         name: Default::default(),
         password_hash: Some("hash".into()),
         roles: Default::default(),
