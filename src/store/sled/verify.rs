@@ -62,6 +62,7 @@ fn check_slice(tree: &Tree, after: &mut Vec<u8>, found: &mut Verification) -> Re
         let (key, _) = row.map_err(read_error)?;
         seen += 1;
         match key.first() {
+            Some(b'Q') => found.mails += 1,
             Some(b'U') => found.accounts += 1,
             Some(b'P') => found.personal_tokens += 1,
             Some(b'S') => found.sessions += 1,
@@ -189,6 +190,10 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
                 let token = tree.personal_token(digest)?.filter(|token| token.user_id == user);
                 token.is_none().then_some("an entry in a list of personal access tokens that leads to none")
             }
+        },
+        b'Q' => match keys::parse_mail(key) {
+            None => Some("a mail under a key that is none"),
+            Some(_) => record::decode_mail(&value).map(|_| None)?,
         },
         b'I' => match rest.split_first() {
             Some((b'd', digest)) => match keys::digest_of(digest) {
