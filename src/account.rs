@@ -25,12 +25,14 @@ mod device;
 mod own;
 mod personal;
 mod sessions;
+mod transfer;
 
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use personal::{MadePersonalToken, NewPersonalToken};
 pub use sessions::{SessionMark, SessionSlice};
+pub use transfer::{ImportedAccount, NotImported};
 
 /// Bytes of a browser's name for itself that are kept.
 const USER_AGENT: usize = 256;

@@ -19,6 +19,7 @@ mod personal;
 mod server;
 mod session;
 pub mod socket;
+mod transfer;
 
 pub use client::{Client, ClientError, connect};
 pub use failure::Failure;
@@ -31,3 +32,4 @@ pub use perform::perform;
 pub use personal::{CreateToken, TokenCommand, TokenReply, TokenView};
 pub use server::AdminServer;
 pub use session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
+pub use transfer::{AccountRecord, Awaited, ImportUsers, Imported, Refusal, SchemeCounts};

@@ -32,6 +32,7 @@ mod serve;
 mod server;
 mod session;
 mod store;
+mod theme;
 mod token;
 mod user;
 
@@ -85,6 +86,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Begin a theme: templates, style and texts of your own
+    #[command(subcommand)]
+    Theme(theme::ThemeCommand),
     /// Make, list and revoke personal access tokens, for programs
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -247,6 +251,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Reload => server::reload(&configuration(config)?),
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
+        Command::Theme(command) => theme::run(&command),
         Command::Token(command) => token::run(&load(config)?, command),
         Command::User(command) => user::run(&load(config)?, command),
         Command::Store(command) => store::run(&load(config)?, command),

@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 
@@ -82,10 +81,7 @@ pub(super) fn run(config: &Config, command: TokenCommand) -> Result<(), CliError
 
 fn tell(reply: Reply, json: bool) -> Result<(), CliError> {
     let Reply::Token(reply) = reply else {
-        return Err(CliError::Failed(anyhow!(
-            "the server gave an answer to another question: it may run another version of Foregate than this one; \
-             restart it after an upgrade"
-        )));
+        return Err(Administration::unexpected());
     };
     match reply {
         TokenReply::List { tokens, .. } if json => print(&render::array(&tokens)?),
