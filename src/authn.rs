@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::identity::{Credential, Identity, SessionId};
+use crate::identity::{AccessToken, Credential, Identity, SessionId, UserId};
 use crate::store::{Digest, Store, StoreError, User};
 use crate::telemetry::metrics::Metrics;
 
@@ -27,10 +27,11 @@ pub mod cache;
 mod ending;
 pub mod login;
 pub mod personal;
+pub mod refresh;
 pub mod session;
 pub mod throttle;
 
-pub use bearer::{Algorithm, TokenSettings, Tokens};
+pub use bearer::{Algorithm, TokenFault, TokenSettings, Tokens};
 pub use cache::{CacheSettings, Ended};
 pub use login::{LoginFailure, PasswordLogin};
 pub use session::{SameSite, SessionSettings};
@@ -249,7 +250,11 @@ impl Authenticator {
             user.may_sign_in() && user.credentials_since.is_none_or(|since| claims.issued_at >= since)
         });
         let Some(user) = user else { return Ok(rejected) };
+        if self.is_revoked(user.id, claims.id)? {
+            return Ok(rejected);
+        }
         let identity = Identity {
+            access_token: Some(claims.id),
             expires_at: Some(claims.expires_at),
             ..login::identity(&user, Credential::Bearer, claims.authenticated_at)
         };
@@ -272,6 +277,12 @@ impl Authenticator {
         let until = token.expires_at.unwrap_or(now + self.cache.ttl());
         let entry = Entry::of_personal_token(identity, &token, until, epoch, now);
         Ok(Some(self.cache.keep(shown, entry)))
+    }
+
+    /// Whether an access token, or the login that it came of, was revoked.
+    fn is_revoked(&self, user: UserId, token: AccessToken) -> Result<bool, StoreError> {
+        let of_family = token.family.map_or(Ok(false), |family| self.store.is_revoked(user, family))?;
+        Ok(of_family || self.store.is_revoked(user, token.jti)?)
     }
 
     async fn basic(

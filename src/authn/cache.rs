@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 
-use crate::identity::{Credential, Identity, TokenId, UserId};
+use crate::identity::{Credential, GrantId, Identity, TokenId, UserId};
 use crate::store::{Digest, PersonalToken, Session, TOKEN_USE_EVERY, noted_after};
 
 /// Entries of each thread's front; when it is full it starts anew.
@@ -47,6 +47,8 @@ pub struct CacheSettings {
 pub enum Ended {
     /// One personal access token.
     PersonalToken(TokenId),
+    /// One access token, or a family of refresh tokens with all of its access tokens.
+    Grant(GrantId),
     /// One session.
     Session(Digest),
     /// Everything of one account: it was disabled, deleted, or changed in what an identity holds.
@@ -58,6 +60,7 @@ impl Ended {
     pub fn concerns(self, identity: &Identity) -> bool {
         match self {
             Self::PersonalToken(id) => identity.token.as_ref().is_some_and(|token| token.id == id),
+            Self::Grant(grant) => identity.access_token.is_some_and(|token| token.is_of(grant)),
             Self::Session(digest) => identity.session.is_some_and(|id| id.as_bytes() == digest.as_bytes()),
             Self::User(user) => identity.account() == Some(user),
         }
@@ -180,6 +183,7 @@ impl Entry {
     fn is_of(&self, ended: Ended) -> bool {
         match ended {
             Ended::PersonalToken(_) => ended.concerns(&self.identity),
+            Ended::Grant(_) => ended.concerns(&self.identity),
             Ended::Session(digest) => self.session.as_ref().is_some_and(|session| session.digest == digest),
             Ended::User(user) => self.identity.account() == Some(user),
         }

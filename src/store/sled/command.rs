@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 
 use super::rules;
 use super::unit::{Group, Unit};
-use crate::identity::{TokenId, UserId};
+use crate::identity::{GrantId, TokenId, UserId};
 use crate::store::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    MailId, NewUser, OneTimeToken, PersonalToken, PersonalTokenError, QueuedMail, Registered, Restoring,
-    Session, SessionError, SigningKey, StoreError, TokenError, User, UserChange, UserError,
+    MailId, NewUser, OneTimeToken, PersonalToken, PersonalTokenError, QueuedMail, RefreshFamily, Registered,
+    Restoring, Rotated, Rotation, Session, SessionError, SigningKey, StoreError, TokenError, User,
+    UserChange, UserError,
 };
 
 /// Accounts of one `CreateUsers`: a batch without what others may put into it, three operations each.
@@ -32,6 +33,7 @@ pub(super) enum Command {
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
     CreatePersonalToken(PersonalToken, Option<Digest>, Reply<(), PersonalTokenError>),
+    CreateFamily(RefreshFamily, Reply<usize, SessionError>),
     ConfirmEmail(Digest, SystemTime, Reply<Confirmed, ConfirmError>),
     CreateInvitation(Invitation, Reply<(), InvitationError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
@@ -46,6 +48,9 @@ pub(super) enum Command {
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
     RevokePersonalToken(TokenId, Option<UserId>, Reply<Option<PersonalToken>, StoreError>),
     RevokePersonalTokensOf(UserId, Reply<usize, StoreError>),
+    RevokeFamily(GrantId, Reply<Option<UserId>, StoreError>),
+    RevokeToken(UserId, GrantId, SystemTime, Reply<(), StoreError>),
+    Rotate(Rotation, Reply<Rotated, StoreError>),
     PostponeMail(QueuedMail, SystemTime, Reply<(), StoreError>),
     PretendMail(QueuedMail, Reply<(), StoreError>),
     PutMail(QueuedMail, Reply<(), StoreError>),
@@ -109,6 +114,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::create_personal_token(unit, &token, session))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreatePersonalToken(token, session, reply)))
         }
+        C::CreateFamily(family, reply) => settle(stage, reply, |unit| rules::refresh::create(unit, &family))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateFamily(family, reply))),
         C::ConfirmEmail(digest, now, reply) => {
             settle(stage, reply, |unit| rules::confirm_email(unit, digest, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ConfirmEmail(digest, now, reply)))
@@ -156,6 +163,14 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::revoke_personal_tokens_of(unit, user))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokePersonalTokensOf(user, reply)))
         }
+        C::RevokeFamily(id, reply) => settle(stage, reply, |unit| rules::refresh::revoke_family(unit, id))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeFamily(id, reply))),
+        C::RevokeToken(user, id, until, reply) => {
+            settle(stage, reply, |unit| rules::refresh::revoke(unit, user, id, until))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeToken(user, id, until, reply)))
+        }
+        C::Rotate(rotation, reply) => settle(stage, reply, |unit| rules::refresh::rotate(unit, &rotation))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::Rotate(rotation, reply))),
         C::PostponeMail(mail, was_due, reply) => {
             settle(stage, reply, |unit| rules::outbox::postpone_mail(unit, &mail, was_due))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::PostponeMail(mail, was_due, reply)))
