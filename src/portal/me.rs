@@ -67,7 +67,7 @@ fn challenge(visit: &Visit<'_>, bearer: HeaderValue) -> Problem {
 }
 
 /// `2026-02-03T04:05:06Z`.
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let timestamp =
         i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
@@ -84,6 +84,7 @@ mod tests {
     #[test]
     fn an_identity_is_told_member_by_member() {
         let identity = Identity {
+            access_token: None,
             authenticated_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_770_091_506_789),
             credential: Credential::Bearer,
             email: None,

@@ -85,6 +85,8 @@ impl Browser {
             algorithm: Algorithm::EdDsa,
             audience: "http://app.test".into(),
             issuer: "http://app.test".into(),
+            refresh_grace: Duration::from_secs(10),
+            refresh_ttl: Some(Duration::from_secs(3600)),
         };
         let tokens = Tokens::new(tokens, &[key]).expect("a key");
         let login = PasswordLogin::new(store.clone(), passwords, throttle, Metrics::new(SystemTime::now()));
@@ -106,6 +108,7 @@ impl Browser {
             link = accounts.add(account, now).await.expect("an account").1.or(link);
         }
         let settings = PortalSettings {
+            account_deletion: false,
             after_login: "/".into(),
             after_logout: "/.auth/login".into(),
             allowed_redirects: vec![HostPattern::Exact("other.test".into())],

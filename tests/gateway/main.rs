@@ -4,6 +4,7 @@
 //! and reads forms, `edge` holds what the files about the HTTP edge share. A test's name is the
 //! sentence that it proves.
 
+mod account;
 mod admin;
 mod basic;
 mod browser;
@@ -42,6 +43,8 @@ mod theme;
 mod throttle;
 mod tls;
 mod tokens;
+mod tokens_refresh;
+mod tokens_revoke;
 mod transfer;
 mod upstreams_connect;
 mod upstreams_health;
