@@ -30,6 +30,7 @@ mod login;
 mod mail;
 mod metrics;
 mod names;
+mod personal_tokens;
 mod reload;
 mod requests;
 mod rewrite;
