@@ -22,6 +22,7 @@ use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, To
 mod administration;
 mod backup;
 mod device;
+mod keys;
 mod own;
 mod sessions;
 mod tokens;
@@ -29,6 +30,7 @@ mod transfer;
 
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
+pub use keys::KeyError;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use sessions::{SessionMark, SessionSlice};
 pub use tokens::{IssuedToken, RefreshFailure};

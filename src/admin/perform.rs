@@ -13,6 +13,7 @@ use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassw
 use crate::identity::{Username, fold};
 use crate::store::{StoreError, UserError};
 
+mod key;
 mod session;
 
 /// Accounts of one slice at most.
@@ -41,6 +42,8 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
             .await
             .map(|rows| Reply::BackupRows { all: rows.is_empty(), rows })
             .map_err(store),
+        Command::KeyList => key::list(accounts, now),
+        Command::KeyRotate => key::rotate(accounts, now).await,
         Command::SessionList { after, login } => session::list(accounts, login, after, now).await,
         Command::SessionRevoke(which) => session::revoke(accounts, which, now).await,
         Command::UserAdd(user) => add(accounts, links, user, now).await,

@@ -328,6 +328,11 @@ impl Worker {
                 };
                 asker.see_login(pages, next, prompt)
             }
+            Refusal::NotFound
+                if let Some(response) = self.rooms.portal.well_known(context, request.headers(), asker) =>
+            {
+                response
+            }
             Refusal::Ambiguous => {
                 refusal.problem(&context.host.to_string(), next).closing().respond(asker, pages)
             }

@@ -85,6 +85,7 @@ impl Browser {
             algorithm: Algorithm::EdDsa,
             audience: "http://app.test".into(),
             issuer: "http://app.test".into(),
+            key_rotation: None,
             refresh_grace: Duration::from_secs(10),
             refresh_ttl: Some(Duration::from_secs(3600)),
         };

@@ -22,6 +22,7 @@ mod generated;
 mod harness;
 mod headers;
 mod http2;
+mod keys;
 mod limits;
 mod listeners;
 mod log;
