@@ -364,7 +364,8 @@ async fn programs_speak_json() {
     assert!(bad.status == 401 && challenge.contains("error=\"invalid_token\""), "{challenge}");
     let keys = browser.get("/.auth/jwks.json").await;
     assert!(
-        keys.headers[CACHE_CONTROL] == "public, max-age=300" && keys.json()["keys"][0]["kid"].is_string()
+        keys.headers[http::header::CACHE_CONTROL] == "public, max-age=300"
+            && keys.json()["keys"][0]["kid"].is_string()
     );
 }
 
