@@ -18,9 +18,13 @@ use foregate::store::User;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
 
 fn password() -> SecretString {
     "correct horse battery".to_owned().into()
@@ -47,7 +51,7 @@ routes: [{{ path: /**, upstream: app }}]"
 }
 
 fn tokens(c: &mut Criterion) {
-    let runtime = Runtime::new().expect("a runtime");
+    let runtime = runtime();
     for algorithm in ["EdDSA", "ES256", "RS256", "HS256"] {
         let folder = tempfile::tempdir().expect("a folder");
         let (rooms, user) = runtime.block_on(rooms(algorithm, folder.path()));
@@ -79,7 +83,7 @@ fn tokens(c: &mut Criterion) {
 
 /// With its write to the disk.
 fn refresh(c: &mut Criterion) {
-    let runtime = Runtime::new().expect("a runtime");
+    let runtime = runtime();
     let folder = tempfile::tempdir().expect("a folder");
     let (rooms, _) = runtime.block_on(rooms("EdDSA", folder.path()));
     let issued = rooms.accounts.issue_token(CLIENT, "alice", password(), SystemTime::now());

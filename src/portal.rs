@@ -231,6 +231,8 @@ impl Portal {
                 self.check_origin(visit)?;
                 token::submit(self, visit, body).await
             }
+            // A page elsewhere has no personal access token to show, so nobody is asked where it comes from.
+            ("/token/introspect", Verb::Post) => token::introspect::submit(self, visit, body).await,
             ("/token/revoke", Verb::Post) => {
                 self.check_origin(visit)?;
                 token::revoke::submit(self, visit, body).await
@@ -244,9 +246,10 @@ impl Portal {
             ("/login" | "/logout" | "/reset", Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD, POST"))
             }
-            ("/token" | "/token/revoke" | "/password-strength", Verb::Get | Verb::Other) => {
-                Err(Problem::method_not_allowed("POST"))
-            }
+            (
+                "/token" | "/token/introspect" | "/token/revoke" | "/password-strength",
+                Verb::Get | Verb::Other,
+            ) => Err(Problem::method_not_allowed("POST")),
             ("/me" | "/jwks.json" | metadata::PATH | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD"))
             }

@@ -96,7 +96,8 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::Keys { .. }
         | Reply::Reloaded { .. }
         | Reply::Schemes { .. }
-        | Reply::Status(_) => Administration::unexpected(),
+        | Reply::Status(_)
+        | Reply::Token(_) => Administration::unexpected(),
     }
 }
 

@@ -332,6 +332,8 @@ impl Worker {
                 if let Some(response) = self.rooms.portal.well_known(context, request.headers(), asker) =>
             {
                 response
+            }
+            Refusal::NotFound
                 if let Some(page) = well_known(&context.method, &context.target, pages.prefix()) =>
             {
                 asker.see_other(&page)

@@ -32,6 +32,7 @@ pub(super) fn server(portal: &Portal, asker: &Asker, headers: &HeaderMap) -> Res
         "token_endpoint": format!("{base}/token"),
         "jwks_uri": format!("{base}/jwks.json"),
         "revocation_endpoint": format!("{base}/token/revoke"),
+        "introspection_endpoint": format!("{base}/token/introspect"),
         "grant_types_supported": grants,
         // Required, and we have no authorization endpoint.
         "response_types_supported": [],
