@@ -109,6 +109,13 @@ fn every_page_fits_every_window_in_both_schemes() {
     drive("pages.mjs", &url(&gateway), &[("FOREGATE_TEST_RESET", link)]);
 }
 
+#[test]
+fn the_account_page_fits_and_works_with_the_script_and_without_it() {
+    let application = application();
+    let gateway = gateway(&application);
+    drive("account.mjs", &url(&gateway), &[]);
+}
+
 /// A page with a WebSocket and a stream of events, over TLS.
 fn live(protocol: &str) {
     let (folder, pages, sockets) = (directory(), free_address(), free_address());
