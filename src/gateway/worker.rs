@@ -516,9 +516,9 @@ fn upstream_outcome<T>(forwarded: &Result<T, ForwardError>) -> Option<UpstreamOu
     }
 }
 
-/// A request that breaks a rule of the protocol. A browser makes none, so the rule is named for whoever wrote the program.
-fn unsound(status: StatusCode, code: &'static str, rule: &'static str) -> Problem {
-    Problem::new(status, code, Text::new("problem-bad-request-title"), Text::verbatim(rule))
+/// A request that breaks a rule of the protocol.
+fn unsound(status: StatusCode, code: &'static str, rule: Text) -> Problem {
+    Problem::new(status, code, Text::new("problem-bad-request-title"), rule)
 }
 
 /// The answer to a request that was let through and not forwarded.
