@@ -110,12 +110,13 @@ fn every_page_fits_every_window_in_both_schemes() {
 }
 
 #[test]
-<<<<<<< HEAD
 fn the_account_page_fits_and_works_with_the_script_and_without_it() {
     let application = application();
     let gateway = gateway(&application);
     drive("account.mjs", &url(&gateway), &[]);
-=======
+}
+
+#[test]
 fn a_look_of_the_operators_is_as_sound_as_ours() {
     let application = application();
     let address = free_address();
@@ -129,7 +130,6 @@ fn a_look_of_the_operators_is_as_sound_as_ours() {
     let gateway = with_alice(Gateway::start_in(folder, &yaml));
     let environment = [("FOREGATE_TEST_PAGE", "login"), ("FOREGATE_TEST_LOOK", "look-")];
     drive("pages.mjs", &url(&gateway), &environment);
->>>>>>> main
 }
 
 /// A page with a WebSocket and a stream of events, over TLS.
