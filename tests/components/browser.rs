@@ -24,7 +24,8 @@ fn application() -> Upstream {
 
 fn gateway(application: &Upstream) -> Gateway {
     let address = free_address();
-    with_alice(Gateway::start(&yaml(address, &format!("http://{address}"), application)))
+    let yaml = yaml(address, &format!("http://{address}"), application);
+    with_alice(Gateway::start(&format!("portal: {{ account_deletion: true }}\n{yaml}")))
 }
 
 fn with_alice(gateway: Gateway) -> Gateway {
