@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -25,6 +26,7 @@ pub mod basic;
 pub mod bearer;
 pub mod cache;
 mod ending;
+pub mod introspect;
 pub mod login;
 pub mod personal;
 pub mod refresh;
@@ -92,7 +94,7 @@ pub struct Authenticator {
     login: PasswordLogin,
     sessions: SessionSettings,
     store: Store,
-    tokens: Arc<Tokens>,
+    tokens: ArcSwap<Tokens>,
     waiting: Arc<basic::Waiting>,
 }
 
@@ -110,7 +112,7 @@ impl Authenticator {
             login,
             sessions,
             store,
-            tokens: Arc::new(tokens),
+            tokens: ArcSwap::from_pointee(tokens),
             waiting: Arc::default(),
         }
     }
@@ -129,7 +131,7 @@ impl Authenticator {
             login,
             sessions,
             store: self.store.clone(),
-            tokens: Arc::new(tokens),
+            tokens: ArcSwap::from_pointee(tokens),
             waiting: Arc::default(),
         }
     }
@@ -175,8 +177,13 @@ impl Authenticator {
     }
 
     /// Our own tokens: minting them, and their public keys.
-    pub fn tokens(&self) -> &Tokens {
-        &self.tokens
+    pub fn tokens(&self) -> Arc<Tokens> {
+        self.tokens.load_full()
+    }
+
+    /// Other keys from the next token on; what was verified stays so.
+    pub fn take_over(&self, tokens: Tokens) {
+        self.tokens.store(Arc::new(tokens));
     }
 
     /// The check of a name and a password, with its throttle.
@@ -237,7 +244,7 @@ impl Authenticator {
         }
         self.metrics().cache_missed();
         let epoch = self.cache.epoch();
-        let claims = match self.tokens.verify(token, asker.now) {
+        let claims = match self.tokens.load().verify(token, asker.now) {
             Ok(claims) => claims,
             Err(reason) => {
                 tracing::debug!(%reason, "a bearer token was refused");

@@ -271,6 +271,14 @@ fn a_bad_value_is_told_with_what_was_expected() {
         ],
     );
     told(
+        &with("tokens: { key_rotation: 5m }"),
+        &[
+            "foregate.yaml:1:25: `key_rotation` can't be `5m`",
+            "    1 | tokens: { key_rotation: 5m }",
+            "      |                         ^^ expected a time of at least `1h`, such as `90d`; `0` for never",
+        ],
+    );
+    told(
         &with("tokens: { refresh_grace: 1h, refresh_ttl: never }"),
         &[
             "foregate.yaml:1:26: `refresh_grace` can't be `1h`",
