@@ -20,8 +20,14 @@ use crate::password::{Busy, Weakness};
 use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
 
 mod administration;
+mod device;
+mod own;
+mod sessions;
 
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
+pub use device::Device;
+pub use own::{OwnChangeError, Proof, SignedIn};
+pub use sessions::{SessionMark, SessionSlice};
 
 /// Bytes of a browser's name for itself that are kept.
 const USER_AGENT: usize = 256;
@@ -96,41 +102,54 @@ impl Accounts {
 
     /// Checks a name and a password and starts a session; the previous one ends.
     pub async fn log_in(&self, attempt: LoginAttempt<'_>) -> Result<LoggedIn, LoginFailure> {
-        let user = self.verify(attempt.source, attempt.login, attempt.password).await?;
+        let LoginAttempt { login, now, password, previous, remember, source, user_agent } = attempt;
+        let user = self.verify(source, login, password).await?;
         let settings = self.authenticator.sessions();
-        // A new token at each login, never one that the client brought along (no fixation).
-        let token = session::mint();
-        let remembered = attempt.remember && settings.remember.is_some();
-        let longest = settings.remember.filter(|_| remembered);
-        let kept = Session {
-            authenticated_at: attempt.now,
-            client: attempt.source,
-            digest: Digest::of(token.expose_secret().as_bytes()),
-            expires_at: attempt.now + longest.unwrap_or(settings.lifetime),
-            idle_timeout: longest.unwrap_or(settings.idle_timeout),
-            last_seen: attempt.now,
-            remembered,
-            user_agent: first_bytes(attempt.user_agent, USER_AGENT).to_owned(),
-            user_id: user.id,
-        };
-        match self.store.create_session(kept).await {
-            Ok(ended) => {
-                for digest in ended {
-                    self.authenticator.ended(Ended::Session(digest));
-                }
-            }
+        let remembered = remember && settings.remember.is_some();
+        let token = match self.start_session(&user, source, user_agent, remembered, now).await {
+            Ok(token) => token,
             // Disabled, or its password changed, while what was typed was being checked: answered as if it
             // had been before.
             Err(SessionError::NoAccount | SessionError::OldLogin) => return Err(LoginFailure::Incorrect),
             Err(SessionError::Store(error)) => return Err(error.into()),
-        }
-        if let Some(previous) = attempt.previous {
+        };
+        if let Some(previous) = previous {
             self.log_out(previous).await?;
         }
         Ok(LoggedIn {
             cookie: session::set_cookie(settings, &token, remembered),
-            identity: Arc::new(identity(&user, Credential::Session, attempt.now)),
+            identity: Arc::new(identity(&user, Credential::Session, now)),
         })
+    }
+
+    /// Keeps a session of somebody who has shown the password at this time; gives the cookie's value.
+    async fn start_session(
+        &self,
+        user: &User,
+        source: IpAddr,
+        user_agent: &str,
+        remembered: bool,
+        now: SystemTime,
+    ) -> Result<SecretString, SessionError> {
+        let settings = self.authenticator.sessions();
+        let longest = settings.remember.filter(|_| remembered);
+        // A new token at each login, never one that the client brought along (no fixation).
+        let token = session::mint();
+        let kept = Session {
+            authenticated_at: now,
+            client: source,
+            digest: Digest::of(token.expose_secret().as_bytes()),
+            expires_at: now + longest.unwrap_or(settings.lifetime),
+            idle_timeout: longest.unwrap_or(settings.idle_timeout),
+            last_seen: now,
+            remembered,
+            user_agent: first_bytes(user_agent, USER_AGENT).to_owned(),
+            user_id: user.id,
+        };
+        for digest in self.store.create_session(kept).await? {
+            self.authenticator.ended(Ended::Session(digest));
+        }
+        Ok(token)
     }
 
     /// Ends the session of this cookie's value, everywhere and at once.
@@ -183,6 +202,7 @@ impl Accounts {
         let token = self.store.one_time_token(Digest::of(token.as_bytes()), now)?;
         match token.purpose {
             Purpose::SetPassword => self.store.user(token.user_id)?.ok_or(TokenError::Invalid),
+            Purpose::ConfirmEmail | Purpose::ConfirmNewEmail(_) => Err(TokenError::Invalid),
         }
     }
 

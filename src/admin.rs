@@ -16,6 +16,7 @@ mod line;
 mod message;
 mod perform;
 mod server;
+mod session;
 pub mod socket;
 
 pub use client::{Client, ClientError, connect};
@@ -27,3 +28,4 @@ pub use message::{
 };
 pub use perform::perform;
 pub use server::AdminServer;
+pub use session::{RevokeSessions, SessionMark, SessionSummary, SessionView};

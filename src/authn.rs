@@ -18,7 +18,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::identity::{Credential, Identity, SessionId};
-use crate::store::{Digest, Store, StoreError};
+use crate::store::{Digest, Store, StoreError, User};
 use crate::telemetry::metrics::Metrics;
 
 pub mod basic;
@@ -218,7 +218,7 @@ impl Authenticator {
         if !session::is_live(&session, asker.now) {
             return Ok(Authentication::Absent);
         }
-        let Some(user) = self.store.user(session.user_id)?.filter(|user| !user.disabled) else {
+        let Some(user) = self.store.user(session.user_id)?.filter(User::may_sign_in) else {
             return Ok(Authentication::Absent);
         };
         let identity = Identity {
@@ -267,7 +267,7 @@ impl Authenticator {
         };
         let user = self.store.user(claims.user_id)?.filter(|user| {
             // A token ends with the password of its time, and stays void when its account is enabled again.
-            !user.disabled && user.credentials_since.is_none_or(|since| claims.issued_at >= since)
+            user.may_sign_in() && user.credentials_since.is_none_or(|since| claims.issued_at >= since)
         });
         let Some(user) = user else { return Ok(rejected) };
         let identity = Identity {
@@ -339,7 +339,7 @@ impl Authenticator {
         self.login.metrics()
     }
 
-    /// Notes the use of a session, at most once in a tenth of its idle timeout.
+    /// Notes the use of a session, now and then.
     fn used(&self, entry: &Entry, digest: Digest, now: SystemTime) -> Authentication {
         if entry.note_use(now) {
             self.store.touch_session(digest, now);

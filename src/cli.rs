@@ -30,6 +30,7 @@ mod generated;
 mod password_input;
 mod serve;
 mod server;
+mod session;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -73,6 +74,9 @@ enum Command {
     Explain(ExplainArguments),
     /// Have the running server read its configuration again; a faulty one changes nothing, and its faults are shown
     Reload,
+    /// List and end sessions
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// Show which server runs, and how it does
     Status {
         /// Print one JSON object
@@ -233,6 +237,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Check => check::run(&configuration(config)?),
         Command::Explain(arguments) => explain::run(&configuration(config)?, &arguments),
         Command::Reload => server::reload(&configuration(config)?),
+        Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
         Command::User(command) => user::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),

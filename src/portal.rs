@@ -18,6 +18,7 @@ use crate::account::Accounts;
 use crate::authn::{self, Authentication, Authenticator, SessionSettings};
 use crate::identity::{Credential, Identity};
 use crate::request::{Context, Origin, SentFrom, sent_from};
+use crate::response::texts::{self, Language};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
 
@@ -45,6 +46,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// When to come back after a failure of ours.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// How long a choice of language is remembered: a year.
+const LANGUAGE_SECONDS: u64 = 365 * 24 * 60 * 60;
+
 /// Sources that `form-action` lists at most, so that a long list of routes makes no long header.
 const MAX_FORM_TARGETS: usize = 24;
 
@@ -59,8 +63,8 @@ pub struct PortalSettings {
     pub allowed_redirects: Vec<HostPattern>,
     /// Under which our paths live, such as `/.auth`: begins with a slash, doesn't end in one.
     pub prefix: String,
-    /// The heading of the login page.
-    pub title: String,
+    /// The heading of the login page, the same in every language.
+    pub title: Option<String>,
 }
 
 /// The rooms and facts that the portal works with.
@@ -88,6 +92,7 @@ pub struct Portal {
     public_url: Origin,
     ready: Arc<dyn Fn() -> bool + Send + Sync>,
     remember: Option<Duration>,
+    secure: bool,
     session_cookie: String,
     settings: PortalSettings,
 }
@@ -130,6 +135,7 @@ impl Portal {
             public_url,
             ready: doors.ready,
             remember: session.remember,
+            secure: session.secure,
             session_cookie: session.cookie_name.clone(),
             settings,
         }
@@ -137,7 +143,7 @@ impl Portal {
 
     /// The cookies that are ours: no upstream sees or sets them.
     pub fn cookie_names(session: &SessionSettings) -> Vec<String> {
-        let others = [Csrf::cookie_name(session.secure), notice::NAME].map(str::to_owned);
+        let others = [Csrf::cookie_name(session.secure), notice::NAME, texts::COOKIE].map(str::to_owned);
         [session.cookie_name.clone()].into_iter().chain(others).collect()
     }
 
@@ -151,17 +157,32 @@ impl Portal {
         let asker = Asker::new(&parts.method, &parts.headers, context.id.header_value().clone());
         let in_json = parts.method == Method::POST && matches!(Format::of(&parts.headers), Ok(Format::Json));
         let asker = if in_json { asker.in_json() } else { asker };
-        let visit = Visit { asker, context, headers: &parts.headers, query: form::query(parts.uri.query()) };
+        let query = form::query(parts.uri.query());
+        let chosen = form::parameter(&query, &[texts::PARAMETER]).and_then(Language::parse);
+        let asker = chosen.into_iter().fold(asker, Asker::in_language);
+        let visit = Visit { asker, context, headers: &parts.headers, query };
         let path = parts.uri.path().strip_prefix(&self.settings.prefix).unwrap_or_default();
         let verb = match parts.method {
             Method::GET | Method::HEAD => Verb::Get,
             Method::POST => Verb::Post,
             _ => Verb::Other,
         };
-        match self.dispatch(&visit, verb, path, body).await {
+        let mut response = match self.dispatch(&visit, verb, path, body).await {
             Ok(response) => response,
             Err(problem) => problem.respond(&visit.asker, &self.pages),
-        }
+        };
+        set_cookie(&mut response, chosen.and_then(|language| self.remember_language(language)));
+        response
+    }
+
+    /// `Set-Cookie` for a language that was chosen. It holds for every page of this host: what goes wrong
+    /// behind the gateway is told in it too.
+    fn remember_language(&self, language: Language) -> Option<HeaderValue> {
+        let (name, tag) = (texts::COOKIE, language.tag());
+        let secure = if self.secure { "; Secure" } else { "" };
+        let cookie =
+            format!("{name}={tag}; Path=/; Max-Age={LANGUAGE_SECONDS}; HttpOnly; SameSite=Lax{secure}");
+        HeaderValue::try_from(cookie).ok()
     }
 
     /// Every path of ours.

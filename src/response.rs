@@ -14,12 +14,14 @@ mod body;
 mod grpc;
 pub mod pages;
 mod problem;
+pub mod texts;
 
 pub use body::{Body, BodyError};
 pub use grpc::GRPC_STATUS;
 pub use pages::{PageSettings, Pages, Prompt};
 pub use problem::Problem;
-pub(crate) use problem::{in_words, retry_after_value};
+pub(crate) use problem::retry_after_value;
+use texts::{Language, Wish};
 
 /// Names one request in the log, in the answer and in what a person quotes.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,6 +36,7 @@ pub struct Asker {
     call: Option<HeaderValue>,
     head: bool,
     html: Preference,
+    language: Wish,
     request_id: HeaderValue,
 }
 
@@ -53,7 +56,7 @@ impl Asker {
             (Some(line), None) => Preference::Line(line.clone()),
             _ => Preference::Known(prefers_html(headers.get_all(ACCEPT))),
         };
-        Self { call: None, head: method == Method::HEAD, html, request_id }
+        Self { call: None, head: method == Method::HEAD, html, language: Wish::of(headers), request_id }
     }
 
     /// The same asker, answered as gRPC where that is what it speaks. Only for who sent the request itself: the status is
@@ -74,6 +77,17 @@ impl Asker {
     pub fn in_json(mut self) -> Self {
         self.html = Preference::Known(false);
         self
+    }
+
+    /// The same asker, spoken to in this language whatever it said before: it has just been chosen.
+    pub fn in_language(mut self, language: Language) -> Self {
+        self.language = Wish::Known(language);
+        self
+    }
+
+    /// The language of pages and mails for it. What programs read is English.
+    pub fn language(&self) -> Language {
+        self.language.language()
     }
 
     /// Whether a page is what it wants.

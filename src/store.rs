@@ -16,22 +16,40 @@ mod error;
 mod failures;
 mod model;
 mod record;
+mod short;
 mod sled;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-pub use self::error::{OpenError, SessionError, StoreError, TokenError, UserError};
+pub use self::error::{
+    ConfirmError, InvitationError, OpenError, SessionError, StoreError, TokenError, UserError,
+};
 pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
-    Digest, EndSessions, NewUser, OneTimeToken, Purpose, Session, SigningKey, User, UserChange, Verification,
+    ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, NewUser, OneTimeToken, Purpose, Registered,
+    Session, SigningKey, Standing, User, UserChange, Verification,
 };
+pub use self::short::{InvalidShortId, ShortId};
 use crate::identity::{UserId, Username};
 
 /// An account holds at most this many sessions; a further one ends its oldest.
 pub const SESSIONS_PER_ACCOUNT: usize = 100;
+
+/// At most this many invitations are open at a time; for a further one, another has to end.
+pub const INVITATIONS: usize = 10_000;
+
+/// A session's last use is written down at least this often, however long it may lie idle: its person
+/// is shown it.
+const LONGEST_UNNOTED: Duration = Duration::from_secs(15 * 60);
+
+/// How old the last use that was written down may be before a further one is: a tenth of the idle
+/// timeout, so that the one never ends a session that the other keeps.
+pub fn noted_after(idle_timeout: Duration) -> Duration {
+    (idle_timeout / 10).min(LONGEST_UNNOTED)
+}
 
 /// Where the store is and what it may take.
 #[derive(Clone, Debug)]
@@ -93,6 +111,14 @@ impl Store {
     pub async fn create_user(&self, new: NewUser) -> Result<User, UserError> {
         match &self.engine {
             Engine::Sled(sled) => sled.create_user(new).await,
+        }
+    }
+
+    /// Makes an account that waits for the confirmation of its address, and the link for that, in one unit. Never
+    /// confirmed, it goes with its last link. An address that is taken is not told by an error: see `Registered`.
+    pub async fn register(&self, new: NewUser, link: ConfirmationLink) -> Result<Registered, UserError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.register(new, link).await,
         }
     }
 
@@ -167,6 +193,24 @@ impl Store {
         }
     }
 
+    /// The session with this name.
+    pub fn session_by_short_id(&self, id: ShortId) -> Result<Option<Session>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.session_by_short_id(id),
+        }
+    }
+
+    /// Up to `limit` sessions of all accounts, those of one account together, after the session `after`.
+    pub async fn sessions(
+        &self,
+        after: Option<(UserId, Digest)>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.sessions(after, limit).await,
+        }
+    }
+
     /// Ends one session; says whether it was there.
     pub async fn end_session(&self, digest: Digest) -> Result<bool, StoreError> {
         match &self.engine {
@@ -213,6 +257,42 @@ impl Store {
     ) -> Result<User, TokenError> {
         match &self.engine {
             Engine::Sled(sled) => sled.set_password_with_token(digest, hash, now).await,
+        }
+    }
+
+    /// Uses a token for confirming an address: exactly once. A changed one is claimed at this moment, and all
+    /// links of the account are void with the old one.
+    pub async fn confirm_email(&self, digest: Digest, now: SystemTime) -> Result<Confirmed, ConfirmError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.confirm_email(digest, now).await,
+        }
+    }
+
+    // ---- invitations -------------------------------------------------------------------------
+
+    /// Keeps an invitation; an older one for the same address is void from then on.
+    pub async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.create_invitation(invitation).await,
+        }
+    }
+
+    /// Reads an invitation without using it, for the page that asks for a name and a password.
+    pub fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.invitation(digest, now),
+        }
+    }
+
+    /// Uses an invitation: exactly once, it makes the account with the invitation's address and, beside its own, roles.
+    pub async fn accept_invitation(
+        &self,
+        digest: Digest,
+        new: NewUser,
+        now: SystemTime,
+    ) -> Result<User, InvitationError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.accept_invitation(digest, new, now).await,
         }
     }
 

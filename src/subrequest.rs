@@ -17,6 +17,7 @@ use tracing::Level;
 use crate::gate::{Challenge, Decision, Gate, Permit, Refusal, Why};
 use crate::identity::Identity;
 use crate::request::{Context, Origin};
+use crate::response::texts::Text;
 use crate::response::{Asker, Body, Pages, Problem, Prompt};
 use crate::route::Route;
 use crate::route::identity_headers::ReadyValues;
@@ -103,9 +104,9 @@ impl Subrequests {
                     "a sub-request from a peer that is not among trusted_proxies was refused"
                 );
             }
-            let detail = "Only a trusted proxy may ask this.";
-            let problem =
-                Problem::new(StatusCode::FORBIDDEN, "untrusted_peer", "Not a trusted proxy", detail);
+            let title = Text::verbatim("Not a trusted proxy");
+            let detail = Text::verbatim("Only a trusted proxy may ask this.");
+            let problem = Problem::new(StatusCode::FORBIDDEN, "untrusted_peer", title, detail);
             return problem.respond(&asker.in_json(), &self.pages).into();
         }
         let original = match original(dialect, self.pages.prefix(), context, headers) {
@@ -114,7 +115,7 @@ impl Subrequests {
                 if UNSOUND.allows() {
                     tracing::warn!(%fault, peer.address = %context.peer, "a sub-request without a sound description");
                 }
-                let detail = "The original request is not described soundly.";
+                let detail = Text::verbatim("The original request is not described soundly.");
                 return Problem::bad_request(detail).respond(&asker.in_json(), &self.pages).into();
             }
         };

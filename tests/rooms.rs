@@ -31,7 +31,7 @@ const LIBRARIES: [(&str, &[&str]); 22] = [
     ("jsonwebtoken", &["authn/bearer.rs", "authn/bearer"]),
     ("lettre", &["mail.rs", "mail"]),
     ("listenfd", &["gateway/listener.rs"]),
-    ("minijinja", &["response/pages.rs", "cli/demo"]),
+    ("minijinja", &["response/pages", "cli/demo"]),
     ("moka", &["authn/cache.rs"]),
     ("prometheus_client", &["telemetry/metrics"]),
     ("proxy_header", &["gateway/proxy_protocol.rs"]),

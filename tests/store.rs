@@ -15,8 +15,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use foregate::identity::UserId;
 use foregate::store::{
-    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Purpose, Session, SessionError, SigningKey, Store,
-    StoreError, StoreSettings, TokenError, User, UserChange, UserError,
+    ConfirmationLink, Digest, EndSessions, Invitation, InvitationError, NewUser, OneTimeToken, OpenError,
+    Purpose, Registered, Session, SessionError, SigningKey, Store, StoreError, StoreSettings, TokenError,
+    User, UserChange, UserError,
 };
 use secrecy::{ExposeSecret, SecretBox};
 use tokio::task::JoinSet;
@@ -39,8 +40,10 @@ fn open(directory: &Path) -> Store {
 
 fn new_user(name: &str) -> NewUser {
     NewUser {
+        awaits_approval: false,
         created_at: SystemTime::now(),
         email: Some(format!("{name}@example.com").parse().expect("an address")),
+        language: None,
         name: name.parse().expect("a display name"),
         password_hash: Some("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".into()),
         roles: BTreeSet::new(),
@@ -110,6 +113,72 @@ async fn an_account_is_found_by_every_spelling_and_lists_come_in_pages() {
     assert_eq!(names, ["alice", "Bob"]);
     let rest = store.users(Some(first[1].username.clone()), 10).await.expect("a page");
     assert_eq!(rest.iter().map(|user| user.username.as_str()).collect::<Vec<_>>(), ["Zoë"]);
+}
+
+#[tokio::test]
+async fn of_many_who_register_one_name_or_accept_one_invitation_exactly_one_gets_in() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let ends = SystemTime::now() + Duration::from_secs(600);
+    let mut tasks = JoinSet::new();
+    for n in 0..64 {
+        let store = store.clone();
+        let mut new = new_user(if n % 2 == 0 { "alice" } else { "ALICE" });
+        new.email = Some(format!("alice-{n}@example.com").parse().expect("an address"));
+        let link = ConfirmationLink { digest: Digest::of(format!("l{n}").as_bytes()), expires_at: ends };
+        tasks.spawn(async move { (n, store.register(new, link).await) });
+    }
+    let mut made = Vec::new();
+    while let Some(outcome) = tasks.join_next().await {
+        match outcome.expect("no panic") {
+            (n, Ok(Registered::Made(_))) => made.push(n),
+            (_, Err(UserError::UsernameTaken)) => (),
+            (n, other) => panic!("{n}: {other:?}"),
+        }
+    }
+    let [winner] = made[..] else { panic!("{made:?}") };
+    let link = Digest::of(format!("l{winner}").as_bytes());
+    let mut confirmed = 0;
+    let mut tasks = JoinSet::new();
+    for _ in 0..16 {
+        let store = store.clone();
+        tasks.spawn(async move { store.confirm_email(link, SystemTime::now()).await });
+    }
+    while let Some(outcome) = tasks.join_next().await {
+        confirmed += usize::from(outcome.expect("no panic").is_ok());
+    }
+    assert_eq!(confirmed, 1);
+
+    let invitation = Invitation {
+        digest: Digest::of(b"invitation"),
+        email: "eve@example.com".parse().expect("an address"),
+        expires_at: ends,
+        invited_by: None,
+        roles: BTreeSet::new(),
+    };
+    store.create_invitation(invitation.clone()).await.expect("an invitation");
+    assert_eq!(
+        store.invitation(invitation.digest, SystemTime::now()).expect("it is good").email,
+        invitation.email
+    );
+    let mut tasks = JoinSet::new();
+    for n in 0..16 {
+        let store = store.clone();
+        let new = NewUser { email: None, ..new_user(&format!("eve-{n}")) };
+        tasks.spawn(async move {
+            store.accept_invitation(Digest::of(b"invitation"), new, SystemTime::now()).await
+        });
+    }
+    let mut accepted = 0;
+    while let Some(outcome) = tasks.join_next().await {
+        match outcome.expect("no panic") {
+            Ok(_) => accepted += 1,
+            Err(InvitationError::Invalid) => (),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(accepted, 1);
+    assert_whole(&store).await;
 }
 
 #[tokio::test]
@@ -239,6 +308,60 @@ async fn sessions_end_one_by_one_together_and_at_the_cap() {
     let left = store.sessions_of(user.id).await.expect("a list");
     assert_eq!(left.iter().map(|session| session.digest).collect::<Vec<_>>(), [Digest::of(b"s6")]);
     assert_whole(&store).await;
+}
+
+#[tokio::test]
+async fn all_sessions_are_walked_through_by_account_and_one_is_found_by_its_short_id() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let mut made = BTreeSet::new();
+    for name in ["alice", "bob", "carol"] {
+        let user = store.create_user(new_user(name)).await.expect("an account");
+        store.create_one_time_token(link(&user, name)).await.expect("a link");
+        for n in 0..4 {
+            let session = session(&user, &format!("{name} {n}"));
+            made.insert((user.id, session.digest));
+            store.create_session(session).await.expect("a session");
+        }
+    }
+    for slice in [1, 5, 12, 100] {
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let some = store.sessions(after, slice).await.expect("a slice");
+            assert!(some.len() <= slice);
+            seen.extend(some.iter().map(|session| (session.user_id, session.digest)));
+            let Some(last) = some.last() else { break };
+            after = Some((last.user_id, last.digest));
+        }
+        assert_eq!(seen, Vec::from_iter(made.clone()), "by {slice}");
+    }
+    let bob = store.user_by_login("bob").expect("a read").expect("an account");
+    let digest = Digest::of(b"bob 2");
+    let found = store.session_by_short_id(digest.into()).expect("a read");
+    assert_eq!(found.map(|session| (session.user_id, session.digest)), Some((bob.id, digest)));
+    assert!(store.session_by_short_id(Digest::of(b"nobody").into()).expect("a read").is_none());
+    // Only the sessions: what is on its way by mail stays good.
+    assert_eq!(store.end_sessions_of(bob.id, EndSessions::AllSessions).await.expect("an end"), 4);
+    assert!(store.session_by_short_id(digest.into()).expect("a read").is_none());
+    store.one_time_token(Digest::of(b"bob"), SystemTime::now()).expect("the link is good");
+    assert_eq!(store.sessions(None, 100).await.expect("a slice").len(), 8);
+    assert_whole(&store).await;
+}
+
+#[tokio::test]
+async fn a_change_for_an_account_as_it_was_is_refused_when_its_password_is_new() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let user = store.create_user(new_user("alice")).await.expect("an account");
+    let to = |hash: &str, since| UserChange {
+        credentials_since: Some(since),
+        password: Some((hash.into(), SystemTime::now())),
+        ..UserChange::default()
+    };
+    let changed = store.change_user(user.id, to("new", user.credentials_since)).await.expect("a change");
+    let late = store.change_user(user.id, to("late", user.credentials_since)).await;
+    assert!(matches!(late, Err(UserError::NotFound)), "{late:?}");
+    store.change_user(user.id, to("newer", changed.credentials_since)).await.expect("a change");
 }
 
 #[tokio::test]

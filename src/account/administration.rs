@@ -80,8 +80,10 @@ impl Accounts {
         now: SystemTime,
     ) -> Result<(User, Option<SecretString>), AccountError> {
         let mut account = NewUser {
+            awaits_approval: false,
             created_at: now,
             email: new.email,
+            language: None,
             name: new.name,
             password_hash: None,
             roles: new.roles,

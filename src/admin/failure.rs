@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Username;
+use crate::store::ShortId;
 
 /// Why nothing was done. The sentence is for the administrator and says what to do.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, thiserror::Error)]
@@ -33,6 +34,14 @@ pub enum Failure {
     Hash {
         /// What is wrong with it; never the hash.
         reason: String,
+    },
+    /// No session has this name.
+    #[error(
+        "there is no session `{id}`; it may have ended by itself, `foregate session list` shows all of them"
+    )]
+    NoSession {
+        /// As `session list` shows it.
+        id: ShortId,
     },
     /// There is no such account.
     #[error("there is no account `{login}`{}", suggestion(nearest))]

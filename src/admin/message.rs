@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::failure::Failure;
+use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
 use crate::store::User;
 
@@ -23,6 +24,15 @@ use crate::store::User;
 pub enum Command {
     /// Reads the configuration again and puts it into force.
     Reload,
+    /// One slice of the sessions of an account or of all; `next` of the reply is the `after` of the next slice.
+    SessionList {
+        /// Where the slice before this one ended.
+        after: Option<SessionMark>,
+        /// Whose; all accounts' without.
+        login: Option<String>,
+    },
+    /// Ends sessions.
+    SessionRevoke(RevokeSessions),
     /// Tells which server this is, and how it does.
     Status,
     /// Makes an account.
@@ -66,6 +76,8 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Reload => "reload",
+            Self::SessionList { .. } => "session list",
+            Self::SessionRevoke(_) => "session revoke",
             Self::Status => "status",
             Self::UserAdd(_) => "user add",
             Self::UserDelete { .. } => "user delete",
@@ -143,6 +155,13 @@ pub enum Reply {
         /// With which the person sets a password, once.
         link: Option<Secret>,
     },
+    /// Sessions have ended.
+    Ended {
+        /// Where to go on, where there may be more.
+        next: Option<SessionMark>,
+        /// How many.
+        sessions: usize,
+    },
     /// Nothing was done.
     Failed(Failure),
     /// The configuration is in force.
@@ -151,6 +170,13 @@ pub enum Reply {
         config: PathBuf,
         /// What is sound in it and yet unwise.
         warnings: Vec<String>,
+    },
+    /// A slice of sessions.
+    Sessions {
+        /// Where the next slice begins; `None` at the end.
+        next: Option<SessionMark>,
+        /// Those of one account together.
+        sessions: Vec<SessionView>,
     },
     /// Which server this is.
     Status(ServerStatus),
@@ -226,6 +252,9 @@ pub struct AccountView {
     pub created_at: Moment,
     /// Its number, `sub` in its tokens.
     pub id: UserId,
+    /// Its sessions, where one account is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionSummary>,
 }
 
 impl From<User> for AccountView {
@@ -239,6 +268,7 @@ impl From<User> for AccountView {
             id: user.id,
             name: user.name,
             roles: user.roles,
+            sessions: None,
             username: user.username,
         }
     }
@@ -355,11 +385,14 @@ mod tests {
     #[test]
     fn a_view_has_no_hash_and_readable_times() {
         let user = User {
+            awaits_approval: false,
+            awaits_confirmation: false,
             created_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_900),
             credentials_since: None,
             disabled: false,
             email: None,
             id: UserId::generate(),
+            language: None,
             name: DisplayName::default(),
             password_hash: Some("$argon2id$…".into()),
             roles: BTreeSet::new(),

@@ -10,6 +10,8 @@ use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassw
 use crate::identity::{Username, fold};
 use crate::store::{StoreError, UserError};
 
+mod session;
+
 /// Accounts of one slice at most.
 const SLICE: usize = 500;
 /// Bytes of one slice: half of what a line may have, for the last account may bring it over.
@@ -23,6 +25,8 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
     let done = match command {
         // The server answers these itself.
         Command::Reload | Command::Status => Err(Failure::NotRunning),
+        Command::SessionList { after, login } => session::list(accounts, login, after, now).await,
+        Command::SessionRevoke(which) => session::revoke(accounts, which, now).await,
         Command::UserAdd(user) => add(accounts, links, user, now).await,
         Command::UserDelete { login } => named(accounts, &login, accounts.delete(&login).await).await,
         Command::UserDisable { login } => {
@@ -34,7 +38,7 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
         Command::UserList { after } => list(accounts, after).await,
         Command::UserSet(change) => set(accounts, change, now).await,
         Command::UserUnlock { login } => named(accounts, &login, accounts.unlock(&login).await).await,
-        Command::UserShow { login } => named(accounts, &login, accounts.find(&login)).await,
+        Command::UserShow { login } => show(accounts, &login, now).await,
     };
     done.unwrap_or_else(Reply::Failed)
 }
@@ -84,6 +88,16 @@ async fn set(accounts: &Accounts, change: SetUser, now: SystemTime) -> Result<Re
     }
 }
 
+async fn show(accounts: &Accounts, login: &str, now: SystemTime) -> Result<Reply, Failure> {
+    match named(accounts, login, accounts.find(login)).await? {
+        Reply::Account(mut account) => {
+            account.sessions = Some(session::summary(accounts, account.id, now).await?);
+            Ok(Reply::Account(account))
+        }
+        reply => Ok(reply),
+    }
+}
+
 async fn list(accounts: &Accounts, after: Option<Username>) -> Result<Reply, Failure> {
     let page = accounts.page(after, SLICE).await.map_err(store)?;
     let full = page.len() >= SLICE;
@@ -111,14 +125,19 @@ async fn named(
 ) -> Result<Reply, Failure> {
     match outcome {
         Ok(user) => Ok(Reply::Account(user.into())),
-        Err(UserError::NotFound) => {
-            let login = login.trim().to_owned();
-            // A failing store has been reported already, or will be by the next command.
-            let nearest = nearest(accounts, &login).await.unwrap_or_default();
-            Err(Failure::NotFound { login, nearest })
-        }
-        Err(error) => Err(failure(error.into(), login, None)),
+        Err(error) => Err(unfound(accounts, login, error).await),
     }
+}
+
+/// Why there is nothing to say of an account that was named as typed.
+async fn unfound(accounts: &Accounts, login: &str, error: UserError) -> Failure {
+    if !matches!(error, UserError::NotFound) {
+        return failure(error.into(), login, None);
+    }
+    let login = login.trim().to_owned();
+    // A failing store has been reported already, or will be by the next command.
+    let nearest = nearest(accounts, &login).await.unwrap_or_default();
+    Failure::NotFound { login, nearest }
 }
 
 /// The account whose name is most like this one, among the first few thousand.

@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast;
 
 use crate::identity::{Credential, ForeignKey, Identity, UserId};
-use crate::store::{Digest, Session};
+use crate::store::{Digest, Session, noted_after};
 
 /// Entries of each thread's front; when it is full it starts anew.
 const FRONT: usize = 2048;
@@ -121,14 +121,14 @@ impl Entry {
         &self.identity
     }
 
-    /// Slides the idle limit; says whether the use should be written down: once in a tenth of it.
+    /// Slides the idle limit; says whether the use should be written down, which the store says how often.
     pub fn note_use(&self, now: SystemTime) -> bool {
         let Some(session) = &self.session else { return false };
         let now = millis(now);
         session.last_seen.fetch_max(now, Ordering::Relaxed);
         let written = session.last_written.load(Ordering::Relaxed);
-        let tenth = session.idle_timeout.as_millis() as u64 / 10;
-        now.saturating_sub(written) >= tenth.max(1)
+        let unnoted = noted_after(session.idle_timeout).as_millis() as u64;
+        now.saturating_sub(written) >= unnoted.max(1)
             // One of the threads that come here at once writes it.
             && session.last_written.compare_exchange(written, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }

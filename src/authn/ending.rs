@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Authenticator, session};
 use crate::identity::{Credential, Identity, Principal};
-use crate::store::{Digest, StoreError};
+use crate::store::{Digest, StoreError, User};
 
 /// The longest time between two looks, also where nothing happens: a session's idle limit slides.
 const LOOK: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ impl Authenticator {
     /// How long the credential lasts from now; `None` when it has ended.
     fn remaining(&self, identity: &Identity, now: SystemTime) -> Result<Option<Duration>, StoreError> {
         let credentials_since = match &identity.principal {
-            Principal::Account(id) => match self.store.user(*id)?.filter(|user| !user.disabled) {
+            Principal::Account(id) => match self.store.user(*id)?.filter(User::may_sign_in) {
                 Some(user) => user.credentials_since,
                 None => return Ok(None),
             },

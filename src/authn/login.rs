@@ -97,7 +97,7 @@ impl PasswordLogin {
             Ok(verified) => verified,
             Err(Busy) => return Err(LoginFailure::Busy),
         };
-        let Some(user) = user.filter(|user| verified.matches && !user.disabled) else {
+        let Some(user) = user.filter(|user| verified.matches && user.may_sign_in()) else {
             attempt.failed();
             return Err(LoginFailure::Incorrect);
         };

@@ -69,9 +69,19 @@ impl Administration {
             reply @ (Reply::Account(_)
             | Reply::Accounts { .. }
             | Reply::Added { .. }
+            | Reply::Ended { .. }
             | Reply::Reloaded { .. }
+            | Reply::Sessions { .. }
             | Reply::Status(_)) => Ok(reply),
         }
+    }
+
+    /// The reply was to something else.
+    pub(super) fn unexpected() -> CliError {
+        CliError::Failed(anyhow!(
+            "the server gave an answer to another question: it may run another version of Foregate than this one; \
+             restart it after an upgrade"
+        ))
     }
 
     /// Lets go of the store. Call it also after a failure: a clean end is what the next start likes best.

@@ -85,6 +85,8 @@ fn unexpected(reply: Reply) -> CliError {
         Reply::Account(_)
         | Reply::Accounts { .. }
         | Reply::Added { .. }
+        | Reply::Ended { .. }
+        | Reply::Sessions { .. }
         | Reply::Reloaded { .. }
         | Reply::Status(_) => CliError::Failed(anyhow!("the server answered something else: {reply:?}")),
     }

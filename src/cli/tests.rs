@@ -33,6 +33,11 @@ fn good_lines() {
         "user enable alice",
         "user unlock alice",
         "user delete alice --yes",
+        "session list",
+        "session list a@example.com --json",
+        "session revoke alice",
+        "session revoke --id AAAAAAAAAAAAAAAAAAAAAA",
+        "session revoke --all",
         "completions zsh",
         "man",
         "man user add",
@@ -48,6 +53,10 @@ fn good_lines() {
 fn bad_lines_are_usage_errors() {
     for line in [
         "frob",
+        "session revoke",
+        "session revoke alice --all",
+        "session revoke --id x",
+        "session revoke --id AAAAAAAAAAAAAAAAAAAAAA --all",
         "user",
         "user add",
         "user add a@b",

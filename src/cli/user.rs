@@ -261,10 +261,7 @@ async fn about(administration: &Administration, command: Command) -> Result<Acco
 }
 
 fn unexpected(_reply: &Reply) -> CliError {
-    CliError::Failed(anyhow!(
-        "the server gave an answer to another question: it may run another version of Foregate than this one; \
-         restart it after an upgrade"
-    ))
+    Administration::unexpected()
 }
 
 impl AddArguments {

@@ -196,7 +196,7 @@ pub(super) fn portal(root: &mut Section<'_>) -> PortalSettings {
             after_logout: after_logout.unwrap_or_else(|| format!("{prefix}/login")),
             allowed_redirects: hosts.unwrap_or_default(),
             prefix,
-            title: title.unwrap_or_else(|| "Sign in".to_owned()),
+            title,
         }
     })
 }

@@ -14,6 +14,7 @@ use crate::authn::AuthenticationError;
 use crate::identity::{Credential, Identity};
 use crate::policy::Reason;
 use crate::response::Problem;
+use crate::response::texts::Text;
 use crate::route::Route;
 use crate::telemetry::metrics::Decided;
 
@@ -25,7 +26,7 @@ impl Refusal {
     /// go, `host` what it is called.
     pub fn problem(&self, host: &str, next: Option<&str>) -> Problem {
         match self {
-            Self::Ambiguous => Problem::bad_request("The address can be read in more than one way."),
+            Self::Ambiguous => Problem::bad_request(Text::new("problem-ambiguous")),
             Self::Challenge(challenge) => challenge.problem(next),
             Self::CrossSite { .. } => Problem::cross_site(),
             Self::Forbid { reason: Reason::ClientCertificate, .. } => Problem::no_certificate(),

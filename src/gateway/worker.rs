@@ -25,6 +25,7 @@ use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refu
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
 use crate::request::{Arrival, Context, RequestId, Scheme};
+use crate::response::texts::Text;
 use crate::response::{Asker, Body, GRPC_STATUS, Problem, Prompt, REQUEST_ID};
 use crate::route::Route;
 use crate::subrequest::{Answered, Dialect, Subrequests};
@@ -141,7 +142,7 @@ impl Worker {
         let (mut parts, body) = request.into_parts();
         let version = parts.version;
         if let Some(fault) = fault.filter(|_| parts.method.as_str() == FAULT_METHOD) {
-            let problem = Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
+            let problem = unsound(fault.status(), fault.code(), fault.public_message());
             return self.refuse_unsound(&parts, problem, client.address, &fault, started);
         }
         let certificate = client.certificate(self.rooms.tls.as_ref(), now);
@@ -157,8 +158,7 @@ impl Worker {
         let (context, handshake) = match described {
             Ok(described) => described,
             Err(fault) => {
-                let problem =
-                    Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message());
+                let problem = unsound(fault.status(), fault.code(), fault.public_message());
                 return self.refuse_unsound(&parts, problem, client.address, &fault, started);
             }
         };
@@ -221,8 +221,8 @@ impl Worker {
                 NoWebSocket::Ordinary => Problem::new(
                     StatusCode::NOT_IMPLEMENTED,
                     "not_implemented",
-                    "No WebSocket here",
-                    "There is no WebSocket at this address.",
+                    Text::verbatim("No WebSocket here"),
+                    Text::verbatim("There is no WebSocket at this address."),
                 ),
             };
             problem.respond(&asker, &self.rooms.pages)
@@ -511,6 +511,11 @@ fn upstream_outcome<T>(forwarded: &Result<T, ForwardError>) -> Option<UpstreamOu
     }
 }
 
+/// A request that breaks a rule of the protocol. A browser makes none, so the rule is named for whoever wrote the program.
+fn unsound(status: StatusCode, code: &'static str, rule: &'static str) -> Problem {
+    Problem::new(status, code, Text::new("problem-bad-request-title"), Text::verbatim(rule))
+}
+
 /// The answer to a request that was let through and not forwarded.
 fn forward_problem(error: &ForwardError) -> Problem {
     match error {
@@ -523,11 +528,9 @@ fn forward_problem(error: &ForwardError) -> Problem {
         ForwardError::NoUpstream => Problem::not_found(),
         ForwardError::Identity(_) | ForwardError::UnknownRoute(_) => Problem::internal(),
         ForwardError::RequestStalled => Problem::request_timeout(),
-        ForwardError::Rewrite(fault) => {
-            Problem::new(fault.status(), fault.code(), "Bad request", fault.public_message())
-        }
-        ForwardError::BadRequest(_) => Problem::bad_request("The request could not be read."),
+        ForwardError::Rewrite(fault) => unsound(fault.status(), fault.code(), fault.public_message()),
+        ForwardError::BadRequest(_) => Problem::bad_request(Text::new("problem-unreadable")),
         // Where its body ends, nobody knows: nothing behind it is read.
-        ForwardError::RequestBody(_) => Problem::bad_request("The request could not be read.").closing(),
+        ForwardError::RequestBody(_) => Problem::bad_request(Text::new("problem-unreadable")).closing(),
     }
 }

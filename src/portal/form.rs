@@ -17,6 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use crate::response::texts::Text;
 use crate::response::{BodyError, Problem};
 
 /// Ours are far smaller.
@@ -52,7 +53,9 @@ impl Format {
         let text = first.to_str().unwrap_or_default();
         let media = text.split(';').next().unwrap_or_default().trim();
         match () {
-            () if types.next().is_some() => Err(Problem::bad_request("Content-Type stands twice.")),
+            () if types.next().is_some() => {
+                Err(Problem::bad_request(Text::verbatim("Content-Type stands twice.")))
+            }
             () if media.eq_ignore_ascii_case("application/json") => Ok(Self::Json),
             () if media.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Ok(Self::Form),
             () => Err(Problem::unsupported_media_type()),
@@ -82,7 +85,7 @@ where
     match collected.map_err(|_| Problem::request_timeout())? {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Problem::too_large().closing()),
-        Err(_) => Err(Problem::bad_request("The body broke off.").closing()),
+        Err(_) => Err(Problem::bad_request(Text::verbatim("The body broke off.")).closing()),
     }
 }
 
@@ -93,7 +96,9 @@ impl Fields {
             Format::Form => form_values(body)?,
             Format::Json => {
                 let Members(values) = serde_json::from_slice(body).map_err(|_| {
-                    Problem::bad_request("The body is not a JSON object with each member once.")
+                    Problem::bad_request(Text::verbatim(
+                        "The body is not a JSON object with each member once.",
+                    ))
                 })?;
                 values
             }
@@ -107,7 +112,7 @@ impl Fields {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
             Some(Value::Flag(_) | Value::Other) => {
-                Err(Problem::bad_request("A member that should be a text is something else."))
+                Err(Problem::bad_request(Text::verbatim("A member that should be a text is something else.")))
             }
         }
     }
@@ -142,12 +147,14 @@ pub(super) fn parameter<'a>(query: &'a [(String, String)], names: &[&str]) -> Op
 }
 
 fn form_values(body: &[u8]) -> Result<BTreeMap<String, Value>, Problem> {
-    let pairs: Vec<(String, String)> =
-        serde_urlencoded::from_bytes(body).map_err(|_| Problem::bad_request("The body is not a form."))?;
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_bytes(body)
+        .map_err(|_| Problem::bad_request(Text::verbatim("The body is not a form.")))?;
     let mut values = BTreeMap::new();
     for (name, value) in pairs {
         match values.entry(name) {
-            Entry::Occupied(_) => return Err(Problem::bad_request("A field stands twice in the form.")),
+            Entry::Occupied(_) => {
+                return Err(Problem::bad_request(Text::verbatim("A field stands twice in the form.")));
+            }
             Entry::Vacant(entry) => entry.insert(Value::Text(value)),
         };
     }

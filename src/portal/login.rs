@@ -20,25 +20,27 @@ use crate::account::{LoggedIn, LoginAttempt};
 use crate::authn::LoginFailure;
 use crate::request::Host;
 use crate::response::pages::{Page, Template};
-use crate::response::{Body, Problem, Prompt, in_words};
-
-const INCORRECT: &str = "Incorrect username or password.";
-const INCOMPLETE: &str = "Enter your username and your password.";
-const STALE_FORM: &str = "This page was open for a while. Please enter your password once more.";
+use crate::response::texts::{Text, in_words, lasting};
+use crate::response::{Body, Problem, Prompt};
 
 #[derive(Serialize)]
 struct LoginView<'a> {
     confirming: bool,
     csrf_token: &'a str,
-    error: Option<&'a str>,
-    heading: &'a str,
+    error: Option<Text>,
+    /// Where a forgotten password is told; none where no mail can be sent.
+    forgot: Option<String>,
+    /// Where to once somebody has signed in in another tab; none where the password is asked for again anyway.
+    go_on: Option<String>,
     invalid: bool,
     next: Option<&'a str>,
-    notice: Option<&'a str>,
+    notice: Option<Text>,
     place: &'a str,
     prompt: Option<&'static str>,
+    /// Where an account is made; none where nobody may make one.
+    register: Option<String>,
     remember: bool,
-    remember_for: Option<String>,
+    remember_for: Option<Text>,
     switch_to: String,
     username: &'a str,
 }
@@ -59,7 +61,7 @@ struct LoginForm {
 /// What is said above the form, and with which status.
 enum Message {
     None,
-    Notice(&'static str),
+    Notice(Notice),
     StaleForm,
     Incomplete,
     Incorrect,
@@ -80,7 +82,7 @@ pub(super) async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<
     };
     let form = LoginForm { next, prompt, remember: false, username };
     let notice = Notice::read(visit.headers);
-    let message = notice.map_or(Message::None, |notice| Message::Notice(notice.text()));
+    let message = notice.map_or(Message::None, Message::Notice);
     let mut response = form.show(portal, visit, message);
     if notice.is_some() {
         set_cookie(&mut response, Notice::clear(&portal.settings.prefix));
@@ -166,13 +168,15 @@ impl LoginForm {
         let view = LoginView {
             confirming,
             csrf_token: &token.token,
-            error: error.as_deref(),
-            heading: if confirming { "Confirm your password" } else { &portal.settings.title },
+            error,
+            forgot: None,
+            go_on: self.prompt.is_none().then(|| portal.pages.login_location(next.map(Next::as_str), None)),
             invalid: matches!(message, Message::Incorrect | Message::Incomplete),
             next: next.map(Next::as_str),
             notice,
             place: &place,
             prompt: self.prompt.map(Prompt::as_str),
+            register: None,
             remember: self.remember,
             remember_for: portal.remember.map(lasting),
             switch_to: portal.pages.login_location(next.map(Next::as_str), Some(Prompt::SelectAccount)),
@@ -180,6 +184,7 @@ impl LoginForm {
         };
         let page = Page {
             form_targets: &portal.form_targets(visit, next),
+            here: &portal.pages.login_location(next.map(Next::as_str), self.prompt),
             status: message.status(),
             template: Template::Login,
         };
@@ -197,20 +202,15 @@ impl LoginForm {
 
 impl Message {
     /// The error, or else the notice.
-    fn text(&self) -> (Option<String>, Option<&'static str>) {
+    fn text(&self) -> (Option<Text>, Option<Text>) {
         match self {
             Self::None => (None, None),
-            Self::Notice(text) => (None, Some(text)),
-            Self::StaleForm => (None, Some(STALE_FORM)),
-            Self::Incomplete => (Some(INCOMPLETE.into()), None),
-            Self::Incorrect => (Some(INCORRECT.into()), None),
-            Self::Limited(wait) => {
-                (Some(format!("Too many failed attempts. Please try again {}.", in_words(*wait))), None)
-            }
-            Self::Unavailable => (
-                Some("Passwords can’t be checked at the moment. Please try again in a few seconds.".into()),
-                None,
-            ),
+            Self::Notice(notice) => (None, Some(notice.text())),
+            Self::StaleForm => (None, Some(Text::new("form-stale"))),
+            Self::Incomplete => (Some(Text::new("login-incomplete")), None),
+            Self::Incorrect => (Some(Text::new("login-incorrect")), None),
+            Self::Limited(wait) => (Some(Text::new("too-many-attempts").with("wait", in_words(*wait))), None),
+            Self::Unavailable => (Some(Text::new("login-unavailable")), None),
         }
     }
 
@@ -230,50 +230,30 @@ impl Message {
             Self::Incorrect => Problem::new(
                 self.status(),
                 "incorrect_credentials",
-                "Incorrect username or password",
-                INCORRECT,
+                Text::new("login-incorrect-title"),
+                Text::new("login-incorrect"),
             )
             .with_header(http::header::WWW_AUTHENTICATE, bearer_challenge()),
             Self::Limited(wait) => Problem::too_many_requests(*wait),
             Self::Unavailable => Problem::unavailable(RETRY),
-            Self::Incomplete => Problem::bad_request("username and password are both needed."),
+            Self::Incomplete => {
+                Problem::bad_request(Text::verbatim("username and password are both needed."))
+            }
             // JSON needs no token, and is shown no notice.
             Self::None | Self::Notice(_) | Self::StaleForm => Problem::internal(),
         }
     }
 }
 
-/// "30 days", "12 hours".
-fn lasting(time: Duration) -> String {
-    let minutes = time.as_secs().div_ceil(60);
-    let (count, unit) = match minutes {
-        2880.. => (minutes / 1440, "day"),
-        120.. => (minutes / 60, "hour"),
-        _ => (minutes, "minute"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn how_long_a_login_is_remembered() {
-        for (seconds, words) in [
-            (30 * 86_400, "30 days"),
-            (86_400, "24 hours"),
-            (12 * 3600, "12 hours"),
-            (3600, "60 minutes"),
-            (60, "1 minute"),
-        ] {
-            assert_eq!(lasting(Duration::from_secs(seconds)), words);
-        }
-    }
+    use crate::response::texts::{Language, Texts};
 
     #[test]
     fn errors_are_told_by_status_word_and_sentence() {
         let wait = Duration::from_secs(40);
+        let texts = Texts::built_in();
         let cases = [
             (Message::Incorrect, 401, "incorrect_credentials", "Incorrect username or password."),
             (Message::Incomplete, 400, "bad_request", "Enter your username and your password."),
@@ -293,7 +273,8 @@ mod tests {
         for (message, status, code, sentence) in cases {
             assert_eq!((message.status().as_u16(), message.problem().code), (status, code));
             assert_eq!(message.problem().status, message.status(), "form and JSON agree");
-            assert_eq!(message.text().0.as_deref(), Some(sentence));
+            let said = message.text().0.map(|text| texts.say(Language::English, &text));
+            assert_eq!(said.as_deref(), Some(sentence));
         }
     }
 }

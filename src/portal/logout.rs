@@ -10,13 +10,14 @@ use super::next::Next;
 use super::notice::Notice;
 use super::{Portal, Visit, failure, set_cookie};
 use crate::response::pages::{Page, Template};
+use crate::response::texts::Text;
 use crate::response::{Body, Problem};
 
 #[derive(Serialize)]
 struct LogoutView<'a> {
     csrf_token: &'a str,
     next: Option<&'a str>,
-    notice: Option<&'static str>,
+    notice: Option<Text>,
     place: &'a str,
     sign_in: String,
     stay: &'a str,
@@ -36,7 +37,7 @@ pub(super) async fn submit(
     let next = fields.text("next")?.or(fields.text("rd")?);
     let next = portal.next(next.as_deref());
     if !portal.check_csrf(visit, &mut fields)? {
-        let notice = "This page was open for a while. Please confirm once more.";
+        let notice = Text::new("form-stale-confirm");
         return show(portal, visit, next.as_ref(), Some(notice)).await;
     }
     for cookie in portal.session_cookies(visit) {
@@ -60,10 +61,11 @@ async fn show(
     portal: &Portal,
     visit: &Visit<'_>,
     next: Option<&Next>,
-    notice: Option<&'static str>,
+    notice: Option<Text>,
 ) -> Result<Response<Body>, Problem> {
     let identity = portal.signed_in(visit).await?;
     let token = portal.form_token(visit);
+    let status = if notice.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
     let view = LogoutView {
         csrf_token: &token.token,
         next: next.map(Next::as_str),
@@ -73,8 +75,12 @@ async fn show(
         stay: &portal.settings.after_login,
         username: identity.as_ref().map(|identity| identity.username.as_str()),
     };
-    let status = if notice.is_some() { StatusCode::FORBIDDEN } else { StatusCode::OK };
-    let page = Page { form_targets: &portal.form_targets(visit, next), status, template: Template::Logout };
+    let page = Page {
+        form_targets: &portal.form_targets(visit, next),
+        here: &portal.pages.address("/logout", &[("next", next.map(Next::as_str))]),
+        status,
+        template: Template::Logout,
+    };
     let mut response = portal.pages.respond(&visit.asker, page, &view);
     set_cookie(&mut response, token.set_cookie);
     Ok(response)

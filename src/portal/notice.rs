@@ -5,6 +5,8 @@
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use crate::response::texts::Text;
+
 /// Its name.
 pub(super) const NAME: &str = "foregate-notice";
 
@@ -26,10 +28,10 @@ pub(super) enum Notice {
 
 impl Notice {
     /// For the person.
-    pub(super) fn text(self) -> &'static str {
+    pub(super) fn text(self) -> Text {
         match self {
-            Self::PasswordSet => "Your password is set. You can sign in with it now.",
-            Self::SignedOut => "You are signed out.",
+            Self::PasswordSet => Text::new("notice-password-set"),
+            Self::SignedOut => Text::new("notice-signed-out"),
         }
     }
 

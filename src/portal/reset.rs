@@ -14,15 +14,17 @@ use super::notice::Notice;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::SetPasswordError;
 use crate::identity::Username;
+use crate::password::{MAX_LENGTH, Weakness};
 use crate::response::pages::{Page, Template};
+use crate::response::texts::Text;
 use crate::response::{Body, Problem};
 use crate::store::TokenError;
 
 #[derive(Serialize)]
 struct ResetView<'a> {
     csrf_token: &'a str,
-    error: Option<&'a str>,
-    notice: Option<&'static str>,
+    error: Option<Text>,
+    notice: Option<Text>,
     place: &'a str,
     token: String,
     username: &'a str,
@@ -31,10 +33,10 @@ struct ResetView<'a> {
 /// What is said above the form.
 enum Message {
     None,
-    Again(&'static str),
+    Again(Text),
     StaleForm,
     Unavailable,
-    Weak(String),
+    Weak(Weakness),
 }
 
 pub(super) fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
@@ -55,16 +57,14 @@ pub(super) async fn submit(
     let (password, again) = (fields.secret("password")?, fields.secret("password_again")?);
     let message = match password {
         _ if !honest => Message::StaleForm,
-        None => Message::Again("Enter a password."),
-        Some(password) if differs(&password, again.as_ref()) => {
-            Message::Again("The two passwords are not the same. Please enter both once more.")
-        }
+        None => Message::Again(Text::new("reset-empty")),
+        Some(password) if differs(&password, again.as_ref()) => Message::Again(Text::new("reset-differs")),
         Some(password) => {
             let now = visit.context.received_at;
             match portal.accounts.set_password_by_link(token, password, now).await {
                 Ok(()) => return Ok(done(portal, visit, fields.format)),
                 Err(SetPasswordError::InvalidLink) => return Err(invalid_link(portal)),
-                Err(SetPasswordError::Weak(weakness)) => Message::Weak(weakness.to_string()),
+                Err(SetPasswordError::Weak(weakness)) => Message::Weak(weakness),
                 Err(SetPasswordError::Busy) => Message::Unavailable,
                 Err(SetPasswordError::Store(error)) => {
                     failure(&error);
@@ -96,9 +96,7 @@ fn done(portal: &Portal, visit: &Visit<'_>, format: Format) -> Response<Body> {
 }
 
 fn link_token<'a>(visit: &'a Visit<'_>) -> Result<&'a str, Problem> {
-    visit
-        .parameter(&["token"])
-        .ok_or(Problem::bad_request("The link is not complete. Please copy all of it."))
+    visit.parameter(&["token"]).ok_or(Problem::bad_request(Text::new("link-incomplete")))
 }
 
 fn holder(portal: &Portal, visit: &Visit<'_>, token: &str) -> Result<Username, Problem> {
@@ -110,9 +108,9 @@ fn holder(portal: &Portal, visit: &Visit<'_>, token: &str) -> Result<Username, P
 
 /// Unknown, used and expired are one answer.
 fn invalid_link(portal: &Portal) -> Problem {
-    let detail = "It works once and for a limited time. Ask whoever sent it to you for a new one.";
-    Problem::new(StatusCode::BAD_REQUEST, "invalid_link", "This link is not valid any more", detail)
-        .with_link("Go to the login page", portal.pages.login_location(None, None))
+    let title = Text::new("link-invalid-title");
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_link", title, Text::new("link-invalid"))
+        .with_link(Text::new("go-to-login"), portal.pages.login_location(None, None))
 }
 
 fn show(
@@ -126,13 +124,17 @@ fn show(
     let view = ResetView {
         csrf_token: &form_token.token,
         error: message.error(),
-        notice: matches!(message, Message::StaleForm)
-            .then_some("This page was open for a while. Please enter the password once more."),
+        notice: matches!(message, Message::StaleForm).then(|| Text::new("reset-stale")),
         place: &visit.place(),
         token: utf8_percent_encode(token, NON_ALPHANUMERIC).to_string(),
         username: username.as_str(),
     };
-    let page = Page { form_targets: "", status: message.status(), template: Template::Reset };
+    let page = Page {
+        form_targets: "",
+        here: &portal.pages.address("/reset", &[("token", Some(token))]),
+        status: message.status(),
+        template: Template::Reset,
+    };
     let mut response = portal.pages.respond(&visit.asker, page, &view);
     set_cookie(&mut response, form_token.set_cookie);
     if matches!(message, Message::Unavailable) {
@@ -142,14 +144,12 @@ fn show(
 }
 
 impl Message {
-    fn error(&self) -> Option<&str> {
+    fn error(&self) -> Option<Text> {
         match self {
             Self::None | Self::StaleForm => None,
-            Self::Again(text) => Some(text),
-            Self::Unavailable => {
-                Some("The password can’t be set at the moment. Please try again in a few seconds.")
-            }
-            Self::Weak(sentence) => Some(sentence),
+            Self::Again(text) => Some(text.clone()),
+            Self::Unavailable => Some(Text::new("reset-unavailable")),
+            Self::Weak(weakness) => Some(weakness_text(weakness)),
         }
     }
 
@@ -164,13 +164,24 @@ impl Message {
 
     fn problem(self) -> Problem {
         match self {
-            Self::Weak(sentence) => {
-                Problem::new(StatusCode::BAD_REQUEST, "weak_password", "Password too weak", sentence)
+            Self::Weak(weakness) => {
+                let title = Text::new("reset-weak-title");
+                let detail = weakness_text(&weakness);
+                Problem::new(StatusCode::BAD_REQUEST, "weak_password", title, detail)
             }
             Self::Again(detail) => Problem::bad_request(detail),
             Self::Unavailable => Problem::unavailable(RETRY),
             // JSON needs no token.
             Self::None | Self::StaleForm => Problem::internal(),
         }
+    }
+}
+
+/// Why a password is not taken, for whoever typed it.
+fn weakness_text(weakness: &Weakness) -> Text {
+    match weakness {
+        Weakness::Guessable(_) => Text::new("password-guessable"),
+        Weakness::TooLong => Text::new("password-too-long").with("count", MAX_LENGTH),
+        Weakness::TooShort(least) => Text::new("password-too-short").with("count", *least),
     }
 }

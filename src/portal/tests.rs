@@ -109,9 +109,9 @@ impl Browser {
             after_logout: "/.auth/login".into(),
             allowed_redirects: vec![HostPattern::Exact("other.test".into())],
             prefix: "/.auth".into(),
-            title: "Sign in".into(),
+            title: None,
         };
-        let pages = Pages::new(PageSettings { prefix: "/.auth".into(), title: "Sign in".into() });
+        let pages = Pages::new(PageSettings { prefix: "/.auth".into(), title: None });
         let doors = PortalDoors {
             accounts,
             authenticator,
@@ -213,6 +213,48 @@ async fn a_person_signs_in_goes_on_and_signs_out() {
     assert!(!browser.get("/.auth/login").await.text.contains("You are signed out."), "it is said once");
     browser.cookies.insert("foregate".into(), old);
     assert_eq!(browser.get("/.auth/me").await.status, 401, "the session is over, whoever kept the cookie");
+}
+
+#[tokio::test]
+async fn a_person_is_spoken_to_in_the_language_of_the_browser_or_of_choice() {
+    let mut browser = Browser::start().await;
+    let german = |path: &str| {
+        Request::get(path).header("accept", "text/html").header("accept-language", "de-AT, en;q=0.5")
+    };
+    let page = browser.send(german("/.auth/login?next=/a%3Fb"), "").await;
+    assert_eq!((&page.headers["content-language"], page.status), (&"de".parse().expect("a value"), 200));
+    assert!(page.headers.get_all("vary").iter().any(|vary| vary == "accept-language, cookie"));
+    assert!(
+        page.text.contains("<html lang=\"de\">") && page.text.contains("<h1>Anmelden</h1>"),
+        "{}",
+        page.text
+    );
+    assert!(page.text.contains("um zu <strong>app.test</strong> weiterzugehen"), "{}", page.text);
+    // The same page in another language, and what it was asked for with it.
+    assert!(page.text.contains("href=\"/.auth/login?next=/a%3Fb&amp;lang=en\" lang=\"en\""), "{}", page.text);
+
+    let page = browser.send(german("/.auth/login?next=/a%3Fb&lang=en"), "").await;
+    assert!(page.text.contains("<html lang=\"en\">"), "{}", page.text);
+    assert_eq!(browser.cookies["foregate-language"], "en");
+    let page = browser.send(german("/.auth/nothing"), "").await;
+    assert!(page.status == 404 && page.text.contains("Page not found"), "remembered: {}", page.text);
+    browser.get("/.auth/login?lang=xx").await;
+    assert_eq!(browser.cookies["foregate-language"], "en", "what we don't speak is no choice");
+    let page = browser.get("/.auth/login?lang=de").await;
+    let answer = browser
+        .post("/.auth/login", FORM, &format!("csrf_token={}&username=alice&password=x", page.csrf_token()))
+        .await;
+    assert!(
+        answer.status == 401 && answer.text.contains("Benutzername oder Passwort falsch."),
+        "{}",
+        answer.text
+    );
+    let answer = browser.post("/.auth/login", JSON, r#"{"username":"alice","password":"x"}"#).await;
+    assert_eq!(
+        answer.json()["detail"].as_str(),
+        Some("Incorrect username or password."),
+        "programs read English"
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use super::form::{self, Fields, Format};
 use super::{Portal, RETRY, Visit, failure, set_challenge, set_retry_after};
 use crate::authn::LoginFailure;
 use crate::request::Context;
-use crate::response::{Body, BodyError, Problem, in_words};
+use crate::response::texts::{Language, Text, in_words};
+use crate::response::{Body, BodyError, Problem};
 
 #[derive(Serialize)]
 struct Granted<'a> {
@@ -56,7 +57,7 @@ where
         Ok(grant) => issue(portal, visit, grant).await,
         Err(refusal) => Err(refusal),
     };
-    Ok(granted.unwrap_or_else(|refusal| refusal.respond(visit)))
+    Ok(granted.unwrap_or_else(|refusal| refusal.respond(portal, visit)))
 }
 
 async fn issue(portal: &Portal, visit: &Visit<'_>, grant: Grant) -> Result<Response<Body>, Refusal> {
@@ -125,13 +126,14 @@ impl Refusal {
         }
     }
 
-    fn respond(&self, visit: &Visit<'_>) -> Response<Body> {
+    fn respond(&self, portal: &Portal, visit: &Visit<'_>) -> Response<Body> {
         let limited;
         let error_description = match self {
             Self::InvalidGrant => "Incorrect username or password.",
             Self::InvalidRequest(detail) => detail,
             Self::Limited(wait) => {
-                limited = format!("Too many failed attempts. Please try again {}.", in_words(*wait));
+                let text = Text::new("too-many-attempts").with("wait", in_words(*wait));
+                limited = portal.pages.texts().say(Language::English, &text);
                 &limited
             }
             Self::Unavailable => "Passwords can not be checked at the moment. Please try again shortly.",

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::problem::Problem;
+use super::texts::{Language, Texts};
 use super::{Asker, Body, status_only};
 
 /// The outcome of a call.
@@ -26,7 +27,12 @@ pub(super) fn is_call(kind: &HeaderValue) -> bool {
 }
 
 /// The answer to a call that asked with this content type.
-pub(super) fn respond(problem: &Problem, asker: &Asker, asked: &HeaderValue) -> Response<Body> {
+pub(super) fn respond(
+    problem: &Problem,
+    asker: &Asker,
+    asked: &HeaderValue,
+    texts: &Texts,
+) -> Response<Body> {
     let mut response = status_only(StatusCode::OK);
     let headers = response.headers_mut();
     // gRPC-Web is told apart by it; plain gRPC is what it is whatever the messages are written in.
@@ -34,7 +40,8 @@ pub(super) fn respond(problem: &Problem, asker: &Asker, asked: &HeaderValue) -> 
     let kind = if is_web { asked.clone() } else { HeaderValue::from_static("application/grpc") };
     headers.insert(CONTENT_TYPE, kind);
     headers.insert(GRPC_STATUS, HeaderValue::from_static(status(problem.status)));
-    let message = utf8_percent_encode(&problem.detail, ENCODED).to_string();
+    let message = texts.say(Language::English, &problem.detail);
+    let message = utf8_percent_encode(&message, ENCODED).to_string();
     if let Ok(message) = HeaderValue::try_from(message) {
         headers.insert(GRPC_MESSAGE, message);
     }
@@ -68,6 +75,7 @@ mod tests {
     use http_body::Body as _;
 
     use super::*;
+    use crate::response::texts::Text;
     use crate::response::{PageSettings, Pages};
 
     fn asker(method: &Method, kind: &'static str) -> Asker {
@@ -76,13 +84,13 @@ mod tests {
     }
 
     fn pages() -> Pages {
-        Pages::new(PageSettings { prefix: "/.auth".into(), title: "Sign in".into() })
+        Pages::new(PageSettings { prefix: "/.auth".into(), title: None })
     }
 
     #[test]
     fn a_call_is_refused_by_its_status_and_a_sentence() {
         let cases = [
-            (Problem::bad_request("x"), "3"),
+            (Problem::bad_request(Text::verbatim("x")), "3"),
             (Problem::unauthorized(None), "16"),
             (Problem::stale_login(None), "16"),
             (Problem::forbidden("zo\u{eb}", "a", None), "7"),
@@ -98,7 +106,7 @@ mod tests {
             (Problem::gateway_timeout(), "4"),
         ];
         for (problem, expected) in cases {
-            let detail = problem.detail.clone();
+            let detail = pages().texts().say(Language::English, &problem.detail);
             let response =
                 problem.closing().respond(&asker(&Method::POST, "application/grpc+proto"), &pages());
             let headers = response.headers();

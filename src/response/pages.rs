@@ -4,26 +4,42 @@
 //! digest. So a page also holds where only this one answer gets through, as with a proxy of the
 //! operator's that passes on what a sub-request answered. Everything works without the script.
 //!
-//! Callers: `portal` renders its forms; `Problem` renders itself. A view is a struct of the caller's
-//! with the fields that its template names; a name that isn't there is an error, not a blank.
+//! # How to write a page
+//!
+//! 1. Its sentences go to `texts/{en,de}/*.ftl`, in both languages, under names that begin like the file's others.
+//! 2. Its template goes to `templates/NAME.html`, into `TEMPLATES` and into [`Template`]. It extends `base.html`
+//!    and takes its parts from `parts.html`: `alert`, `csrf`, `field`, `password`, `submit`, and the classes
+//!    `lead`, `aside`, `links`, `rows`, `facts` and `section` of `style.css` (each is explained there). No text stands
+//!    in it but by `t("name")`, `t("name", argument=value)` or `t(view.field)`, no style and no script at all.
+//! 3. Its view is a `Serialize` struct of the caller's. What is said to the person is a `Text` in it, what is
+//!    shown as it is (a name, an address) a string. A field that the template names and the view lacks is an error.
+//! 4. `Pages::respond` with a [`Page`]; `here` is `Pages::address(..)` of the page's GET, so that a change of
+//!    language comes back to it.
+//!
+//! Callers: `portal` renders its forms; `Problem` renders itself.
+
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_FRAME_OPTIONS};
+use http::header::{CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, REFERRER_POLICY, VARY, X_FRAME_OPTIONS};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
-use minijinja::{Environment, Error, Output, State, UndefinedBehavior, context, escape_formatter};
+use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, context, escape_formatter};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use super::texts::{self, Language, Texts};
 use super::{Asker, Body};
 
+mod phrase;
+
 const TEMPLATES: [(&str, &str); 6] = [
-    ("alert.html", include_str!("templates/alert.html")),
     ("base.html", include_str!("templates/base.html")),
     ("login.html", include_str!("templates/login.html")),
     ("logout.html", include_str!("templates/logout.html")),
+    ("parts.html", include_str!("templates/parts.html")),
     ("problem.html", include_str!("templates/problem.html")),
     ("reset.html", include_str!("templates/reset.html")),
 ];
@@ -42,8 +58,8 @@ const QUERY_VALUE: &AsciiSet =
 pub struct PageSettings {
     /// Under which the portal lives, such as `/.auth`.
     pub prefix: String,
-    /// The heading of the login page.
-    pub title: String,
+    /// The heading of the login page, the same in every language; without one it is ours.
+    pub title: Option<String>,
 }
 
 /// Why the login page is shown to somebody who is signed in; the words are OpenID Connect's.
@@ -77,10 +93,12 @@ impl Prompt {
 /// The templates, ready to render.
 #[derive(Debug)]
 pub struct Pages {
-    environment: Environment<'static>,
+    /// One for each language, in the order of `Language::ALL`.
+    environments: Vec<Environment<'static>>,
     script_digest: String,
     settings: PageSettings,
     style_digest: String,
+    texts: Arc<Texts>,
 }
 
 /// Which of the templates.
@@ -97,6 +115,8 @@ pub(crate) enum Template {
 pub(crate) struct Page<'a> {
     /// Further sources for `form-action`, separated by blanks: Chromium holds every redirect after a form to it as well.
     pub(crate) form_targets: &'a str,
+    /// Where a GET shows this page, by `Pages::address`; the links to it in other languages go there. Empty: there are none.
+    pub(crate) here: &'a str,
     pub(crate) status: StatusCode,
     pub(crate) template: Template,
 }
@@ -116,21 +136,32 @@ impl Pages {
     /// Reads the built-in templates.
     pub fn new(settings: PageSettings) -> Self {
         let (style, script) = (compact(STYLE), compact(SCRIPT));
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_fuel(Some(FUEL));
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.expect("the usual marks"));
-        environment.set_formatter(write_escaped);
-        for (name, source) in TEMPLATES {
-            environment.add_template(name, source).expect("a test parses the built-in templates");
-        }
         let (style_digest, script_digest) = (digest(&style), digest(&script));
-        environment.add_global("style", Value::from_safe_string(style));
-        environment.add_global("script", Value::from_safe_string(script));
-        environment.add_global("brand", Value::from(settings.title.as_str()));
-        environment.add_global("prefix", Value::from(settings.prefix.as_str()));
-        Self { environment, script_digest, settings, style_digest }
+        let texts = Arc::new(Texts::built_in());
+        let environments = Language::ALL.map(|language| {
+            let mut environment = Environment::new();
+            environment.set_undefined_behavior(UndefinedBehavior::Strict);
+            environment.set_fuel(Some(FUEL));
+            let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+            environment.set_syntax(syntax.expect("the usual marks"));
+            environment.set_formatter(write_escaped);
+            for (name, source) in TEMPLATES {
+                environment.add_template(name, source).expect("a test parses the built-in templates");
+            }
+            phrase::add_to(&mut environment, language, &texts);
+            environment.add_global("lang", language.tag());
+            environment.add_global("prefix", settings.prefix.as_str());
+            environment.add_global("script", Value::from_safe_string(script.clone()));
+            environment.add_global("style", Value::from_safe_string(style.clone()));
+            environment.add_global("title", settings.title.as_deref());
+            environment
+        });
+        Self { environments: environments.into(), script_digest, settings, style_digest, texts }
+    }
+
+    /// What the pages say, for what is said elsewhere.
+    pub fn texts(&self) -> &Arc<Texts> {
+        &self.texts
     }
 
     /// Under which the portal lives.
@@ -140,19 +171,26 @@ impl Pages {
 
     /// The login page's path and query, which comes back to `next`.
     pub fn login_location(&self, next: Option<&str>, prompt: Option<Prompt>) -> String {
-        let mut location = format!("{}/login", self.settings.prefix);
-        let next = next.map(|next| format!("next={}", utf8_percent_encode(next, QUERY_VALUE)));
-        let prompt = prompt.map(|prompt| format!("prompt={}", prompt.as_str()));
-        for (parameter, mark) in next.iter().chain(&prompt).zip(['?', '&']) {
-            location.push(mark);
-            location.push_str(parameter);
+        self.address("/login", &[("next", next), ("prompt", prompt.map(Prompt::as_str))])
+    }
+
+    /// The address of a page of ours: a path under the prefix, and a query of what is there.
+    pub(crate) fn address(&self, path: &str, query: &[(&str, Option<&str>)]) -> String {
+        let mut address = format!("{}{path}", self.settings.prefix);
+        let given = query.iter().filter_map(|(name, value)| Some((name, (*value)?)));
+        for ((name, value), mark) in given.zip(std::iter::once('?').chain(std::iter::repeat('&'))) {
+            address.push(mark);
+            address.push_str(name);
+            address.push('=');
+            address.extend(utf8_percent_encode(value, QUERY_VALUE));
         }
-        location
+        address
     }
 
     /// A page with everything that has to be said of it.
     pub(crate) fn respond(&self, asker: &Asker, page: Page<'_>, view: &impl Serialize) -> Response<Body> {
-        let html = match self.render(page.template, view) {
+        let language = asker.language();
+        let html = match self.render(language, page, view) {
             Ok(html) => html,
             Err(error) => {
                 tracing::error!(error = %error, template = page.template.name(), "a page could not be rendered");
@@ -161,6 +199,8 @@ impl Pages {
         };
         let mut response = asker.answer(page.status, "text/html; charset=utf-8", html);
         let headers = response.headers_mut();
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+        headers.append(VARY, HeaderValue::from_static("accept-language, cookie"));
         headers.insert(CONTENT_SECURITY_POLICY, self.policy(page.form_targets));
         // Not `no-referrer`: browsers then send `Origin: null` with our own forms, and `null` is refused.
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
@@ -170,15 +210,33 @@ impl Pages {
         response
     }
 
-    fn render(&self, template: Template, view: &impl Serialize) -> Result<String, Error> {
-        self.environment.get_template(template.name())?.render(context! { view => Value::from(Serde(view)) })
+    fn render(&self, language: Language, page: Page<'_>, view: &impl Serialize) -> Result<String, Error> {
+        let languages: &[Language] = if page.here.is_empty() { &[] } else { &Language::ALL };
+        let mark = if page.here.contains('?') { '&' } else { '?' };
+        let languages = languages.iter().map(|offered| {
+            let tag = offered.tag();
+            context! {
+                href => format!("{}{mark}{}={tag}", page.here, texts::PARAMETER),
+                name => offered.own_name(),
+                spoken => *offered == language,
+                tag,
+            }
+        });
+        let environments = Language::ALL.iter().zip(&self.environments);
+        let environment =
+            environments.filter(|(other, _)| **other == language).map(|(_, environment)| environment);
+        let environment = environment.last().ok_or(ErrorKind::TemplateNotFound)?;
+        environment.get_template(page.template.name())?.render(context! {
+            languages => languages.collect::<Vec<_>>(),
+            view => Value::from(Serde(view)),
+        })
     }
 
     fn policy(&self, form_targets: &str) -> HeaderValue {
         let Self { script_digest, style_digest, .. } = self;
         let targets = if form_targets.is_empty() { String::new() } else { format!(" {form_targets}") };
         let policy = format!(
-            "default-src 'none'; style-src '{style_digest}'; script-src '{script_digest}'; img-src data:; \
+            "default-src 'none'; style-src '{style_digest}'; script-src '{script_digest}'; img-src data:; connect-src 'self'; \
              form-action 'self'{targets}; frame-ancestors 'none'; base-uri 'none'"
         );
         HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
@@ -220,7 +278,7 @@ mod tests {
     use super::*;
 
     fn pages() -> Pages {
-        Pages::new(PageSettings { prefix: "/.auth".into(), title: "Sign in".into() })
+        Pages::new(PageSettings { prefix: "/.auth".into(), title: None })
     }
 
     #[test]
@@ -253,6 +311,7 @@ mod tests {
 
     #[test]
     fn a_missing_field_is_an_error() {
-        assert!(pages().render(Template::Login, &()).is_err());
+        let page = Page { form_targets: "", here: "", status: StatusCode::OK, template: Template::Login };
+        assert!(pages().render(Language::English, page, &()).is_err());
     }
 }

@@ -57,6 +57,15 @@ pub enum SessionError {
     Store(#[from] StoreError),
 }
 
+impl From<TokenError> for ConfirmError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid => Self::Invalid,
+            TokenError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
 /// Why a one-time token did nothing: unknown, used, expired and of another purpose are one answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TokenError {
@@ -66,6 +75,43 @@ pub enum TokenError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Why an address was not confirmed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConfirmError {
+    /// Another account has got it since the link was made.
+    #[error("this e-mail address belongs to another account by now")]
+    EmailTaken,
+    /// The link is not good, or not any more.
+    #[error("this link is not valid any more")]
+    Invalid,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an invitation was not kept, or made no account.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InvitationError {
+    /// An account has this address.
+    #[error("this e-mail address belongs to an account")]
+    EmailTaken,
+    /// It is not good, or not any more.
+    #[error("this invitation is not valid any more")]
+    Invalid,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// As many are open as the store keeps.
+    #[error("{limit} invitations are open, and that is as many as there may be")]
+    TooMany {
+        /// How many that is.
+        limit: usize,
+    },
+    /// Another account has this name.
+    #[error("this username is taken")]
+    UsernameTaken,
 }
 
 /// Why the store was not opened. Each says what the operator can do about it.

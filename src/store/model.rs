@@ -45,6 +45,10 @@ impl fmt::Debug for Digest {
 /// An account as it is kept.
 #[derive(Clone, Debug)]
 pub struct User {
+    /// It waits until an administrator lets it in.
+    pub awaits_approval: bool,
+    /// It waits until its address is confirmed. Nobody has proved yet that the mailbox is theirs.
+    pub awaits_confirmation: bool,
     /// When it was made.
     pub created_at: SystemTime,
     /// Sessions and tokens from before this are void; set with each password and when the account is disabled.
@@ -55,6 +59,8 @@ pub struct User {
     pub email: Option<Email>,
     /// The account's number.
     pub id: UserId,
+    /// In which its mails are written: a tag such as `de`.
+    pub language: Option<String>,
     /// For display.
     pub name: DisplayName,
     /// A hash in one of the formats of the `password` room; `None` until one is set.
@@ -67,13 +73,47 @@ pub struct User {
     pub version: u64,
 }
 
+/// How an account stands with signing in. The first that applies counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// An administrator has shut it.
+    Disabled,
+    /// Its address is not confirmed yet.
+    Unconfirmed,
+    /// An administrator has not let it in yet.
+    Waiting,
+    /// Nothing is in the way.
+    Good,
+}
+
+impl User {
+    /// What is in the way of signing in, if anything is.
+    pub fn standing(&self) -> Standing {
+        match (self.disabled, self.awaits_confirmation, self.awaits_approval) {
+            (true, _, _) => Standing::Disabled,
+            (false, true, _) => Standing::Unconfirmed,
+            (false, false, true) => Standing::Waiting,
+            (false, false, false) => Standing::Good,
+        }
+    }
+
+    /// Whether a right password gets in, and whether a session or a token of it counts.
+    pub fn may_sign_in(&self) -> bool {
+        self.standing() == Standing::Good
+    }
+}
+
 /// An account to be made. Its number and version are the store's to give.
 #[derive(Clone, Debug)]
 pub struct NewUser {
+    /// It waits until an administrator lets it in.
+    pub awaits_approval: bool,
     /// When.
     pub created_at: SystemTime,
     /// Its address, if it has one.
     pub email: Option<Email>,
+    /// In which its mails are written: a tag such as `de`.
+    pub language: Option<String>,
     /// For display.
     pub name: DisplayName,
     /// `None`: nobody can sign in until one is set.
@@ -87,9 +127,13 @@ pub struct NewUser {
 /// What to change of an account; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default)]
 pub struct UserChange {
+    /// Let in by an administrator.
+    pub approved: bool,
+    /// Only while `credentials_since` is this; otherwise the account that was meant is not there any more.
+    pub credentials_since: Option<Option<SystemTime>>,
     /// Disabled or not.
     pub disabled: Option<bool>,
-    /// `Some(None)` takes the address away.
+    /// `Some(None)` takes the address away. A new one counts as confirmed: whoever sets it vouches for it.
     pub email: Option<Option<Email>>,
     /// For display.
     pub name: Option<DisplayName>,
@@ -109,6 +153,8 @@ pub enum EndSessions {
     None,
     /// All of them, and all one-time tokens.
     All,
+    /// All of them; links that are on their way stay good.
+    AllSessions,
     /// All but this one.
     Except(Digest),
 }
@@ -136,10 +182,14 @@ pub struct Session {
     pub user_id: UserId,
 }
 
-/// What a one-time token is good for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// What a one-time token is good for. An account has one of each at most: a new one voids the older.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Purpose {
-    /// Setting a password.
+    /// Confirming the address that the account has.
+    ConfirmEmail,
+    /// Confirming this address, which takes the place of the one that the account has.
+    ConfirmNewEmail(Email),
+    /// Setting a password. Where it was sent to the account's address it confirms that as well.
     SetPassword,
 }
 
@@ -154,6 +204,58 @@ pub struct OneTimeToken {
     pub purpose: Purpose,
     /// Whose.
     pub user_id: UserId,
+}
+
+/// The link that confirms a registration. The account lasts as long as the last of them, or for good.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfirmationLink {
+    /// SHA-256 of what the link holds.
+    pub digest: Digest,
+    /// It ends here, used or not.
+    pub expires_at: SystemTime,
+}
+
+/// What came of a registration whose address is still to be confirmed. Whoever asked is told the same.
+#[derive(Clone, Debug)]
+pub enum Registered {
+    /// The address belongs to this account. The name is kept from others all the same, as long as a link
+    /// would live, by an account without an address that nobody can confirm: else a second try for the same
+    /// name would tell what the first one didn't.
+    AddressTaken {
+        /// Whose address it is.
+        owner: User,
+    },
+    /// The account is made; its link is good.
+    Made(User),
+}
+
+/// What a link for confirming an address did.
+#[derive(Clone, Debug)]
+pub enum Confirmed {
+    /// The account has a new address.
+    Changed {
+        /// The one that it had.
+        old: Option<Email>,
+        /// As it is now.
+        user: User,
+    },
+    /// The address that the account has is confirmed.
+    Own(User),
+}
+
+/// An invitation to make an account. There is one for an address at most: a new one voids the older.
+#[derive(Clone, Debug)]
+pub struct Invitation {
+    /// SHA-256 of what the link holds.
+    pub digest: Digest,
+    /// Whom it is for; the account gets this address, confirmed.
+    pub email: Email,
+    /// It ends here, used or not.
+    pub expires_at: SystemTime,
+    /// Which account sent it; `None`: an administrator.
+    pub invited_by: Option<UserId>,
+    /// What the account gets beside the roles of everybody who registers.
+    pub roles: BTreeSet<Role>,
 }
 
 /// A JWT signing key as it is kept.
@@ -178,6 +280,8 @@ pub struct Verification {
     pub faults: u64,
     /// What the first few faults are, without a name or an address.
     pub first_faults: Vec<String>,
+    /// Invitations that are there, ended ones among them.
+    pub invitations: u64,
     /// One-time tokens that are there, ended ones among them.
     pub one_time_tokens: u64,
     /// Sessions that are there, ended ones among them.

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Digest, OneTimeToken, Purpose, Session, SigningKey, StoreError, User};
+use super::{Digest, Invitation, OneTimeToken, Purpose, Session, SigningKey, StoreError, User};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
 
 /// sled puts a page over 128 KiB into a file of its own, which it never syncs. A page holds up to
@@ -27,14 +27,39 @@ const USER_AGENT_BYTES: usize = 256;
 
 const VERSION: u8 = 1;
 
+/// Of accounts: they can wait for a confirmation and for an approval, and have a language.
+const USER_VERSION: u8 = 2;
+
+/// Of one-time tokens: they can carry an address.
+const TOKEN_VERSION: u8 = 2;
+
+/// Fields are read by position.
 #[derive(Deserialize, Serialize)]
 struct UserRow {
+    awaits_approval: bool,
+    awaits_confirmation: bool,
+    created_at: u64,
+    credentials_since: Option<u64>,
+    disabled: bool,
+    email: Option<Email>,
+    id: UserId,
+    language: Option<String>,
+    name: DisplayName,
+    #[serde(with = "secret_text")]
+    password_hash: Option<SecretString>,
+    roles: BTreeSet<Role>,
+    username: Username,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct UserRow1 {
     created_at: u64,
     disabled: bool,
     email: Option<Email>,
     id: UserId,
     name: DisplayName,
-    // Rows are read by position: it stays here, out of the order of the alphabet.
+    // Read by position: it stands here, out of the order of the alphabet.
     credentials_since: Option<u64>,
     #[serde(with = "secret_text")]
     password_hash: Option<SecretString>,
@@ -43,29 +68,61 @@ struct UserRow {
     version: u64,
 }
 
+impl From<UserRow1> for UserRow {
+    /// Nobody had to wait for anything then.
+    fn from(row: UserRow1) -> Self {
+        Self {
+            awaits_approval: false,
+            awaits_confirmation: false,
+            created_at: row.created_at,
+            credentials_since: row.credentials_since,
+            disabled: row.disabled,
+            email: row.email,
+            id: row.id,
+            language: None,
+            name: row.name,
+            password_hash: row.password_hash,
+            roles: row.roles,
+            username: row.username,
+            version: row.version,
+        }
+    }
+}
+
 pub(super) fn encode_user(user: &User) -> Result<Vec<u8>, StoreError> {
-    encode(&UserRow {
+    let row = UserRow {
+        awaits_approval: user.awaits_approval,
+        awaits_confirmation: user.awaits_confirmation,
         created_at: millis(user.created_at),
+        credentials_since: user.credentials_since.map(millis),
         disabled: user.disabled,
         email: user.email.clone(),
         id: user.id,
+        language: user.language.clone(),
         name: user.name.clone(),
-        credentials_since: user.credentials_since.map(millis),
         password_hash: user.password_hash.clone(),
         roles: user.roles.clone(),
         username: user.username.clone(),
         version: user.version,
-    })
+    };
+    encode_as(USER_VERSION, &row)
 }
 
 pub(super) fn decode_user(bytes: &[u8]) -> Result<User, StoreError> {
-    let row: UserRow = decode(bytes, "an account")?;
+    let what = "an account";
+    let row: UserRow = match bytes.first() {
+        Some(&VERSION) => decode::<UserRow1>(bytes, what)?.into(),
+        _ => decode_as(USER_VERSION, bytes, what)?,
+    };
     Ok(User {
+        awaits_approval: row.awaits_approval,
+        awaits_confirmation: row.awaits_confirmation,
         created_at: time(row.created_at),
         credentials_since: row.credentials_since.map(time),
         disabled: row.disabled,
         email: row.email,
         id: row.id,
+        language: row.language,
         name: row.name,
         password_hash: row.password_hash,
         roles: row.roles,
@@ -126,33 +183,86 @@ pub(super) fn decode_session(digest: Digest, bytes: &[u8]) -> Result<KeptSession
 
 #[derive(Deserialize, Serialize)]
 struct TokenRow {
+    email: Option<Email>,
+    expires_at: u64,
+    purpose: u8,
+    user_id: UserId,
+}
+
+#[derive(Deserialize)]
+struct TokenRow1 {
     expires_at: u64,
     purpose: u8,
     user_id: UserId,
 }
 
 pub(super) fn encode_token(token: &OneTimeToken) -> Result<Vec<u8>, StoreError> {
-    encode(&TokenRow {
+    let email = match &token.purpose {
+        Purpose::ConfirmNewEmail(email) => Some(email.clone()),
+        Purpose::ConfirmEmail | Purpose::SetPassword => None,
+    };
+    let row = TokenRow {
+        email,
         expires_at: millis(token.expires_at),
-        purpose: purpose_byte(token.purpose),
+        purpose: purpose_byte(&token.purpose),
         user_id: token.user_id,
-    })
+    };
+    encode_as(TOKEN_VERSION, &row)
 }
 
 pub(super) fn decode_token(digest: Digest, bytes: &[u8]) -> Result<OneTimeToken, StoreError> {
-    let row: TokenRow = decode(bytes, "a one-time token")?;
-    let purpose = match row.purpose {
-        1 => Purpose::SetPassword,
-        other => return Err(StoreError::Corrupt(format!("a one-time token of purpose {other}"))),
+    let what = "a one-time token";
+    let row: TokenRow = match bytes.first() {
+        Some(&VERSION) => {
+            let TokenRow1 { expires_at, purpose, user_id } = decode(bytes, what)?;
+            TokenRow { email: None, expires_at, purpose, user_id }
+        }
+        _ => decode_as(TOKEN_VERSION, bytes, what)?,
+    };
+    let purpose = match (row.purpose, row.email) {
+        (1, None) => Purpose::SetPassword,
+        (2, None) => Purpose::ConfirmEmail,
+        (3, Some(email)) => Purpose::ConfirmNewEmail(email),
+        (other, _) => return Err(StoreError::Corrupt(format!("a one-time token of purpose {other}"))),
     };
     Ok(OneTimeToken { digest, expires_at: time(row.expires_at), purpose, user_id: row.user_id })
 }
 
 /// A purpose in keys and rows; never given to another one.
-pub(super) fn purpose_byte(purpose: Purpose) -> u8 {
+pub(super) fn purpose_byte(purpose: &Purpose) -> u8 {
     match purpose {
         Purpose::SetPassword => 1,
+        Purpose::ConfirmEmail => 2,
+        Purpose::ConfirmNewEmail(_) => 3,
     }
+}
+
+#[derive(Deserialize, Serialize)]
+struct InvitationRow {
+    email: Email,
+    expires_at: u64,
+    invited_by: Option<UserId>,
+    roles: BTreeSet<Role>,
+}
+
+pub(super) fn encode_invitation(invitation: &Invitation) -> Result<Vec<u8>, StoreError> {
+    encode(&InvitationRow {
+        email: invitation.email.clone(),
+        expires_at: millis(invitation.expires_at),
+        invited_by: invitation.invited_by,
+        roles: invitation.roles.clone(),
+    })
+}
+
+pub(super) fn decode_invitation(digest: Digest, bytes: &[u8]) -> Result<Invitation, StoreError> {
+    let row: InvitationRow = decode(bytes, "an invitation")?;
+    Ok(Invitation {
+        digest,
+        email: row.email,
+        expires_at: time(row.expires_at),
+        invited_by: row.invited_by,
+        roles: row.roles,
+    })
 }
 
 #[derive(Deserialize, Serialize)]
@@ -197,7 +307,11 @@ pub(super) fn time(millis: u64) -> SystemTime {
 }
 
 pub(super) fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, StoreError> {
-    let bytes = postcard::to_extend(row, vec![VERSION])
+    encode_as(VERSION, row)
+}
+
+fn encode_as<T: Serialize>(version: u8, row: &T) -> Result<Vec<u8>, StoreError> {
+    let bytes = postcard::to_extend(row, vec![version])
         .map_err(|error| StoreError::Corrupt(format!("a record could not be written: {error}")))?;
     if bytes.len() > RECORD_BYTES {
         return Err(StoreError::TooLarge { limit: RECORD_BYTES });
@@ -206,14 +320,19 @@ pub(super) fn encode<T: Serialize>(row: &T) -> Result<Vec<u8>, StoreError> {
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, StoreError> {
+    decode_as(VERSION, bytes, what)
+}
+
+/// Reads a row of exactly this version; whoever knows an older one looks at the first byte before.
+fn decode_as<T: DeserializeOwned>(version: u8, bytes: &[u8], what: &str) -> Result<T, StoreError> {
     match bytes.split_first() {
-        Some((&VERSION, row)) => match postcard::take_from_bytes(row) {
+        Some((&found, row)) if found == version => match postcard::take_from_bytes(row) {
             Ok((row, [])) => Ok(row),
             // The message never holds content: a broken row may be a password hash or a key.
             Ok((_, rest)) => Err(StoreError::Corrupt(format!("{what} with {} bytes too many", rest.len()))),
             Err(_) => Err(StoreError::Corrupt(format!("{what} that doesn't parse"))),
         },
-        Some((version, _)) => Err(StoreError::Corrupt(format!("{what} of version {version}"))),
+        Some((found, _)) => Err(StoreError::Corrupt(format!("{what} of version {found}"))),
         None => Err(StoreError::Corrupt(format!("{what} without content"))),
     }
 }
@@ -259,11 +378,14 @@ mod tests {
 
     fn user() -> User {
         User {
+            awaits_approval: true,
+            awaits_confirmation: true,
             created_at: time(1_700_000_000_123),
             credentials_since: Some(time(1)),
             disabled: true,
             email: Some("Zoë@example.com".parse().expect("an address")),
             id: UserId::generate(),
+            language: Some("de".to_owned()),
             name: "Zoë".parse().expect("a name"),
             password_hash: Some("$argon2id$x".into()),
             roles: ["admin", "b"].iter().map(|role| role.parse().expect("a role")).collect(),
@@ -284,14 +406,71 @@ mod tests {
             (back.credentials_since, &back.roles, &back.username, back.version),
             (user.credentials_since, &user.roles, &user.username, user.version)
         );
+        assert_eq!(
+            (back.awaits_approval, back.awaits_confirmation, back.language.as_deref()),
+            (true, true, Some("de"))
+        );
         assert_eq!(back.password_hash.expect("a hash").expose_secret(), "$argon2id$x");
+    }
+
+    #[test]
+    fn rows_of_the_first_version_are_read_as_confirmed_and_let_in() {
+        let id = UserId::generate();
+        #[derive(Serialize)]
+        struct Old<'a> {
+            created_at: u64,
+            disabled: bool,
+            email: Option<&'a str>,
+            id: UserId,
+            name: &'a str,
+            credentials_since: Option<u64>,
+            password_hash: Option<&'a str>,
+            roles: &'a [&'a str],
+            username: &'a str,
+            version: u64,
+        }
+        let old = Old {
+            created_at: 1_700_000_000_123,
+            disabled: false,
+            email: Some("Zoë@example.com"),
+            id,
+            name: "Zoë",
+            credentials_since: Some(5),
+            password_hash: Some("$argon2id$x"),
+            roles: &["staff"],
+            username: "zoë",
+            version: 7,
+        };
+        let back = decode_user(&encode(&old).expect("encodes")).expect("decodes");
+        assert!(back.may_sign_in(), "{back:?}");
+        assert_eq!((back.id, back.username.as_str(), back.version, back.language), (id, "zoë", 7, None));
+        assert_eq!(back.credentials_since, Some(time(5)));
+
+        let link = decode_token(Digest::of(b"x"), &encode(&(9_000u64, 1u8, id)).expect("encodes"));
+        let link = link.expect("decodes");
+        assert_eq!((link.purpose, link.user_id, link.expires_at), (Purpose::SetPassword, id, time(9_000)));
+    }
+
+    #[test]
+    fn a_link_comes_back_with_its_purpose_and_its_address() {
+        let email = || "new@example.com".parse().expect("an address");
+        for purpose in [Purpose::SetPassword, Purpose::ConfirmEmail, Purpose::ConfirmNewEmail(email())] {
+            let link = OneTimeToken {
+                digest: Digest::of(b"x"),
+                expires_at: time(9_000),
+                purpose: purpose.clone(),
+                user_id: UserId::generate(),
+            };
+            let back = decode_token(link.digest, &encode_token(&link).expect("encodes")).expect("decodes");
+            assert_eq!((back.purpose, back.user_id), (purpose, link.user_id));
+        }
     }
 
     #[test]
     fn a_row_that_is_newer_cut_or_longer_is_corrupt_and_names_no_content() {
         let good = encode_user(&user()).expect("encodes");
         let mut newer = good.clone();
-        newer[0] = VERSION + 1;
+        newer[0] = USER_VERSION + 1;
         let cut = &good[..good.len() - 1];
         let mut longer = good.clone();
         longer.push(0);

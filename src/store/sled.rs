@@ -35,7 +35,8 @@ use self::unit::{Rows, read_error};
 use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
-    Digest, EndSessions, NewUser, OneTimeToken, OpenError, Session, SessionError, SigningKey, StoreError,
+    ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError, NewUser,
+    OneTimeToken, OpenError, Registered, Session, SessionError, ShortId, SigningKey, StoreError,
     StoreSettings, TokenError, User, UserChange, UserError, Verification,
 };
 use crate::identity::{UserId, Username};
@@ -120,6 +121,10 @@ impl Sled {
         self.shared.with_tree(|db| rules::live_token(&***db, digest, now))
     }
 
+    pub(super) fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
+        self.shared.with_tree(|db| rules::live_invitation(&***db, digest, now))
+    }
+
     pub(super) fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
         self.read(|rows| rows.signing_keys())
     }
@@ -147,6 +152,45 @@ impl Sled {
     pub(super) async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let kept = self.scan(move |db| db.sessions_of(user)).await?;
         Ok(kept.into_iter().map(|kept| kept.session).collect())
+    }
+
+    pub(super) fn session_by_short_id(&self, id: ShortId) -> Result<Option<Session>, StoreError> {
+        self.read(|rows| {
+            let Some(key) = rows.keys_under(&keys::sessions_beginning(id.as_bytes()))?.into_iter().next()
+            else {
+                return Ok(None);
+            };
+            let digest = keys::digest_of(&key[1..]);
+            let digest = digest.ok_or_else(|| StoreError::Corrupt("a session's key".to_owned()))?;
+            Ok(rows.session(digest)?.map(|kept| kept.session))
+        })
+    }
+
+    pub(super) async fn sessions(
+        &self,
+        after: Option<(UserId, Digest)>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.scan(move |db| {
+            let start = after.map_or_else(
+                || Bound::Included(b"L".to_vec()),
+                |(user, digest)| Bound::Excluded(keys::session_of(user, digest)),
+            );
+            let end = Bound::Excluded(keys::END_OF_LIST.to_vec());
+            let mut sessions = Vec::new();
+            for key in db.range::<Vec<u8>, _>((start, end)).keys() {
+                if sessions.len() >= limit {
+                    break;
+                }
+                let key = key.map_err(read_error)?;
+                let Some((user, digest)) = keys::parse_session_of(&key) else { continue };
+                // As with every entry: it counts when its row says the same.
+                let kept = db.session(digest)?.filter(|kept| kept.session.user_id == user);
+                sessions.extend(kept.map(|kept| kept.session));
+            }
+            Ok(sessions)
+        })
+        .await
     }
 
     pub(super) async fn failures(&self, now: SystemTime) -> Result<Vec<Failures>, StoreError> {
@@ -185,6 +229,14 @@ impl Sled {
 
     pub(super) async fn create_user(&self, new: NewUser) -> Result<User, UserError> {
         self.submit(|reply| Command::CreateUser(new, reply)).await
+    }
+
+    pub(super) async fn register(
+        &self,
+        new: NewUser,
+        link: ConfirmationLink,
+    ) -> Result<Registered, UserError> {
+        self.submit(|reply| Command::Register(Box::new(new), link, reply)).await
     }
 
     pub(super) async fn change_user(&self, id: UserId, change: UserChange) -> Result<User, UserError> {
@@ -264,6 +316,27 @@ impl Sled {
         now: SystemTime,
     ) -> Result<User, TokenError> {
         self.submit(|reply| Command::SetPassword(digest, hash, now, reply)).await
+    }
+
+    pub(super) async fn confirm_email(
+        &self,
+        digest: Digest,
+        now: SystemTime,
+    ) -> Result<Confirmed, ConfirmError> {
+        self.submit(|reply| Command::ConfirmEmail(digest, now, reply)).await
+    }
+
+    pub(super) async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
+        self.submit(|reply| Command::CreateInvitation(invitation, reply)).await
+    }
+
+    pub(super) async fn accept_invitation(
+        &self,
+        digest: Digest,
+        new: NewUser,
+        now: SystemTime,
+    ) -> Result<User, InvitationError> {
+        self.submit(|reply| Command::AcceptInvitation(digest, Box::new(new), now, reply)).await
     }
 
     pub(super) async fn ensure_signing_key(

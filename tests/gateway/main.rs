@@ -33,6 +33,7 @@ mod requests;
 mod rewrite;
 mod secrets;
 mod session;
+mod sessions;
 mod smuggling;
 mod subrequests;
 mod targets;

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::AccountView;
+use crate::admin::SessionSummary;
 
 const HEADS: [&str; 5] = ["USERNAME", "NAME", "EMAIL", "ROLES", "STATE"];
 
@@ -63,6 +64,7 @@ pub(super) fn details(account: &AccountView) -> String {
         ("Roles", dash(&roles(account))),
         ("State", state(account).to_owned()),
         ("Password", if account.has_password { "set" } else { "none yet" }.to_owned()),
+        ("Sessions", account.sessions.map_or_else(|| "-".to_owned(), sessions)),
         ("Made at", account.created_at.to_string()),
         ("Void", dash(void.as_deref().unwrap_or_default())),
         ("Id", account.id.to_string()),
@@ -71,6 +73,13 @@ pub(super) fn details(account: &AccountView) -> String {
         writeln!(text, "{label:<10}{value}").expect("a String takes text");
         text
     })
+}
+
+fn sessions(summary: SessionSummary) -> String {
+    match summary.last_seen {
+        Some(last) => format!("{}, last used at {last}", summary.count),
+        None => "none".to_owned(),
+    }
 }
 
 /// One account within a sentence.
@@ -146,6 +155,7 @@ mod tests {
             id: UserId::from_bytes([1; 16]),
             name: name.parse().expect("a name"),
             roles: ["staff", "admin"].iter().map(|role| role.parse().expect("a role")).collect(),
+            sessions: None,
             username: username.parse().expect("a username"),
         }
     }
@@ -186,7 +196,9 @@ mod tests {
         let mut shown = account("alice", "Alice", "a@example.com");
         shown.has_password = false;
         shown.credentials_since = Some(shown.created_at);
+        shown.sessions = Some(SessionSummary { count: 2, last_seen: Some(shown.created_at) });
         let text = details(&shown);
+        assert!(text.contains("Sessions  2, last used at 2023-11-14T22:13:20Z\n"), "{text}");
         assert!(text.contains("State     no password\n"), "{text}");
         assert!(text.contains("Password  none yet\n"), "{text}");
         let void = "Void      sessions and tokens from before 2023-11-14T22:13:20Z\n";

@@ -8,7 +8,7 @@ use super::*;
 use crate::response::PageSettings;
 
 fn pages() -> Pages {
-    Pages::new(PageSettings { prefix: "/.auth".into(), title: "Sign in".into() })
+    Pages::new(PageSettings { prefix: "/.auth".into(), title: None })
 }
 
 fn asker(accept: &'static str) -> Asker {
@@ -24,7 +24,7 @@ async fn text(response: Response<Body>) -> String {
 fn every_problem() -> Vec<(Problem, u16, &'static str)> {
     let wait = Duration::from_secs(5);
     vec![
-        (Problem::bad_request("Broken."), 400, "bad_request"),
+        (Problem::bad_request(Text::verbatim("Broken.")), 400, "bad_request"),
         (Problem::unauthorized(Some("/a?b=1&c=2")), 401, "unauthorized"),
         (Problem::stale_login(None), 401, "insufficient_user_authentication"),
         (Problem::forbidden("alice", "app.test", None), 403, "forbidden"),
@@ -110,14 +110,16 @@ fn headers_of_the_caller_are_added() {
 #[test]
 fn waits_are_rounded_up() {
     let cases = [
-        (Duration::ZERO, "1", "in 1 second"),
-        (Duration::from_millis(1), "1", "in 1 second"),
-        (Duration::from_millis(39_001), "40", "in 40 seconds"),
-        (Duration::from_secs(121), "121", "in 3 minutes"),
-        (Duration::from_secs(7201), "7201", "in 3 hours"),
+        (Duration::ZERO, "1", "in 1 second", "in 1 Sekunde"),
+        (Duration::from_millis(1), "1", "in 1 second", "in 1 Sekunde"),
+        (Duration::from_millis(39_001), "40", "in 40 seconds", "in 40 Sekunden"),
+        (Duration::from_secs(121), "121", "in 3 minutes", "in 3 Minuten"),
+        (Duration::from_secs(7201), "7201", "in 3 hours", "in 3 Stunden"),
     ];
-    for (wait, header, words) in cases {
+    let texts = pages().texts().clone();
+    for (wait, header, english, german) in cases {
         assert_eq!(retry_after_value(wait), header);
-        assert_eq!(in_words(wait), words);
+        assert_eq!(texts.say(Language::English, &in_words(wait)), english);
+        assert_eq!(texts.say(Language::German, &in_words(wait)), german);
     }
 }

@@ -1,49 +1,60 @@
-// What a form is better with and works without: showing a password, a hint at Caps Lock, the
-// fragment of the page that was wanted, and word that something is under way.
+// What forms are better with and work without: showing a password, a hint at Caps Lock, the fragment
+// of the page that was wanted, word that something is under way, and of a login in another tab.
 (function () {
   "use strict";
-  var form = document.querySelector("form");
-  if (!form) return;
-
-  var reveal = form.querySelector("[data-reveal]");
-  var password = reveal && document.getElementById(reveal.getAttribute("data-reveal"));
-  function show(visible) {
-    password.type = visible ? "text" : "password";
-    reveal.textContent = visible ? "Hide" : "Show";
-    reveal.setAttribute("aria-label", visible ? "Hide password" : "Show password");
+  function each(selector, visit) {
+    Array.prototype.forEach.call(document.querySelectorAll(selector), visit);
   }
-  if (password) {
-    reveal.hidden = false;
-    reveal.addEventListener("click", function () {
-      show(password.type === "password");
+  function show(button, visible) {
+    document.getElementById(button.dataset.reveal).type = visible ? "text" : "password";
+    button.textContent = visible ? button.dataset.hide : button.dataset.show;
+    button.setAttribute("aria-label", visible ? button.dataset.hideLabel : button.dataset.showLabel);
+  }
+
+  each("[data-reveal]", function (button) {
+    var password = document.getElementById(button.dataset.reveal);
+    button.hidden = false;
+    button.addEventListener("click", function () {
+      show(button, password.type === "password");
       password.focus();
     });
-  }
+  });
 
-  var caps = form.querySelector("[data-caps]");
-  function hint(event) {
-    if (!event.getModifierState) return;
-    var text = event.getModifierState("CapsLock") ? "Caps Lock is on." : "";
-    if (caps.textContent !== text) caps.textContent = text;
-  }
-  if (caps && password) {
+  each("[data-caps]", function (caps) {
+    var password = document.getElementById(caps.dataset.caps);
+    function hint(event) {
+      if (!event.getModifierState) return;
+      var text = event.getModifierState("CapsLock") ? caps.dataset.text : "";
+      if (caps.textContent !== text) caps.textContent = text;
+    }
     password.addEventListener("keydown", hint);
     password.addEventListener("keyup", hint);
     password.addEventListener("blur", function () { caps.textContent = ""; });
-  }
+  });
 
-  form.addEventListener("submit", function () {
-    // Hidden again before the browser keeps it as an ordinary text.
-    if (password) show(false);
-    var next = form.elements.namedItem("next");
-    if (form.hasAttribute("data-keep-fragment") && next && location.hash && next.value.indexOf("#") < 0) {
-      next.value += location.hash;
-    }
-    var submit = form.querySelector("[type=submit]");
-    submit.setAttribute("aria-busy", "true");
-    setTimeout(function () { submit.removeAttribute("aria-busy"); }, 8000);
+  each("form", function (form) {
+    form.addEventListener("submit", function () {
+      // Hidden again before the browser keeps it as an ordinary text.
+      Array.prototype.forEach.call(form.querySelectorAll("[data-reveal]"), function (button) { show(button, false); });
+      var next = form.elements.namedItem("next");
+      if (form.hasAttribute("data-keep-fragment") && next && location.hash && next.value.indexOf("#") < 0) {
+        next.value += location.hash;
+      }
+      var submit = form.querySelector("[type=submit]");
+      submit.setAttribute("aria-busy", "true");
+      setTimeout(function () { submit.removeAttribute("aria-busy"); }, 8000);
+    });
   });
   window.addEventListener("pageshow", function () {
-    form.querySelector("[type=submit]").removeAttribute("aria-busy");
+    each("[aria-busy]", function (busy) { busy.removeAttribute("aria-busy"); });
+  });
+
+  each("[data-elsewhere]", function (notice) {
+    document.addEventListener("visibilitychange", function () {
+      if (document.hidden || !notice.hidden) return;
+      fetch(notice.dataset.elsewhere, { headers: { accept: "application/json" } }).then(function (answer) {
+        notice.hidden = !answer.ok;
+      }, function () {});
+    });
   });
 })();

@@ -11,8 +11,9 @@ use super::rules;
 use super::unit::{Group, Unit};
 use crate::identity::UserId;
 use crate::store::{
-    Digest, EndSessions, NewUser, OneTimeToken, Session, SessionError, SigningKey, StoreError, TokenError,
-    User, UserChange, UserError,
+    ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError, NewUser,
+    OneTimeToken, Registered, Session, SessionError, SigningKey, StoreError, TokenError, User, UserChange,
+    UserError,
 };
 
 /// Where an answer goes.
@@ -20,9 +21,12 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
+    AcceptInvitation(Digest, Box<NewUser>, SystemTime, Reply<User, InvitationError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
+    ConfirmEmail(Digest, SystemTime, Reply<Confirmed, ConfirmError>),
+    CreateInvitation(Invitation, Reply<(), InvitationError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
@@ -31,6 +35,7 @@ pub(super) enum Command {
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    Register(Box<NewUser>, ConfirmationLink, Reply<Registered, UserError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
     UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
 }
@@ -67,6 +72,10 @@ pub(super) fn refuse(command: Command, reason: String) -> Option<oneshot::Sender
 pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
     use Command as C;
     match command {
+        C::AcceptInvitation(digest, new, now, reply) => {
+            settle(stage, reply, |unit| rules::accept_invitation(unit, digest, &new, now))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::AcceptInvitation(digest, new, now, reply)))
+        }
         C::ChangeUser(id, change, reply) => {
             settle(stage, reply, |unit| rules::change_user(unit, id, &change))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
@@ -74,6 +83,14 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
+        C::ConfirmEmail(digest, now, reply) => {
+            settle(stage, reply, |unit| rules::confirm_email(unit, digest, now))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::ConfirmEmail(digest, now, reply)))
+        }
+        C::CreateInvitation(invitation, reply) => {
+            settle(stage, reply, |unit| rules::create_invitation(unit, &invitation))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateInvitation(invitation, reply)))
+        }
         C::CreateSession(session, reply) => {
             settle(stage, reply, |unit| rules::create_session(unit, &session))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateSession(session, reply)))
@@ -100,6 +117,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
         }
+        C::Register(new, link, reply) => settle(stage, reply, |unit| rules::register(unit, &new, link))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::Register(new, link, reply))),
         C::SetPassword(digest, hash, now, reply) => {
             settle(stage, reply, |unit| rules::set_password_with_token(unit, digest, &hash, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::SetPassword(digest, hash, now, reply)))

@@ -10,7 +10,9 @@
 //! | `L` | user id, session digest | nothing; lists and ends all of them |
 //! | `T` | token digest | one-time token |
 //! | `O` | user id, purpose | digest of the one token that is good |
-//! | `X` | second of the end, `S` or `T`, digest | nothing; what the sweeper looks at |
+//! | `I` | `d`, token digest | invitation |
+//! | `I` | `e`, folded address | digest of the one invitation that is good |
+//! | `X` | second of the end, `S`, `T` or `I`, digest | nothing; what the sweeper looks at |
 //! | `B` | account and source, or source | count of failed logins |
 //! | `K` | `kid` | signing key |
 //! | `V` | name | secret of 32 bytes |
@@ -43,6 +45,11 @@ pub(super) fn session(digest: Digest) -> Vec<u8> {
     row(b'S', &[digest.as_bytes()])
 }
 
+/// All sessions whose digest begins so.
+pub(super) fn sessions_beginning(first: &[u8; 16]) -> Vec<u8> {
+    row(b'S', &[first])
+}
+
 pub(super) fn session_of(user: UserId, digest: Digest) -> Vec<u8> {
     row(b'L', &[user.as_bytes(), digest.as_bytes()])
 }
@@ -63,15 +70,32 @@ pub(super) fn tokens_of(user: UserId) -> Vec<u8> {
     row(b'O', &[user.as_bytes()])
 }
 
+pub(super) fn invitation(digest: Digest) -> Vec<u8> {
+    row(b'I', &[b"d", digest.as_bytes()])
+}
+
+pub(super) fn invitation_to(folded: &str) -> Vec<u8> {
+    row(b'I', &[b"e", folded.as_bytes()])
+}
+
+pub(super) fn invitations() -> Vec<u8> {
+    row(b'I', &[b"e"])
+}
+
+/// Above every entry of the list of sessions.
+pub(super) const END_OF_LIST: &[u8] = &[b'L' + 1];
+
 /// What an entry of the expiry index points at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Expiring {
+    Invitation,
     Session,
     Token,
 }
 
 pub(super) fn expiry(second: u64, kind: Expiring, digest: Digest) -> Vec<u8> {
     let kind = match kind {
+        Expiring::Invitation => b'I',
         Expiring::Session => b'S',
         Expiring::Token => b'T',
     };
@@ -88,6 +112,7 @@ pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
     let (second, rest) = key.strip_prefix(b"X")?.split_first_chunk::<8>()?;
     let (kind, digest) = rest.split_first()?;
     let kind = match kind {
+        b'I' => Expiring::Invitation,
         b'S' => Expiring::Session,
         b'T' => Expiring::Token,
         _ => return None,

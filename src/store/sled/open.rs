@@ -23,7 +23,8 @@ use crate::store::record::millis;
 use crate::store::{OpenError, StoreSettings};
 
 /// Goes up when an older Foregate could no longer read what we write.
-const FORMAT: u32 = 1;
+/// 2: accounts that wait, links that carry an address, invitations.
+const FORMAT: u32 = 2;
 
 /// How long a process that was killed a moment ago may still seem to hold the lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -64,6 +65,8 @@ pub(super) fn open(settings: &StoreSettings) -> Result<Opened, OpenError> {
             if found > FORMAT {
                 return Err(OpenError::Newer { directory: directory.to_owned(), found, known: FORMAT });
             }
+            // Rows are read in every version, so nothing else has to change.
+            first.insert(keys::FORMAT, &FORMAT.to_be_bytes());
             clean = db.contains_key(keys::CLEAN).map_err(broken)?;
         }
     }

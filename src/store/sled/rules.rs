@@ -8,21 +8,28 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::keys::{self, Expiring};
-use super::unit::{Rows, Unit};
+use super::unit::{OPERATIONS_PER_BATCH, Rows, Unit};
 use crate::identity::{Email, UserId};
 use crate::store::record::{self, KeptSession, millis, purpose_byte, time};
 use crate::store::{
     Digest, EndSessions, NewUser, OneTimeToken, Purpose, SESSIONS_PER_ACCOUNT, Session, SessionError,
-    SigningKey, StoreError, TokenError, User, UserChange, UserError,
+    SigningKey, StoreError, TokenError, User, UserChange, UserError, noted_after,
 };
 
 mod failures;
+mod registration;
 
 pub(super) use failures::{clear_failures, note_failures, sweep_failures};
+pub(super) use registration::{
+    accept_invitation, confirm_email, create_invitation, live_invitation, register,
+};
 
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
 /// sweeper. It keeps the largest unit, an account that goes with all its sessions, at 296 operations.
 const EXPIRY_ENTRIES_PER_UNIT: usize = 90;
+
+/// What one entry of the expiry index may take away with it: an account that was never confirmed, with its links.
+const OPERATIONS_PER_ENTRY: usize = 16;
 
 // ---- accounts --------------------------------------------------------------------------------
 
@@ -33,11 +40,14 @@ pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User
     }
     claim_email(unit, id, new.email.as_ref())?;
     let user = User {
+        awaits_approval: new.awaits_approval,
+        awaits_confirmation: false,
         created_at: kept(new.created_at),
         credentials_since: new.password_hash.is_some().then(|| kept(new.created_at)),
         disabled: false,
         email: new.email.clone(),
         id,
+        language: new.language.clone(),
         name: new.name.clone(),
         password_hash: new.password_hash.clone(),
         roles: new.roles.clone(),
@@ -54,7 +64,8 @@ pub(super) fn change_user(
     id: UserId,
     change: &UserChange,
 ) -> Result<User, UserError> {
-    let mut user = unit.user(id)?.ok_or(UserError::NotFound)?;
+    let as_meant = |user: &User| change.credentials_since.is_none_or(|since| since == user.credentials_since);
+    let mut user = unit.user(id)?.filter(as_meant).ok_or(UserError::NotFound)?;
     let mut links_are_void = false;
     if let Some(email) = &change.email {
         if let Some(old) = &user.email {
@@ -63,6 +74,7 @@ pub(super) fn change_user(
         claim_email(unit, id, email.as_ref())?;
         // A link may be waiting in the mailbox that is no longer theirs.
         links_are_void |= user.email != *email;
+        user.awaits_confirmation = false;
         user.email = email.clone();
     }
     if let Some(name) = &change.name {
@@ -82,6 +94,7 @@ pub(super) fn change_user(
             void_credentials(&mut user, SystemTime::now());
         }
     }
+    user.awaits_approval &= !change.approved;
     user.version += 1;
     unit.put(keys::user(id), record::encode_user(&user)?);
 
@@ -150,7 +163,7 @@ pub(super) fn create_session(
     unit: &mut Unit<'_, '_>,
     session: &Session,
 ) -> Result<Vec<Digest>, SessionError> {
-    let user = unit.user(session.user_id)?.filter(|user| !user.disabled).ok_or(SessionError::NoAccount)?;
+    let user = unit.user(session.user_id)?.filter(User::may_sign_in).ok_or(SessionError::NoAccount)?;
     if user.credentials_since.is_some_and(|since| session.authenticated_at < since) {
         return Err(SessionError::OldLogin);
     }
@@ -194,6 +207,7 @@ pub(super) fn end_sessions_of(
             delete_tokens_of(unit, user)?;
             None
         }
+        EndSessions::AllSessions => None,
         EndSessions::Except(digest) => Some(digest),
     };
     let mut sessions = unit.sessions_of(user)?;
@@ -212,7 +226,7 @@ pub(super) fn touch_sessions(
     for (digest, now) in touches {
         let Some(mut kept) = unit.session(*digest)? else { continue };
         let since = now.duration_since(kept.session.last_seen).unwrap_or_default();
-        if since > kept.session.idle_timeout / 10 {
+        if since > noted_after(kept.session.idle_timeout) {
             kept.session.last_seen = time(millis(*now));
             // The expiry index learns of it when the sweeper comes by: one row a touch is enough.
             unit.put(keys::session(*digest), record::encode_session(&kept)?);
@@ -243,7 +257,7 @@ pub(super) fn create_one_time_token(unit: &mut Unit<'_, '_>, token: &OneTimeToke
     if unit.user(token.user_id)?.is_none_or(|user| user.disabled) {
         return Err(TokenError::Invalid);
     }
-    let only = keys::token_of(token.user_id, purpose_byte(token.purpose));
+    let only = keys::token_of(token.user_id, purpose_byte(&token.purpose));
     if let Some(older) = unit.get(&only)?.as_deref().and_then(keys::digest_of) {
         delete_token(unit, older)?;
     }
@@ -270,16 +284,29 @@ pub(super) fn set_password_with_token(
     let token = live_token(unit, digest, now)?;
     match token.purpose {
         Purpose::SetPassword => (),
+        Purpose::ConfirmEmail | Purpose::ConfirmNewEmail(_) => return Err(TokenError::Invalid),
     }
     let Some(mut user) = unit.user(token.user_id)?.filter(|user| !user.disabled) else {
         return Err(TokenError::Invalid);
     };
     set_password(&mut user, hash, now);
+    // The link came by the mailbox, or from an administrator who vouches for it.
+    user.awaits_confirmation = false;
     user.version += 1;
     unit.put(keys::user(user.id), record::encode_user(&user)?);
     // Ends this token as well.
     end_sessions_of(unit, user.id, EndSessions::All)?;
     Ok(user)
+}
+
+/// Takes one token away, with the entry that names it as its account's one.
+fn end_token(unit: &mut Unit<'_, '_>, token: &OneTimeToken) -> Result<(), StoreError> {
+    delete_token(unit, token.digest)?;
+    let only = keys::token_of(token.user_id, purpose_byte(&token.purpose));
+    if unit.get(&only)?.as_deref() == Some(token.digest.as_bytes()) {
+        unit.delete(only);
+    }
+    Ok(())
 }
 
 fn delete_tokens_of(unit: &mut Unit<'_, '_>, user: UserId) -> Result<(), StoreError> {
@@ -333,19 +360,23 @@ pub(super) fn ensure_secret(
 
 // ---- sweeping --------------------------------------------------------------------------------
 
-/// Takes away up to `limit` rows whose time is over; says how many entries it looked at.
-pub(super) fn sweep(unit: &mut Unit<'_, '_>, now: SystemTime, limit: usize) -> Result<usize, StoreError> {
+/// Takes away rows whose time is over, of up to `limit` entries; says whether there may be more of them.
+pub(super) fn sweep(unit: &mut Unit<'_, '_>, now: SystemTime, limit: usize) -> Result<bool, StoreError> {
     let now = millis(now) / 1000;
     let due = unit.due(&keys::expiry_before(now), limit)?;
     for key in &due {
+        if unit.len() + OPERATIONS_PER_ENTRY > OPERATIONS_PER_BATCH {
+            return Ok(true);
+        }
         unit.delete(key.clone());
         match keys::parse_expiry(key) {
+            Some((_, Expiring::Invitation, digest)) => registration::sweep_invitation(unit, digest, now)?,
             Some((second, Expiring::Session, digest)) => sweep_session(unit, digest, second, now)?,
             Some((_, Expiring::Token, digest)) => sweep_token(unit, digest, now)?,
             None => (),
         }
     }
-    Ok(due.len())
+    Ok(due.len() == limit)
 }
 
 fn sweep_session(unit: &mut Unit<'_, '_>, digest: Digest, second: u64, now: u64) -> Result<(), StoreError> {
@@ -365,12 +396,11 @@ fn sweep_session(unit: &mut Unit<'_, '_>, digest: Digest, second: u64, now: u64)
 fn sweep_token(unit: &mut Unit<'_, '_>, digest: Digest, now: u64) -> Result<(), StoreError> {
     let over = |token: &OneTimeToken| millis(token.expires_at).div_ceil(1000) < now;
     let Some(token) = unit.token(digest)?.filter(over) else { return Ok(()) };
-    delete_token(unit, digest)?;
-    let only = keys::token_of(token.user_id, purpose_byte(token.purpose));
-    if unit.get(&only)?.as_deref() == Some(digest.as_bytes()) {
-        unit.delete(only);
+    end_token(unit, &token)?;
+    match token.purpose {
+        Purpose::ConfirmEmail => registration::sweep_unconfirmed(unit, token.user_id),
+        Purpose::ConfirmNewEmail(_) | Purpose::SetPassword => Ok(()),
     }
-    Ok(())
 }
 
 /// A time as it will be read back, so that what is answered now equals what is answered later.

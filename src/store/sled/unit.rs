@@ -14,7 +14,7 @@ use ::sled::{Batch, IVec, Tree};
 use super::keys;
 use crate::identity::{UserId, fold};
 use crate::store::record::{self, KeptSession};
-use crate::store::{Digest, OneTimeToken, SigningKey, StoreError, User};
+use crate::store::{Digest, Invitation, OneTimeToken, SigningKey, StoreError, User};
 
 /// More in one batch and the engine's garbage, which it frees only between operations, is counted in
 /// gigabytes. That is 300; the journal puts one of its own to ours.
@@ -75,6 +75,10 @@ pub(super) trait Rows {
 
     fn token(&self, digest: Digest) -> Result<Option<OneTimeToken>, StoreError> {
         self.get(&keys::token(digest))?.map(|row| record::decode_token(digest, &row)).transpose()
+    }
+
+    fn invitation(&self, digest: Digest) -> Result<Option<Invitation>, StoreError> {
+        self.get(&keys::invitation(digest))?.map(|row| record::decode_invitation(digest, &row)).transpose()
     }
 
     /// Newest first.
@@ -165,6 +169,11 @@ impl Unit<'_, '_> {
 
     pub(super) fn delete(&mut self, key: Vec<u8>) {
         self.changes.insert(key, None);
+    }
+
+    /// How many operations it is so far.
+    pub(super) fn len(&self) -> usize {
+        self.changes.len()
     }
 
     pub(super) fn into_changes(self) -> Changes {

@@ -65,6 +65,7 @@ fn check_slice(tree: &Tree, after: &mut Vec<u8>, found: &mut Verification) -> Re
             Some(b'U') => found.accounts += 1,
             Some(b'S') => found.sessions += 1,
             Some(b'T') => found.one_time_tokens += 1,
+            Some(b'I') if key.get(1) == Some(&b'd') => found.invitations += 1,
             _ => (),
         }
         if let Some(fault) = lasting_fault(tree, &key)? {
@@ -146,7 +147,7 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
             None => Some("a one-time token under a key that is no digest"),
             Some(digest) => {
                 let token = record::decode_token(digest, &value)?;
-                let only = keys::token_of(token.user_id, record::purpose_byte(token.purpose));
+                let only = keys::token_of(token.user_id, record::purpose_byte(&token.purpose));
                 let is_only = Rows::get(tree, &only)?.is_some_and(|value| value == digest.as_bytes());
                 let entry =
                     keys::expiry(record::millis(token.expires_at).div_ceil(1000), Expiring::Token, digest);
@@ -164,6 +165,29 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
             let user = rest.get(..16).map_or(Ok(None), user_at)?;
             (token.is_none() || user.is_none()).then_some("an account's one token that leads to none")
         }
+        b'I' => match rest.split_first() {
+            Some((b'd', digest)) => match keys::digest_of(digest) {
+                None => Some("an invitation under a key that is no digest"),
+                Some(digest) => {
+                    let invitation = record::decode_invitation(digest, &value)?;
+                    let only = keys::invitation_to(&invitation.email.folded());
+                    let is_only = Rows::get(tree, &only)?.is_some_and(|value| value == digest.as_bytes());
+                    let end = record::millis(invitation.expires_at).div_ceil(1000);
+                    let entry = keys::expiry(end, Expiring::Invitation, digest);
+                    if !is_only {
+                        Some("an invitation that is not its address's one")
+                    } else {
+                        Rows::get(tree, &entry)?.is_none().then_some("an invitation that never expires")
+                    }
+                }
+            },
+            Some((b'e', _)) => {
+                let found = keys::digest_of(&value).map_or(Ok(None), |digest| tree.invitation(digest))?;
+                let same = found.is_some_and(|found| keys::invitation_to(&found.email.folded()) == key);
+                (!same).then_some("an address's one invitation that leads to none")
+            }
+            _ => Some("a row of invitations that is none"),
+        },
         b'B' => failures::decode_failures(rest, &value).map(|_| None)?,
         b'K' => record::decode_key(&value).map(|_| None)?,
         // Of a session that is gone an entry may be left, until the sweeper comes by.

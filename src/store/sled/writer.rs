@@ -154,7 +154,9 @@ impl Writer {
         let mut next = Some(first);
         while let Some(command) = next.take() {
             let refusal = match &command {
-                Command::CreateUser(..) if space.is_low() => {
+                Command::CreateUser(..) | Command::Register(..) | Command::AcceptInvitation(..)
+                    if space.is_low() =>
+                {
                     Some(StoreError::Unavailable("the disk is nearly full: no new accounts".to_owned()))
                 }
                 _ => None,
@@ -267,11 +269,10 @@ impl Writer {
     }
 
     fn sweep(&mut self) {
-        let swept = self.write_chore("sweeping what has ended", |unit| {
+        let more = self.write_chore("sweeping what has ended", |unit| {
             rules::sweep(unit, SystemTime::now(), SWEPT_PER_BATCH)
         });
-        let more = swept.is_some_and(|swept| swept == SWEPT_PER_BATCH);
-        self.sweep_at = Instant::now() + if more { SWEEP_ON } else { SWEEP_EVERY };
+        self.sweep_at = Instant::now() + if more == Some(true) { SWEEP_ON } else { SWEEP_EVERY };
         // The engine's own thread stops silently when it meets an error; a flush brings it to light.
         if let State::Working { db, .. } = &self.state
             && let Err(error) = db.flush()

@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::super::unit::{Group, OPERATIONS_PER_BATCH, Rows};
 use super::*;
 
+mod registration;
+
 /// A tree in memory, and one unit after the other on it.
 struct Bench(::sled::Db);
 
@@ -33,8 +35,10 @@ impl Bench {
 
 fn new_user(name: &str) -> NewUser {
     NewUser {
+        awaits_approval: false,
         created_at: time(1_000_000),
         email: Some(format!("{name}@example.com").parse().expect("an address")),
+        language: None,
         name: Default::default(),
         password_hash: Some("hash".into()),
         roles: Default::default(),
@@ -192,6 +196,20 @@ fn a_session_in_use_outlives_its_first_entry_and_an_idle_one_does_not() {
     assert_eq!(keys(&bench, b'X'), 1);
     bench.run(|unit| sweep(unit, time(1_192_000), 90)).expect("a sweep");
     assert_eq!(keys(&bench, b'S') + keys(&bench, b'L') + keys(&bench, b'X'), 0);
+}
+
+#[test]
+fn a_session_that_may_lie_idle_for_weeks_still_says_when_it_was_used() {
+    let bench = Bench::new();
+    let user = bench.user("alice");
+    let idle_timeout = Duration::from_secs(30 * 86_400);
+    let long = Session { expires_at: time(9_000_000_000), idle_timeout, ..session(&user, 0) };
+    bench.run(|unit| create_session(unit, &long)).expect("a session");
+    let seen = millis(long.last_seen);
+    for (minutes, written) in [(14, 0), (16, 1)] {
+        let touch = [(long.digest, time(seen + minutes * 60_000))];
+        assert_eq!(bench.run(|unit| touch_sessions(unit, &touch)).expect("a touch").1, written, "{minutes}");
+    }
 }
 
 #[test]

@@ -1,0 +1,56 @@
+### Was auf mehr als einer Seite steht.
+### Eine Meldung, deren Name auf -html endet, darf <strong> und <bdi> enthalten; was eingesetzt wird, wird maskiert.
+
+error-title = Fehler: { $title }
+languages = Sprache
+status = Status
+request-id = Anfrage-ID
+
+username = Benutzername
+username-or-email = Benutzername oder E-Mail-Adresse
+password = Passwort
+show = Anzeigen
+show-password = Passwort anzeigen
+hide = Verbergen
+hide-password = Passwort verbergen
+caps-lock = Die Feststelltaste ist aktiv.
+
+sign-in = Anmelden
+sign-in-as-other = Mit einem anderen Konto anmelden
+go-to-login = Zur Anmeldeseite
+go-to-start = Zur Startseite
+try-again = Erneut versuchen
+confirm-password = Passwort bestätigen
+
+form-stale = Diese Seite war länger geöffnet. Bitte geben Sie Ihr Passwort noch einmal ein.
+form-stale-confirm = Diese Seite war länger geöffnet. Bitte bestätigen Sie noch einmal.
+too-many-attempts = Zu viele fehlgeschlagene Versuche. Bitte versuchen Sie es { $wait } erneut.
+
+in-seconds = { $count ->
+    [one] in { $count } Sekunde
+   *[other] in { $count } Sekunden
+}
+in-minutes = { $count ->
+    [one] in { $count } Minute
+   *[other] in { $count } Minuten
+}
+in-hours = { $count ->
+    [one] in { $count } Stunde
+   *[other] in { $count } Stunden
+}
+lasting-minutes = { $count ->
+    [one] { $count } Minute
+   *[other] { $count } Minuten
+}
+lasting-hours = { $count ->
+    [one] { $count } Stunde
+   *[other] { $count } Stunden
+}
+lasting-days = { $count ->
+    [one] { $count } Tag
+   *[other] { $count } Tage
+}
+
+password-guessable = Dieses Passwort ist zu leicht zu erraten.
+password-too-long = Verwenden Sie höchstens { $count } Zeichen.
+password-too-short = Verwenden Sie mindestens { $count } Zeichen.

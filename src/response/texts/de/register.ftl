@@ -1,0 +1,1 @@
+### Ein Konto anlegen und eine Adresse bestätigen.

@@ -1,0 +1,1 @@
+### Persönliche Zugriffstoken.

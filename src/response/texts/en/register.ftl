@@ -1,0 +1,1 @@
+### Making an account and confirming an address.

@@ -1,0 +1,237 @@
+//! Registrations, confirmations and invitations over a tree in memory.
+
+use super::*;
+use crate::store::{
+    ConfirmError, ConfirmationLink, Confirmed, INVITATIONS, Invitation, InvitationError, Registered,
+};
+
+const NOW: u64 = 1_000_000;
+
+fn confirmation(label: &str) -> ConfirmationLink {
+    ConfirmationLink { digest: Digest::of(label.as_bytes()), expires_at: time(1_500_000) }
+}
+
+fn registered(bench: &Bench, new: &NewUser, label: &str) -> Registered {
+    bench.run(|unit| register(unit, new, confirmation(label))).expect("a registration").0
+}
+
+fn confirm(bench: &Bench, label: &str, at: u64) -> Result<Confirmed, ConfirmError> {
+    bench.run(|unit| confirm_email(unit, Digest::of(label.as_bytes()), time(at))).map(|(done, _)| done)
+}
+
+fn new_address(user: &User, label: &str, email: &str) -> OneTimeToken {
+    let purpose = Purpose::ConfirmNewEmail(email.parse().expect("an address"));
+    OneTimeToken { digest: Digest::of(label.as_bytes()), purpose, ..link(user) }
+}
+
+fn invitation(label: &str, email: &str) -> Invitation {
+    Invitation {
+        digest: Digest::of(label.as_bytes()),
+        email: email.parse().expect("an address"),
+        expires_at: time(1_500_000),
+        invited_by: None,
+        roles: ["guest".parse().expect("a role")].into(),
+    }
+}
+
+fn by_login(bench: &Bench, login: &str) -> Option<User> {
+    bench.0.user_by_login(login).expect("a read")
+}
+
+#[test]
+fn a_registration_waits_for_its_link_and_the_link_works_once() {
+    let bench = Bench::new();
+    let Registered::Made(user) = registered(&bench, &new_user("alice"), "link") else { panic!("taken") };
+    assert!(user.awaits_confirmation && !user.may_sign_in());
+    assert!(bench.run(|unit| create_session(unit, &session(&user, 1))).is_err(), "no session");
+    let Ok(Confirmed::Own(confirmed)) = confirm(&bench, "link", NOW) else { panic!("it is good") };
+    assert!(confirmed.may_sign_in() && confirmed.version > user.version);
+    assert!(matches!(confirm(&bench, "link", NOW), Err(ConfirmError::Invalid)), "once");
+    assert_eq!(keys(&bench, b'T') + keys(&bench, b'O') + keys(&bench, b'X'), 0);
+    bench.run(|unit| create_session(unit, &session(&user, 1))).expect("a session");
+}
+
+#[test]
+fn a_link_is_good_for_its_own_purpose_alone_and_not_after_its_end() {
+    let bench = Bench::new();
+    registered(&bench, &new_user("alice"), "link");
+    let as_reset =
+        |at| bench.run(|unit| set_password_with_token(unit, Digest::of(b"link"), &"hash".into(), time(at)));
+    assert!(matches!(as_reset(NOW), Err(TokenError::Invalid)));
+    assert!(matches!(confirm(&bench, "link", 1_500_000), Err(ConfirmError::Invalid)), "its time is over");
+    let bob = bench.user("bob");
+    bench
+        .run(|unit| create_one_time_token(unit, &OneTimeToken { digest: Digest::of(b"reset"), ..link(&bob) }))
+        .expect("a link");
+    assert!(
+        matches!(confirm(&bench, "reset", NOW), Err(ConfirmError::Invalid)),
+        "a reset confirms nothing here"
+    );
+    confirm(&bench, "link", NOW).expect("nothing was used up");
+}
+
+#[test]
+fn a_taken_address_takes_the_same_rows_and_keeps_the_name_as_a_free_one_does() {
+    let bench = Bench::new();
+    let owner = bench.user("owner");
+    let taken = NewUser { email: owner.email.clone(), ..new_user("mallory") };
+    let (outcome, operations) =
+        bench.run(|unit| register(unit, &taken, confirmation("a"))).expect("answered");
+    let Registered::AddressTaken { owner: found } = outcome else { panic!("it is taken") };
+    assert_eq!(found.id, owner.id);
+    let (_, free) = bench.run(|unit| register(unit, &new_user("free"), confirmation("b"))).expect("answered");
+    // Less the entry of the address alone.
+    assert_eq!(operations + 1, free);
+    assert_eq!(by_login(&bench, "owner@example.com").map(|user| user.id), Some(owner.id));
+
+    // A second try for the name, now with an address that is free, tells nothing either.
+    for name in ["mallory", "free"] {
+        let again = NewUser { email: None, ..new_user(name) };
+        let refused = bench.run(|unit| register(unit, &again, confirmation("c")));
+        assert!(matches!(refused, Err(UserError::UsernameTaken)), "{name}");
+    }
+    let ghost = by_login(&bench, "mallory").expect("it is there");
+    assert!(ghost.email.is_none() && !ghost.may_sign_in());
+}
+
+#[test]
+fn a_registration_goes_with_its_last_link_and_a_confirmed_one_stays() {
+    let bench = Bench::new();
+    for name in ["alice", "bob", "carol"] {
+        registered(&bench, &new_user(name), name);
+    }
+    confirm(&bench, "bob", NOW).expect("a confirmation");
+    let carol = by_login(&bench, "carol").expect("there");
+    let resent = OneTimeToken {
+        digest: Digest::of(b"resent"),
+        expires_at: time(1_900_000),
+        purpose: Purpose::ConfirmEmail,
+        user_id: carol.id,
+    };
+    bench.run(|unit| create_one_time_token(unit, &resent)).expect("a link");
+    bench.run(|unit| sweep(unit, time(1_502_000), 90)).expect("a sweep");
+    let left = ["alice", "bob", "carol"].map(|name| by_login(&bench, name).is_some());
+    assert_eq!(left, [false, true, true]);
+    assert!(matches!(confirm(&bench, "carol", NOW), Err(ConfirmError::Invalid)), "the older link is void");
+    bench.run(|unit| sweep(unit, time(1_902_000), 90)).expect("a sweep");
+    assert!(by_login(&bench, "carol").is_none());
+    assert_eq!((keys(&bench, b'N'), keys(&bench, b'E'), keys(&bench, b'X')), (1, 1, 0));
+}
+
+#[test]
+fn many_that_were_never_confirmed_are_swept_within_the_bound_of_a_batch() {
+    let bench = Bench::new();
+    for n in 0..80 {
+        registered(&bench, &new_user(&format!("u{n}")), &format!("l{n}"));
+    }
+    let mut sweeps = 0;
+    loop {
+        let (more, operations) = bench.run(|unit| sweep(unit, time(1_502_000), 90)).expect("a sweep");
+        assert!(operations <= OPERATIONS_PER_BATCH, "{operations}");
+        sweeps += 1;
+        if !more {
+            break;
+        }
+    }
+    assert!(sweeps > 1 && keys(&bench, b'U') == 0, "{sweeps} sweeps");
+}
+
+#[test]
+fn a_changed_address_is_claimed_when_it_is_confirmed_and_frees_the_old_one() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    bench
+        .run(|unit| create_one_time_token(unit, &new_address(&alice, "a", "new@example.com")))
+        .expect("a link");
+    bench
+        .run(|unit| create_one_time_token(unit, &new_address(&bob, "b", "New@example.com")))
+        .expect("a link");
+    assert!(by_login(&bench, "new@example.com").is_none(), "nobody has it yet");
+    bench.run(|unit| create_one_time_token(unit, &link(&alice))).expect("a reset link in the old mailbox");
+
+    let Ok(Confirmed::Changed { old, user }) = confirm(&bench, "a", NOW) else { panic!("it is good") };
+    assert_eq!((old, user.id), (alice.email.clone(), alice.id));
+    assert!(by_login(&bench, "alice@example.com").is_none(), "the old one is free");
+    assert_eq!(by_login(&bench, "new@example.com").map(|user| user.id), Some(alice.id));
+    assert!(bench.0.token(link(&alice).digest).expect("a read").is_none(), "the old mailbox opens nothing");
+
+    assert!(matches!(confirm(&bench, "b", NOW), Err(ConfirmError::EmailTaken)));
+    assert_eq!(by_login(&bench, "bob@example.com").map(|user| user.id), Some(bob.id), "nothing has changed");
+}
+
+#[test]
+fn a_new_password_or_address_voids_the_links_that_confirm() {
+    let bench = Bench::new();
+    let password = UserChange { password: Some(("new".into(), time(NOW))), ..UserChange::default() };
+    let email = UserChange {
+        email: Some(Some("other@example.com".parse().expect("an address"))),
+        ..UserChange::default()
+    };
+    for (name, change) in [("alice", password), ("bob", email)] {
+        let user = bench.user(name);
+        bench
+            .run(|unit| create_one_time_token(unit, &new_address(&user, name, "new@example.com")))
+            .expect("a link");
+        bench.run(|unit| change_user(unit, user.id, &change)).expect("a change");
+        assert!(matches!(confirm(&bench, name, NOW), Err(ConfirmError::Invalid)), "{name}");
+    }
+}
+
+#[test]
+fn a_reset_confirms_the_address_and_approval_lets_in() {
+    let bench = Bench::new();
+    let new = NewUser { awaits_approval: true, ..new_user("alice") };
+    let Registered::Made(user) = registered(&bench, &new, "link") else { panic!("taken") };
+    bench
+        .run(|unit| {
+            create_one_time_token(unit, &OneTimeToken { digest: Digest::of(b"reset"), ..link(&user) })
+        })
+        .expect("a link");
+    let reset =
+        bench.run(|unit| set_password_with_token(unit, Digest::of(b"reset"), &"hash".into(), time(NOW)));
+    assert_eq!(reset.expect("it is good").0.standing(), crate::store::Standing::Waiting);
+    let approved = UserChange { approved: true, ..UserChange::default() };
+    assert!(bench.run(|unit| change_user(unit, user.id, &approved)).expect("a change").0.may_sign_in());
+}
+
+#[test]
+fn an_invitation_makes_one_account_with_its_address_and_roles() {
+    let bench = Bench::new();
+    let owner = bench.user("owner");
+    let to_owner = bench.run(|unit| create_invitation(unit, &invitation("x", "Owner@example.com")));
+    assert!(matches!(to_owner, Err(InvitationError::EmailTaken)), "{owner:?}");
+    bench
+        .run(|unit| create_invitation(unit, &invitation("older", "eve@example.com")))
+        .expect("an invitation");
+    bench
+        .run(|unit| create_invitation(unit, &invitation("newer", "Eve@example.com")))
+        .expect("an invitation");
+
+    let staff = ["staff".parse().expect("a role")].into();
+    let new = NewUser { email: None, roles: staff, ..new_user("eve") };
+    let accept = |label: &str, at| {
+        bench.run(|unit| accept_invitation(unit, Digest::of(label.as_bytes()), &new, time(at)))
+    };
+    assert!(matches!(accept("older", NOW), Err(InvitationError::Invalid)), "the newer one voids it");
+    assert!(matches!(accept("newer", 1_500_000), Err(InvitationError::Invalid)), "its time is over");
+    let eve = accept("newer", NOW).expect("it is good").0;
+    assert!(eve.may_sign_in());
+    assert_eq!(eve.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>(), ["guest", "staff"]);
+    assert_eq!(by_login(&bench, "eve@example.com").map(|user| user.id), Some(eve.id));
+    assert!(matches!(accept("newer", NOW), Err(InvitationError::Invalid)), "once");
+    assert_eq!(keys(&bench, b'I') + keys(&bench, b'X'), 0);
+}
+
+#[test]
+fn invitations_are_swept_and_bounded() {
+    let bench = Bench::new();
+    bench.run(|unit| create_invitation(unit, &invitation("a", "a@example.com"))).expect("an invitation");
+    bench.run(|unit| sweep(unit, time(1_502_000), 90)).expect("a sweep");
+    assert_eq!(keys(&bench, b'I') + keys(&bench, b'X'), 0);
+
+    for n in 0..INVITATIONS {
+        bench.0.insert(keys::invitation_to(&format!("{n}@example.com")), &[0; 32]).expect("a row");
+    }
+    let refused = bench.run(|unit| create_invitation(unit, &invitation("b", "b@example.com")));
+    assert!(matches!(refused, Err(InvitationError::TooMany { .. })));
+}

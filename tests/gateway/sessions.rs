@@ -1,0 +1,115 @@
+//! Who is signed in where: the list, and ending one session, one account's or everybody's.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::harness::{Gateway, Reply, Upstream, foregate, run};
+
+const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0";
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("text")
+}
+
+/// The list of sessions by the command line.
+fn listed(gateway: &Gateway, of: &[&str]) -> Vec<Value> {
+    let arguments = [&["session", "list", "--json"], of].concat();
+    let output = gateway.command(&arguments, "");
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice::<Vec<Value>>(&output.stdout).expect("an array")
+}
+
+fn me(gateway: &Gateway, cookie: &str) -> Reply {
+    gateway.get("/.auth/me", &[("cookie", cookie)])
+}
+
+#[test]
+fn an_administrator_sees_and_ends_sessions() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(upstream.address, "");
+    assert_eq!(listed(&gateway, &[]), Vec::<Value>::new());
+    let output = gateway.command(&["session", "list"], "");
+    assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), ("", "Nobody is signed in.\n"));
+
+    gateway.add_user("alice", &[]);
+    gateway.add_user("bob", &[]);
+    let (first, second, bobs) = (gateway.sign_in("alice"), gateway.sign_in("alice"), gateway.sign_in("bob"));
+    let of_alice = listed(&gateway, &["Alice@example.com"]);
+    assert_eq!(of_alice.len(), 2);
+    let everybodys = listed(&gateway, &[]);
+    let names: Vec<_> = everybodys.iter().map(|session| session["username"].as_str()).collect();
+    assert_eq!(names, [Some("alice"), Some("alice"), Some("bob")]);
+    for session in &everybodys {
+        assert_eq!((&session["address"], &session["remembered"]), (&"127.0.0.1".into(), &false.into()));
+        // Neither the cookie nor what the store finds it by.
+        assert_eq!(session["id"].as_str().map(str::len), Some(22), "{session}");
+        for cookie in [&first, &second, &bobs] {
+            let value = cookie.split('=').nth(1).expect("a value");
+            assert!(!session.to_string().contains(value), "{session}");
+        }
+    }
+    let shown = stdout(&gateway.command(&["user", "show", "alice"], ""));
+    assert!(shown.contains("Sessions  2, last used at 20"), "{shown}");
+    let shown: Value =
+        serde_json::from_str(&stdout(&gateway.command(&["user", "show", "bob", "--json"], "")))
+            .expect("JSON");
+    assert_eq!(shown["sessions"]["count"], 1);
+
+    // One.
+    assert_eq!((me(&gateway, &first).status, me(&gateway, &second).status), (200, 200));
+    let id = of_alice[0]["id"].as_str().expect("an id");
+    let output = gateway.command(&["session", "revoke", "--id", id], "");
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), "1 session has ended.\n"));
+    let left = [&first, &second].map(|cookie| me(&gateway, cookie).status);
+    assert!(left == [200, 401] || left == [401, 200], "{left:?}");
+    let output = gateway.command(&["session", "revoke", "--id", id], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("foregate session list"), "{output:?}");
+
+    // One account's; its tokens stay.
+    let token = format!("Bearer {}", gateway.token("alice"));
+    let output = gateway.command(&["session", "revoke", "alice"], "");
+    assert_eq!(stderr(&output), "1 session of `alice` has ended.\n");
+    assert_eq!([&first, &second].map(|cookie| me(&gateway, cookie).status), [401, 401]);
+    assert_eq!(me(&gateway, &bobs).status, 200);
+    assert_eq!(gateway.get("/.auth/me", &[("authorization", &token)]).status, 200);
+    let output = gateway.command(&["session", "revoke", "alcie"], "");
+    assert!(stderr(&output).contains("did you mean `alice`?"), "{output:?}");
+
+    // Everybody's.
+    let again = gateway.sign_in("alice");
+    let output = gateway.command(&["session", "revoke", "--all"], "");
+    assert_eq!((stdout(&output).as_str(), stderr(&output).as_str()), ("", "2 sessions have ended.\n"));
+    assert_eq!([&again, &bobs].map(|cookie| me(&gateway, cookie).status), [401, 401]);
+    assert_eq!(listed(&gateway, &[]), Vec::<Value>::new());
+}
+
+#[test]
+fn sessions_are_listed_and_ended_without_a_server() {
+    let upstream = Upstream::start();
+    let mut gateway = Gateway::in_front_of(upstream.address, "");
+    gateway.add_user("alice", &[]);
+    let body = format!(r#"{{"username":"alice","password":"{}"}}"#, crate::harness::PASSWORD);
+    let headers = [("content-type", "application/json"), ("user-agent", FIREFOX)];
+    let reply = gateway.request("POST", "/.auth/login", &headers, body.as_bytes());
+    assert_eq!(reply.status, 200, "{reply:?}");
+    gateway.signal("TERM");
+    gateway.wait();
+    let config = gateway.config.clone();
+    let command =
+        |arguments: &[&str]| run(foregate().arg("--config").arg(&config).arg("session").args(arguments), "");
+    let list = stdout(&command(&["list"]));
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("ID "), "{list}");
+    assert!(lines[1].contains("  alice     Firefox on Linux  127.0.0.1  20"), "{list}");
+    let output = command(&["revoke", "--all"]);
+    assert_eq!(stderr(&output), "1 session has ended.\n");
+    assert_eq!(stderr(&command(&["list"])), "Nobody is signed in.\n");
+    let output = command(&["revoke", "--all"]);
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), "There was no session to end.\n"));
+}
