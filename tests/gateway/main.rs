@@ -22,6 +22,8 @@ mod generated;
 mod harness;
 mod headers;
 mod http2;
+mod idp;
+mod issuers;
 mod limits;
 mod listeners;
 mod log;
