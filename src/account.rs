@@ -16,10 +16,11 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::authn::login::identity;
 use crate::authn::{Authenticator, Ended, LoginFailure, session};
 use crate::identity::{Credential, Identity, Username};
-use crate::password::{Busy, Weakness};
+use crate::password::{Busy, Strength, Weakness};
 use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
 
 mod administration;
+mod backup;
 mod device;
 mod own;
 mod sessions;
@@ -213,6 +214,12 @@ impl Accounts {
         password: SecretString,
     ) -> Result<User, LoginFailure> {
         self.authenticator.login().verify(source, login, password).await
+    }
+
+    /// How strong a password would be; `context` has the names that go with it.
+    pub async fn judge(&self, password: SecretString, mut context: Vec<String>) -> Result<Strength, Busy> {
+        context.push(self.site.to_string());
+        self.authenticator.login().passwords().judge(password, context).await
     }
 
     /// Hashes a password that the policy takes for this account.

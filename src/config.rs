@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::authn::{CacheSettings, IssuerSettings, LoginLimits, SessionSettings, TokenSettings};
+use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
+use crate::mail::MailSettings;
 use crate::password::PasswordSettings;
 use crate::portal::{Portal, PortalSettings};
 use crate::proxy::UpstreamSettings;
@@ -25,6 +27,7 @@ mod fault;
 mod file;
 mod headers;
 mod issuers;
+mod mail;
 mod reader;
 mod routes;
 mod settings;
@@ -81,6 +84,8 @@ pub struct Config {
     pub log: LogSettings,
     /// How many failed logins are let through.
     pub login_limits: LoginLimits,
+    /// How mail is sent; `None`: it isn't.
+    pub mail: Option<MailSettings>,
     /// How passwords are judged and hashed.
     pub password: PasswordSettings,
     /// The pages.
@@ -206,6 +211,7 @@ impl Config {
         let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits) = settings::limits(root);
+        let mail = mail::read(root);
         let upstreams = upstreams::read(root);
         let cookies = Portal::cookie_names(&session);
         let around = routes::Around {
@@ -247,6 +253,7 @@ impl Config {
             listen,
             log,
             login_limits,
+            mail,
             password,
             portal,
             proxy_protocol,

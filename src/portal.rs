@@ -31,6 +31,7 @@ mod next;
 mod notice;
 mod place;
 mod reset;
+mod strength;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -205,6 +206,9 @@ impl Portal {
             ("/logout", Verb::Post) => logout::submit(self, visit, self.fields(visit, body).await?).await,
             ("/reset", Verb::Get) => reset::page(self, visit),
             ("/reset", Verb::Post) => reset::submit(self, visit, self.fields(visit, body).await?).await,
+            ("/password-strength", Verb::Post) => {
+                strength::judge(self, visit, self.fields(visit, body).await?).await
+            }
             ("/token", Verb::Post) => {
                 self.check_origin(visit)?;
                 token::submit(self, visit, body).await
@@ -217,7 +221,9 @@ impl Portal {
             ("/login" | "/logout" | "/reset", Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD, POST"))
             }
-            ("/token", Verb::Get | Verb::Other) => Err(Problem::method_not_allowed("POST")),
+            ("/token" | "/password-strength", Verb::Get | Verb::Other) => {
+                Err(Problem::method_not_allowed("POST"))
+            }
             ("/me" | "/jwks.json" | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD"))
             }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::failure::Failure;
 use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
-use crate::store::User;
+use crate::store::{BackupRow, User};
 
 /// Something to do. `login` is a username or an address, as typed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -35,6 +35,20 @@ pub enum Command {
     SessionRevoke(RevokeSessions),
     /// Tells which server this is, and how it does.
     Status,
+    /// Begins a backup.
+    StoreBackup,
+    /// Some of the rows that changed since the backup began; the last ones end it.
+    StoreChanges {
+        /// Which backup.
+        id: u64,
+        /// Whether nothing may change meanwhile.
+        last: bool,
+    },
+    /// Some rows of the store, in the order of their keys.
+    StoreRows {
+        /// Behind which key.
+        after: Vec<u8>,
+    },
     /// Makes an account.
     UserAdd(AddUser),
     /// Deletes an account with everything that hangs on it.
@@ -72,6 +86,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it is one of thousands that belong together, of which the first is told.
+    pub fn is_one_of_many(&self) -> bool {
+        matches!(self, Self::StoreChanges { .. } | Self::StoreRows { .. })
+    }
+
     /// As on the command line: for the log.
     pub fn name(&self) -> &'static str {
         match self {
@@ -79,6 +98,9 @@ impl Command {
             Self::SessionList { .. } => "session list",
             Self::SessionRevoke(_) => "session revoke",
             Self::Status => "status",
+            Self::StoreBackup => "store backup",
+            Self::StoreChanges { .. } => "store backup: changes",
+            Self::StoreRows { .. } => "store backup: rows",
             Self::UserAdd(_) => "user add",
             Self::UserDelete { .. } => "user delete",
             Self::UserDisable { .. } => "user disable",
@@ -154,6 +176,18 @@ pub enum Reply {
         account: AccountView,
         /// With which the person sets a password, once.
         link: Option<Secret>,
+    },
+    /// A backup has begun.
+    BackupBegun {
+        /// Its number.
+        id: u64,
+    },
+    /// Some rows of the store.
+    BackupRows {
+        /// Whether these are the last ones that changed.
+        all: bool,
+        /// As they are kept: with hashes and keys.
+        rows: Vec<BackupRow>,
     },
     /// Sessions have ended.
     Ended {

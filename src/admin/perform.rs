@@ -16,6 +16,8 @@ mod session;
 const SLICE: usize = 500;
 /// Bytes of one slice: half of what a line may have, for the last account may bring it over.
 const SLICE_BYTES: usize = super::line::MAX_LINE / 2;
+/// Rows of the store in one reply: also the largest fit into a line.
+const ROWS: usize = 100;
 /// How many names are compared for "did you mean", and how alike two of them are (Jaro-Winkler).
 const COMPARED: usize = 5_000;
 const ALIKE: f64 = 0.79;
@@ -25,6 +27,17 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
     let done = match command {
         // The server answers these itself.
         Command::Reload | Command::Status => Err(Failure::NotRunning),
+        Command::StoreBackup => Ok(Reply::BackupBegun { id: accounts.begin_backup() }),
+        Command::StoreChanges { id, last } => accounts
+            .backup_changes(id, ROWS, last)
+            .await
+            .map(|(rows, all)| Reply::BackupRows { all, rows })
+            .map_err(store),
+        Command::StoreRows { after } => accounts
+            .backup_rows(after, ROWS)
+            .await
+            .map(|rows| Reply::BackupRows { all: rows.is_empty(), rows })
+            .map_err(store),
         Command::SessionList { after, login } => session::list(accounts, login, after, now).await,
         Command::SessionRevoke(which) => session::revoke(accounts, which, now).await,
         Command::UserAdd(user) => add(accounts, links, user, now).await,

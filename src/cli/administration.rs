@@ -69,6 +69,8 @@ impl Administration {
             reply @ (Reply::Account(_)
             | Reply::Accounts { .. }
             | Reply::Added { .. }
+            | Reply::BackupBegun { .. }
+            | Reply::BackupRows { .. }
             | Reply::Ended { .. }
             | Reply::Reloaded { .. }
             | Reply::Sessions { .. }

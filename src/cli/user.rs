@@ -213,7 +213,7 @@ async fn add(administration: &Administration, config: &Config, user: AddUser) ->
             note(format_args!("Account `{}` is made and can sign in at {page}", account.username));
             Ok(())
         }
-        reply => Err(unexpected(&reply)),
+        _ => Err(Administration::unexpected()),
     }
 }
 
@@ -237,7 +237,7 @@ async fn list(administration: &Administration, json: bool) -> Result<(), CliErro
     let mut after = None;
     loop {
         let reply = administration.perform(Command::UserList { after }).await?;
-        let Reply::Accounts { accounts, next } = reply else { return Err(unexpected(&reply)) };
+        let Reply::Accounts { accounts, next } = reply else { return Err(Administration::unexpected()) };
         print(&listing.slice(&accounts)?)?;
         // A slice that doesn't move on would be asked for again and again.
         after = next.filter(|_| !accounts.is_empty());
@@ -256,12 +256,8 @@ async fn list(administration: &Administration, json: bool) -> Result<(), CliErro
 async fn about(administration: &Administration, command: Command) -> Result<AccountView, CliError> {
     match administration.perform(command).await? {
         Reply::Account(account) => Ok(account),
-        reply => Err(unexpected(&reply)),
+        _ => Err(Administration::unexpected()),
     }
-}
-
-fn unexpected(_reply: &Reply) -> CliError {
-    Administration::unexpected()
 }
 
 impl AddArguments {
