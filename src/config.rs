@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::authn::{CacheSettings, IssuerSettings, LoginLimits, SessionSettings, TokenSettings};
-use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
 use crate::mail::MailSettings;
 use crate::password::PasswordSettings;
 use crate::portal::{Portal, PortalSettings};
