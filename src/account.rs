@@ -24,11 +24,13 @@ mod backup;
 mod device;
 mod own;
 mod sessions;
+mod transfer;
 
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use sessions::{SessionMark, SessionSlice};
+pub use transfer::{ImportedAccount, NotImported};
 
 /// Bytes of a browser's name for itself that are kept.
 const USER_AGENT: usize = 256;

@@ -26,6 +26,7 @@ mod fault;
 mod file;
 mod headers;
 mod issuers;
+mod look;
 mod mail;
 mod reader;
 mod routes;

@@ -18,10 +18,12 @@ use crate::account::Accounts;
 use crate::authn::{self, Authentication, Authenticator, SessionSettings};
 use crate::identity::{Credential, Identity};
 use crate::request::{Context, Origin, SentFrom, sent_from};
+use crate::response::look::Look;
 use crate::response::texts::{self, Language};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
 
+mod asset;
 mod csrf;
 mod form;
 mod login;
@@ -62,10 +64,10 @@ pub struct PortalSettings {
     pub after_logout: String,
     /// Further hosts that `next` may name.
     pub allowed_redirects: Vec<HostPattern>,
+    /// How the pages look.
+    pub look: Look,
     /// Under which our paths live, such as `/.auth`: begins with a slash, doesn't end in one.
     pub prefix: String,
-    /// The heading of the login page, the same in every language.
-    pub title: Option<String>,
 }
 
 /// The rooms and facts that the portal works with.
@@ -227,6 +229,7 @@ impl Portal {
             ("/me" | "/jwks.json" | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD"))
             }
+            (path, Verb::Get) if path.starts_with(asset::FOLDER) => asset::answer(self, visit, path),
             _ => Err(Problem::not_found()),
         }
     }

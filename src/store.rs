@@ -118,6 +118,21 @@ impl Store {
         }
     }
 
+    /// Makes many accounts, each whole or not at all, and answers for each of them in its place. What a crash in
+    /// the middle leaves is a beginning of them. After a failure of the store the rest is not tried.
+    pub async fn create_users(&self, new: Vec<NewUser>) -> Vec<Result<User, UserError>> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.create_users(new).await,
+        }
+    }
+
+    /// What `create_users` would answer for each of them alone; makes nothing.
+    pub async fn check_users(&self, new: Vec<NewUser>) -> Result<Vec<Result<(), UserError>>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.check_users(new).await,
+        }
+    }
+
     /// Makes an account that waits for the confirmation of its address, and the link for that, in one unit. Never
     /// confirmed, it goes with its last link. An address that is taken is not told by an error: see `Registered`.
     pub async fn register(&self, new: NewUser, link: ConfirmationLink) -> Result<Registered, UserError> {

@@ -4,6 +4,9 @@
 
 use std::time::SystemTime;
 
+mod transfer;
+
+pub(super) use self::transfer::scheme;
 use super::failure::Failure;
 use super::message::{AccountView, AddUser, Command, LinkBase, Password, Reply, Secret, SetUser};
 use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassword};
@@ -48,7 +51,10 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
         Command::UserEnable { login } => {
             named(accounts, &login, accounts.set_disabled(&login, false).await).await
         }
+        Command::UserExport { after } => transfer::export(accounts, after).await,
+        Command::UserImport(import) => transfer::import(accounts, import, now).await,
         Command::UserList { after } => list(accounts, after).await,
+        Command::UserSchemes { after } => transfer::schemes(accounts, after).await,
         Command::UserSet(change) => set(accounts, change, now).await,
         Command::UserUnlock { login } => named(accounts, &login, accounts.unlock(&login).await).await,
         Command::UserShow { login } => show(accounts, &login, now).await,

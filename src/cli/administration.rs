@@ -72,7 +72,10 @@ impl Administration {
             | Reply::BackupBegun { .. }
             | Reply::BackupRows { .. }
             | Reply::Ended { .. }
+            | Reply::Exported { .. }
+            | Reply::Imported(_)
             | Reply::Reloaded { .. }
+            | Reply::Schemes { .. }
             | Reply::Sessions { .. }
             | Reply::Status(_)) => Ok(reply),
         }

@@ -90,7 +90,10 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::BackupRows { .. }
         | Reply::Ended { .. }
         | Reply::Sessions { .. }
+        | Reply::Exported { .. }
+        | Reply::Imported(_)
         | Reply::Reloaded { .. }
+        | Reply::Schemes { .. }
         | Reply::Status(_) => Administration::unexpected(),
     }
 }

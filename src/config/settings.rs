@@ -10,6 +10,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::look;
 use super::reader::{Reader, Section, Value};
 use super::units::{
     Expected, InvalidListenAddress, Listen, ListenAddress, duration, duration_or_zero, network, rate, size,
@@ -187,7 +188,7 @@ pub(super) fn portal(root: &mut Section<'_>) -> PortalSettings {
     root.section("portal", |portal| {
         let prefix = portal.get("prefix").and_then(|value| value.parse(prefix));
         let prefix = prefix.unwrap_or_else(|| "/.auth".to_owned());
-        let title = portal.get("title").and_then(|value| value.line(200));
+        let look = look::read(portal);
         let after_login = portal.get("after_login").and_then(|value| value.parse(local_path));
         let after_logout = portal.get("after_logout").and_then(|value| value.parse(local_path));
         let hosts = portal.get("allowed_redirects").and_then(|value| value.parse_list(HostPattern::from_str));
@@ -195,8 +196,8 @@ pub(super) fn portal(root: &mut Section<'_>) -> PortalSettings {
             after_login: after_login.unwrap_or_else(|| "/".to_owned()),
             after_logout: after_logout.unwrap_or_else(|| format!("{prefix}/login")),
             allowed_redirects: hosts.unwrap_or_default(),
+            look,
             prefix,
-            title,
         }
     })
 }

@@ -108,8 +108,12 @@ impl User {
 pub struct NewUser {
     /// It waits until an administrator lets it in.
     pub awaits_approval: bool,
+    /// It waits until its address is confirmed. `register` makes the link for that, too.
+    pub awaits_confirmation: bool,
     /// When.
     pub created_at: SystemTime,
+    /// Made so that it can't sign in until it is enabled.
+    pub disabled: bool,
     /// Its address, if it has one.
     pub email: Option<Email>,
     /// In which its mails are written: a tag such as `de`.

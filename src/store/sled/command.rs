@@ -2,6 +2,7 @@
 //!
 //! Callers: `sled` makes commands, `writer` evaluates them. What they mean is in `rules`.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use secrecy::SecretString;
@@ -15,6 +16,10 @@ use crate::store::{
     MailId, NewUser, OneTimeToken, QueuedMail, Registered, Restoring, Session, SessionError, SigningKey,
     StoreError, TokenError, User, UserChange, UserError,
 };
+
+/// Accounts of one `CreateUsers`: a batch without what others may put into it, three operations each.
+pub(super) const USERS_PER_COMMAND: usize = 90;
+const OPERATIONS_PER_USER: usize = 3;
 
 /// Where an answer goes.
 pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
@@ -31,6 +36,7 @@ pub(super) enum Command {
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
+    CreateUsers(Arc<[NewUser]>, Reply<Vec<Result<User, UserError>>, StoreError>),
     DeleteMail(MailId, SystemTime, Reply<(), StoreError>),
     DeleteUser(UserId, Reply<User, UserError>),
     EndSession(Digest, Reply<bool, StoreError>),
@@ -114,6 +120,7 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         }
         C::CreateUser(new, reply) => settle(stage, reply, |unit| rules::create_user(unit, &new))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
+        C::CreateUsers(new, reply) => create_users(stage, new, reply),
         C::DeleteMail(id, due, reply) => {
             settle(stage, reply, |unit| rules::outbox::delete_mail(unit, id, due))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteMail(id, due, reply)))
@@ -157,6 +164,33 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::UpgradeHash(id, old, new, reply)))
         }
     }
+}
+
+/// Many accounts at once: a unit for each, so that one which is refused leaves nothing of itself.
+fn create_users(
+    stage: Stage<'_, '_>,
+    new: Arc<[NewUser]>,
+    reply: Reply<Vec<Result<User, UserError>>, StoreError>,
+) -> Evaluated {
+    let result = match stage {
+        Stage::Refuse(error) => Err(error),
+        Stage::Evaluate(group) if !group.has_room_for(new.len() * OPERATIONS_PER_USER) => {
+            return Evaluated::TooMuch(Command::CreateUsers(new, reply));
+        }
+        Stage::Evaluate(group) => Ok(new
+            .iter()
+            .map(|new| {
+                let mut unit = group.unit();
+                let user = rules::create_user(&mut unit, new)?;
+                let changes = unit.into_changes();
+                // It was asked before whether all of them fit in.
+                if group.absorb(changes) { Ok(user) } else { Err(StoreError::Busy.into()) }
+            })
+            .collect()),
+    };
+    Evaluated::Answer(Box::new(move |failure| {
+        let _ = reply.send(failure.map_or(result, Err));
+    }))
 }
 
 /// Evaluates a rule into the group. Gives the reply back where its changes don't fit in.

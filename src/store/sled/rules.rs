@@ -43,10 +43,10 @@ pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User
     claim_email(unit, id, new.email.as_ref())?;
     let user = User {
         awaits_approval: new.awaits_approval,
-        awaits_confirmation: false,
+        awaits_confirmation: new.awaits_confirmation,
         created_at: kept(new.created_at),
         credentials_since: new.password_hash.is_some().then(|| kept(new.created_at)),
-        disabled: false,
+        disabled: new.disabled,
         email: new.email.clone(),
         id,
         language: new.language.clone(),

@@ -136,13 +136,18 @@ impl<'a> Group<'a> {
         self.changes.len() >= OPERATIONS_PER_BATCH
     }
 
+    /// Whether so many operations fit in, or would fit into no other group either.
+    pub(super) fn has_room_for(&self, operations: usize) -> bool {
+        self.changes.len() + operations <= OPERATIONS_PER_BATCH || self.changes.is_empty()
+    }
+
     pub(super) fn unit(&self) -> Unit<'_, 'a> {
         Unit { changes: Changes::new(), group: self }
     }
 
     /// Takes a unit's changes in whole, or leaves the unit for the next group where it would be too much for this one.
     pub(super) fn absorb(&mut self, changes: Changes) -> bool {
-        let fits = self.changes.len() + changes.len() <= OPERATIONS_PER_BATCH || self.changes.is_empty();
+        let fits = self.has_room_for(changes.len());
         if fits {
             self.changes.extend(changes);
         }

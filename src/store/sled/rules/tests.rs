@@ -36,7 +36,9 @@ impl Bench {
 fn new_user(name: &str) -> NewUser {
     NewUser {
         awaits_approval: false,
+        awaits_confirmation: false,
         created_at: time(1_000_000),
+        disabled: false,
         email: Some(format!("{name}@example.com").parse().expect("an address")),
         language: None,
         name: Default::default(),
