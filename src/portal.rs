@@ -215,6 +215,10 @@ impl Portal {
                 self.check_origin(visit)?;
                 token::submit(self, visit, body).await
             }
+            ("/token/revoke", Verb::Post) => {
+                self.check_origin(visit)?;
+                token::revoke::submit(self, visit, body).await
+            }
             ("/me", Verb::Get) => me::answer(self, visit).await,
             ("/jwks.json", Verb::Get) => Ok(self.jwks(visit)),
             ("/healthz", Verb::Get) => Ok(visit.asker.text(StatusCode::OK, "ok")),
@@ -223,7 +227,7 @@ impl Portal {
             ("/login" | "/logout" | "/reset", Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD, POST"))
             }
-            ("/token" | "/password-strength", Verb::Get | Verb::Other) => {
+            ("/token" | "/token/revoke" | "/password-strength", Verb::Get | Verb::Other) => {
                 Err(Problem::method_not_allowed("POST"))
             }
             ("/me" | "/jwks.json" | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {

@@ -312,6 +312,13 @@ pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> Tok
             .and_then(|value| value.word(&algorithms))
             .unwrap_or(Algorithm::EdDsa),
         access_ttl: tokens.get("access_ttl").and_then(|value| value.parse(duration)).unwrap_or(15 * MINUTE),
+        refresh_grace: tokens
+            .get("refresh_grace")
+            .and_then(|value| value.parse(grace))
+            .unwrap_or(Duration::from_secs(10)),
+        refresh_ttl: Some(tokens.get("refresh_ttl").and_then(|value| value.parse(duration_or_zero)))
+            .map(|ttl| ttl.unwrap_or(30 * DAY))
+            .filter(|ttl| !ttl.is_zero()),
     })
 }
 
@@ -414,6 +421,12 @@ pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Fault) {
         };
         (settings, fixed(log, format, "log.format"))
     })
+}
+
+/// For clients that race themselves; longer, and a stolen token would be of use for as long.
+fn grace(raw: &str) -> Result<Duration, Expected> {
+    let expected = Expected("a time of at most `5m`, such as `10s`; `0` for none");
+    duration_or_zero(raw).ok().filter(|grace| *grace <= 5 * MINUTE).ok_or(expected)
 }
 
 fn bounded(raw: &str, range: RangeInclusive<u64>, expected: &'static str) -> Result<u64, Expected> {

@@ -85,6 +85,8 @@ impl Browser {
             algorithm: Algorithm::EdDsa,
             audience: "http://app.test".into(),
             issuer: "http://app.test".into(),
+            refresh_grace: Duration::from_secs(10),
+            refresh_ttl: Some(Duration::from_secs(3600)),
         };
         let tokens = Tokens::new(tokens, &[key]).expect("a key");
         let login = PasswordLogin::new(store.clone(), passwords, throttle, Metrics::new(SystemTime::now()));

@@ -44,6 +44,8 @@ mod theme;
 mod throttle;
 mod tls;
 mod tokens;
+mod tokens_refresh;
+mod tokens_revoke;
 mod transfer;
 mod upstreams_connect;
 mod upstreams_health;

@@ -263,6 +263,17 @@ fn a_bad_value_is_told_with_what_was_expected() {
         ],
     );
     told(
+        &with("tokens: { refresh_grace: 1h, refresh_ttl: never }"),
+        &[
+            "foregate.yaml:1:26: `refresh_grace` can't be `1h`",
+            "    1 | tokens: { refresh_grace: 1h, refresh_ttl: never }",
+            "      |                          ^^ expected a time of at most `5m`, such as `10s`; `0` for none",
+            "foregate.yaml:1:43: `refresh_ttl` can't be `never`",
+            "    1 | tokens: { refresh_grace: 1h, refresh_ttl: never }",
+            "      |                                           ^^^^^ expected a duration such as `500ms`, `30s`, `15m`, `1h30m` or `7d`",
+        ],
+    );
+    told(
         &with("portal: { prefix: /auth/, after_login: //evil.test }"),
         &[
             "foregate.yaml:1:19: `prefix` can't be `/auth/`",
