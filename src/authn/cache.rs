@@ -20,8 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 
-use crate::identity::{Credential, ForeignKey, Identity, UserId};
-use crate::identity::{Credential, GrantId, Identity, UserId};
+use crate::identity::{Credential, ForeignKey, GrantId, Identity, UserId};
 use crate::store::{Digest, Session, noted_after};
 
 /// Entries of each thread's front; when it is full it starts anew.

@@ -35,6 +35,7 @@ pub(super) fn identity(
     let roles = roles.map(|roles| self::roles(roles, settings)).unwrap_or_default();
     let foreign = Foreign { issuer: settings.source.issuer.clone(), key, subject: claims.subject };
     Ok(Identity {
+        access_token: None,
         // Of a token that does not say when somebody signed in, nobody knows: `iat` is renewed with each refresh.
         authenticated_at: claims.authenticated_at.unwrap_or(SystemTime::UNIX_EPOCH),
         credential: Credential::Bearer,
