@@ -24,6 +24,7 @@ mod headers;
 mod http2;
 mod idp;
 mod issuers;
+mod jwt_attacks;
 mod limits;
 mod listeners;
 mod log;
