@@ -70,7 +70,7 @@ fn challenge(visit: &Visit<'_>, bearer: HeaderValue) -> Problem {
 }
 
 /// `2026-02-03T04:05:06Z`.
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let timestamp =
         i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());

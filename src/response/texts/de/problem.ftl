@@ -39,3 +39,12 @@ problem-no-server-title = Die Anwendung ist außer Betrieb
 problem-no-server = An Ihnen und Ihrer Anmeldung liegt es nicht: Die Anwendung hinter dieser Seite ist gerade außer Betrieb. Bitte versuchen Sie es gleich erneut.
 problem-gateway-timeout-title = Die Anwendung hat zu lange gebraucht
 problem-gateway-timeout = An Ihnen und Ihrer Anmeldung liegt es nicht: Die Anwendung hinter dieser Seite hat zu lange für ihre Antwort gebraucht. Bitte versuchen Sie es gleich erneut.
+
+unsound-method = Diese Methode gibt es hier nicht.
+unsound-protocol = Dieses Protokoll wird hier nicht gesprochen.
+unsound-version = Diese HTTP-Version wird hier nicht gesprochen.
+unsound-http = Die Anfrage ist kein wohlgeformtes HTTP.
+unsound-host = Die Anfrage sagt nicht eindeutig, für welche Website sie ist.
+unsound-forwarded = Die Anfrage wurde mit widersprüchlichen Angaben weitergereicht.
+unsound-target = Die Adresse ist nicht gültig.
+unsound-target-long = Die Adresse ist zu lang.

@@ -39,3 +39,12 @@ problem-no-server-title = The application is down
 problem-no-server = You are fine and so is your login: the application behind this page is down at the moment. Please try again shortly.
 problem-gateway-timeout-title = The application took too long
 problem-gateway-timeout = You are fine and so is your login: the application behind this page took too long to answer. Please try again shortly.
+
+unsound-method = This method is not available here.
+unsound-protocol = This protocol is not spoken here.
+unsound-version = This version of HTTP is not spoken here.
+unsound-http = The request is not well-formed HTTP.
+unsound-host = The request does not say clearly which site it is for.
+unsound-forwarded = The request was passed on with contradictory information.
+unsound-target = The address is not valid.
+unsound-target-long = The address is too long.
