@@ -20,10 +20,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 
-use crate::identity::{Credential, ForeignKey, GrantId, Identity, UserId};
-use crate::identity::{Credential, GrantId, Identity, TokenId, UserId};
+use crate::identity::{Credential, ForeignKey, GrantId, Identity, TokenId, UserId};
 use crate::store::{Digest, PersonalToken, Session, TOKEN_USE_EVERY, noted_after};
-use crate::store::{Digest, Session, noted_after};
 
 /// Entries of each thread's front; when it is full it starts anew.
 const FRONT: usize = 2048;

@@ -45,6 +45,7 @@ pub(super) fn identity(
         principal: Principal::Foreign(Arc::new(foreign)),
         roles,
         session: None,
+        token: None,
         username,
     })
 }
