@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -27,6 +28,7 @@ pub mod cache;
 mod ending;
 mod foreign;
 mod forged;
+pub mod introspect;
 pub mod issuer;
 pub mod login;
 pub mod personal;
@@ -99,7 +101,7 @@ pub struct Authenticator {
     login: PasswordLogin,
     sessions: SessionSettings,
     store: Store,
-    tokens: Arc<Tokens>,
+    tokens: ArcSwap<Tokens>,
     waiting: Arc<basic::Waiting>,
 }
 
@@ -119,7 +121,7 @@ impl Authenticator {
             login,
             sessions,
             store,
-            tokens: Arc::new(tokens),
+            tokens: ArcSwap::from_pointee(tokens),
             waiting: Arc::default(),
         }
     }
@@ -140,7 +142,7 @@ impl Authenticator {
             login,
             sessions,
             store: self.store.clone(),
-            tokens: Arc::new(tokens),
+            tokens: ArcSwap::from_pointee(tokens),
             waiting: Arc::default(),
         }
     }
@@ -192,8 +194,13 @@ impl Authenticator {
     }
 
     /// Our own tokens: minting them, and their public keys.
-    pub fn tokens(&self) -> &Tokens {
-        &self.tokens
+    pub fn tokens(&self) -> Arc<Tokens> {
+        self.tokens.load_full()
+    }
+
+    /// Other keys from the next token on; what was verified stays so.
+    pub fn take_over(&self, tokens: Tokens) {
+        self.tokens.store(Arc::new(tokens));
     }
 
     /// The check of a name and a password, with its throttle.
@@ -260,7 +267,7 @@ impl Authenticator {
             return Ok(Authentication::Rejected(Rejection::Limited { retry_after }));
         }
         let epoch = self.cache.epoch();
-        let claims = match self.tokens.verify(token, asker.now) {
+        let claims = match self.tokens.load().verify(token, asker.now) {
             Ok(claims) => claims,
             Err(reason) => {
                 if reason.is_forgery() {

@@ -34,6 +34,7 @@ mod doors;
 mod figures;
 mod files;
 mod http2;
+mod keys;
 mod listener;
 mod notify;
 mod opening;
@@ -177,6 +178,7 @@ impl Gateway {
         // From here on the rooms are those of the configuration in force.
         drop(rooms);
         let watching = tokio::spawn(files::watch(control.clone()));
+        let tending = tokio::spawn(keys::tend(control.clone()));
         let feeding = tokio::spawn(notify::feed_watchdog(crew.pulse()));
         notify::ready(&format!("Listening on {}", doors.shown().join(" ")));
         let serving = async {
@@ -193,6 +195,7 @@ impl Gateway {
             () = serving => false,
         };
         watching.abort();
+        tending.abort();
         // Who orders a reload from now on is told that it is too late.
         drop(orders);
         // Readiness turns first, for whoever asks on an open connection, or on a new one within the delay.

@@ -241,6 +241,14 @@ fn a_bad_value_is_told_with_what_was_expected() {
         ],
     );
     told(
+        &with("portal: { account_deletion: ask }"),
+        &[
+            "foregate.yaml:1:29: `account_deletion` can't be `ask`",
+            "    1 | portal: { account_deletion: ask }",
+            "      |                             ^^^ expected `true` or `false`",
+        ],
+    );
+    told(
         &with("proxy_protocol: v2\nlimits: { drain_delay: soon }"),
         &[
             "foregate.yaml:1:17: `proxy_protocol` can't be `v2`",
@@ -260,6 +268,14 @@ fn a_bad_value_is_told_with_what_was_expected() {
             "foregate.yaml:1:47: `domain` can't be `example.com`",
             "    1 | session: { cookie: { same_site: none, domain: example.com } }",
             "      |                                               ^^^^^^^^^^^ expected a domain that the host of `public_url` is in",
+        ],
+    );
+    told(
+        &with("tokens: { key_rotation: 5m }"),
+        &[
+            "foregate.yaml:1:25: `key_rotation` can't be `5m`",
+            "    1 | tokens: { key_rotation: 5m }",
+            "      |                         ^^ expected a time of at least `1h`, such as `90d`; `0` for never",
         ],
     );
     told(
