@@ -25,6 +25,7 @@ mod expand;
 mod fault;
 mod file;
 mod headers;
+mod look;
 mod mail;
 mod reader;
 mod routes;

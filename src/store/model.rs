@@ -159,8 +159,18 @@ pub enum EndSessions {
     All,
     /// All of them; links that are on their way stay good.
     AllSessions,
-    /// All but this one.
+    /// All but this one, and all tokens: whoever signs out everywhere else means programs as well.
     Except(Digest),
+}
+
+impl EndSessions {
+    /// Whether access and refresh tokens end as well.
+    pub fn ends_tokens(self) -> bool {
+        match self {
+            Self::None | Self::AllSessions => false,
+            Self::All | Self::Except(_) => true,
+        }
+    }
 }
 
 /// A login kept on the server.

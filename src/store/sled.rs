@@ -39,10 +39,11 @@ use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    NewUser, OneTimeToken, OpenError, Registered, Restoring, Session, SessionError, ShortId, SigningKey,
-    StoreError, StoreSettings, TokenError, User, UserChange, UserError, Verification,
+    NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring, Rotated, Rotation, Session,
+    SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User, UserChange, UserError,
+    Verification,
 };
-use crate::identity::{UserId, Username};
+use crate::identity::{GrantId, UserId, Username};
 
 /// Commands that may wait. Past it the answer is `Busy`.
 const QUEUE: usize = 1024;
@@ -135,6 +136,14 @@ impl Sled {
 
     pub(super) fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
         self.read(|rows| rows.signing_keys())
+    }
+
+    pub(super) fn refresh_family(&self, id: GrantId) -> Result<Option<RefreshFamily>, StoreError> {
+        self.read(|rows| rows.family(id))
+    }
+
+    pub(super) fn is_revoked(&self, user: UserId, id: GrantId) -> Result<bool, StoreError> {
+        self.read(|rows| Ok(Rows::get(rows, &keys::revoked(user, id))?.is_some()))
     }
 
     pub(super) async fn users(&self, after: Option<Username>, limit: usize) -> Result<Vec<User>, StoreError> {
@@ -368,6 +377,27 @@ impl Sled {
             Entry::Vacant(entry) if room => drop(entry.insert(now)),
             Entry::Vacant(_) => (),
         }
+    }
+
+    pub(super) async fn create_refresh_family(&self, family: RefreshFamily) -> Result<usize, SessionError> {
+        self.submit(|reply| Command::CreateFamily(family, reply)).await
+    }
+
+    pub(super) async fn rotate_refresh_token(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.submit(|reply| Command::Rotate(rotation, reply)).await
+    }
+
+    pub(super) async fn revoke_refresh_family(&self, id: GrantId) -> Result<Option<UserId>, StoreError> {
+        self.submit(|reply| Command::RevokeFamily(id, reply)).await
+    }
+
+    pub(super) async fn revoke_access_token(
+        &self,
+        user: UserId,
+        jti: GrantId,
+        until: SystemTime,
+    ) -> Result<(), StoreError> {
+        self.submit(|reply| Command::RevokeToken(user, jti, until, reply)).await
     }
 
     pub(super) fn note_failures(&self, count: Failures) {

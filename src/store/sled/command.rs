@@ -10,11 +10,11 @@ use tokio::sync::oneshot;
 
 use super::rules;
 use super::unit::{Group, Unit};
-use crate::identity::UserId;
+use crate::identity::{GrantId, UserId};
 use crate::store::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    MailId, NewUser, OneTimeToken, QueuedMail, Registered, Restoring, Session, SessionError, SigningKey,
-    StoreError, TokenError, User, UserChange, UserError,
+    MailId, NewUser, OneTimeToken, QueuedMail, RefreshFamily, Registered, Restoring, Rotated, Rotation,
+    Session, SessionError, SigningKey, StoreError, TokenError, User, UserChange, UserError,
 };
 
 /// Accounts of one `CreateUsers`: a batch without what others may put into it, three operations each.
@@ -31,6 +31,7 @@ pub(super) enum Command {
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
+    CreateFamily(RefreshFamily, Reply<usize, SessionError>),
     ConfirmEmail(Digest, SystemTime, Reply<Confirmed, ConfirmError>),
     CreateInvitation(Invitation, Reply<(), InvitationError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
@@ -43,6 +44,9 @@ pub(super) enum Command {
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    RevokeFamily(GrantId, Reply<Option<UserId>, StoreError>),
+    RevokeToken(UserId, GrantId, SystemTime, Reply<(), StoreError>),
+    Rotate(Rotation, Reply<Rotated, StoreError>),
     PostponeMail(QueuedMail, SystemTime, Reply<(), StoreError>),
     PretendMail(QueuedMail, Reply<(), StoreError>),
     PutMail(QueuedMail, Reply<(), StoreError>),
@@ -102,6 +106,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
+        C::CreateFamily(family, reply) => settle(stage, reply, |unit| rules::refresh::create(unit, &family))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateFamily(family, reply))),
         C::ConfirmEmail(digest, now, reply) => {
             settle(stage, reply, |unit| rules::confirm_email(unit, digest, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ConfirmEmail(digest, now, reply)))
@@ -141,6 +147,14 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
         }
+        C::RevokeFamily(id, reply) => settle(stage, reply, |unit| rules::refresh::revoke_family(unit, id))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeFamily(id, reply))),
+        C::RevokeToken(user, id, until, reply) => {
+            settle(stage, reply, |unit| rules::refresh::revoke(unit, user, id, until))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeToken(user, id, until, reply)))
+        }
+        C::Rotate(rotation, reply) => settle(stage, reply, |unit| rules::refresh::rotate(unit, &rotation))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::Rotate(rotation, reply))),
         C::PostponeMail(mail, was_due, reply) => {
             settle(stage, reply, |unit| rules::outbox::postpone_mail(unit, &mail, was_due))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::PostponeMail(mail, was_due, reply)))
