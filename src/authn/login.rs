@@ -13,6 +13,7 @@ use super::throttle::{LoginLimits, NotNow, Throttle};
 use crate::identity::{Credential, Identity, Principal, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Store, StoreError, TriedAccount, User};
+use crate::telemetry::audit::{self, About, Event};
 use crate::telemetry::metrics::{Login, Metrics};
 
 /// Why a name and a password did not do.
@@ -88,8 +89,16 @@ impl PasswordLogin {
             Some(user) => TriedAccount::Known(user.id),
             None => TriedAccount::Unknown(Digest::of(fold(login).as_bytes())),
         };
+        let known = user.as_ref().map(|user| (user.id, user.username.clone()));
+        let record = |event| match &known {
+            Some((id, name)) => audit::record(event, About::Account(id, name.as_str())),
+            None => audit::record(event, About::Unknown),
+        };
         let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
-            NotNow::Braked(retry_after) => LoginFailure::Limited { retry_after },
+            NotNow::Braked(retry_after) => {
+                record(Event::LoginBraked);
+                LoginFailure::Limited { retry_after }
+            }
             NotNow::Busy => LoginFailure::Busy,
         })?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
@@ -99,9 +108,11 @@ impl PasswordLogin {
         };
         let Some(user) = user.filter(|user| verified.matches && user.may_sign_in()) else {
             attempt.failed();
+            record(Event::LoginFailed);
             return Err(LoginFailure::Incorrect);
         };
         attempt.succeeded();
+        record(Event::LoginOk);
         if let (Some(old), Some(new)) = (stored, verified.upgrade) {
             // Whether it is kept is of no account for this login: the old hash goes on working.
             if let Err(error) = self.store.upgrade_hash(user.id, old, new).await {

@@ -5,6 +5,7 @@
 //! sentence that it proves.
 
 mod admin;
+mod audit;
 mod basic;
 mod browser;
 mod config_files;
