@@ -122,8 +122,9 @@ impl Accounts {
     pub async fn revoke_token(&self, token: &SecretString, now: SystemTime) -> Result<(), StoreError> {
         if refresh::is_meant(token) {
             let Some(token) = RefreshToken::parse(token.expose_secret()) else { return Ok(()) };
-            if self.store.revoke_refresh_family(token.family()).await?.is_some() {
+            if let Some(user) = self.store.revoke_refresh_family(token.family()).await? {
                 self.authenticator.ended(Ended::Grant(token.family()));
+                self.record(Event::TokenRevoked, user);
             }
             return Ok(());
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-use super::throttle::{LoginLimits, NotNow, Throttle};
+use super::throttle::{Attempt, LoginLimits, NotNow, Throttle};
 use crate::identity::{Credential, Identity, Principal, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Store, StoreError, TriedAccount, User};
@@ -82,37 +82,49 @@ impl PasswordLogin {
         verified
     }
 
+    /// Something else than a password that is shown with a name, and costs no hash: `find` says whether it is good.
+    /// A failure counts as a wrong password does; a success clears nothing, or whoever has one would have
+    /// endless tries at the password.
+    pub async fn verify_otherwise<T>(
+        &self,
+        source: IpAddr,
+        login: &str,
+        find: impl FnOnce(&Store) -> Result<Option<T>, StoreError>,
+    ) -> Result<T, LoginFailure> {
+        let found = match self.begin(source, login.trim()).await {
+            Ok((user, attempt)) => match find(&self.store)? {
+                Some(found) => Ok(found),
+                None => {
+                    attempt.failed();
+                    record(Event::LoginFailed, user.as_ref());
+                    Err(LoginFailure::Incorrect)
+                }
+            },
+            Err(failure) => Err(failure),
+        };
+        match &found {
+            Err(LoginFailure::Incorrect) => self.metrics.login(Login::Failed),
+            Err(LoginFailure::Limited { .. }) => self.metrics.login(Login::Limited),
+            // Nobody has logged in.
+            Ok(_) | Err(LoginFailure::Busy | LoginFailure::Store(_)) => {}
+        }
+        found
+    }
+
     async fn check(&self, source: IpAddr, login: &str, password: SecretString) -> Result<User, LoginFailure> {
-        let login = login.trim();
-        let user = self.store.user_by_login(login)?;
-        let account = match &user {
-            Some(user) => TriedAccount::Known(user.id),
-            None => TriedAccount::Unknown(Digest::of(fold(login).as_bytes())),
-        };
-        let known = user.as_ref().map(|user| (user.id, user.username.clone()));
-        let record = |event| match &known {
-            Some((id, name)) => audit::record(event, About::Account(id, name.as_str())),
-            None => audit::record(event, About::Unknown),
-        };
-        let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
-            NotNow::Braked(retry_after) => {
-                record(Event::LoginBraked);
-                LoginFailure::Limited { retry_after }
-            }
-            NotNow::Busy => LoginFailure::Busy,
-        })?;
+        let (user, attempt) = self.begin(source, login.trim()).await?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
         let verified = match self.passwords.verify(stored.clone(), password).await {
             Ok(verified) => verified,
             Err(Busy) => return Err(LoginFailure::Busy),
         };
-        let Some(user) = user.filter(|user| verified.matches && user.may_sign_in()) else {
+        let Some(user) = user.as_ref().filter(|user| verified.matches && user.may_sign_in()).cloned() else {
             attempt.failed();
-            record(Event::LoginFailed);
+            record(Event::LoginFailed, user.as_ref());
             return Err(LoginFailure::Incorrect);
         };
         attempt.succeeded();
-        record(Event::LoginOk);
+        record(Event::LoginOk, Some(&user));
         if let (Some(old), Some(new)) = (stored, verified.upgrade) {
             // Whether it is kept is of no account for this login: the old hash goes on working.
             if let Err(error) = self.store.upgrade_hash(user.id, old, new).await {
@@ -120,6 +132,23 @@ impl PasswordLogin {
             }
         }
         Ok(user)
+    }
+
+    /// A try at the account of this name or address, once it is its turn.
+    async fn begin(&self, source: IpAddr, login: &str) -> Result<(Option<User>, Attempt), LoginFailure> {
+        let user = self.store.user_by_login(login)?;
+        let account = match &user {
+            Some(user) => TriedAccount::Known(user.id),
+            None => TriedAccount::Unknown(Digest::of(fold(login).as_bytes())),
+        };
+        let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
+            NotNow::Braked(retry_after) => {
+                record(Event::LoginBraked, user.as_ref());
+                LoginFailure::Limited { retry_after }
+            }
+            NotNow::Busy => LoginFailure::Busy,
+        })?;
+        Ok((user, attempt))
     }
 
     /// The counters.
@@ -138,6 +167,12 @@ impl PasswordLogin {
     }
 }
 
+/// Writes down what became of a try.
+fn record(event: Event, user: Option<&User>) {
+    let about = user.map_or(About::Unknown, |user| About::Account(&user.id, user.username.as_str()));
+    audit::record(event, about);
+}
+
 /// The identity of an account, as the store has it now.
 pub fn identity(user: &User, credential: Credential, authenticated_at: SystemTime) -> Identity {
     Identity {
@@ -149,6 +184,7 @@ pub fn identity(user: &User, credential: Credential, authenticated_at: SystemTim
         name: user.name.clone(),
         roles: user.roles.clone(),
         session: None,
+        token: None,
         principal: Principal::Account(user.id),
         username: user.username.clone(),
     }

@@ -19,37 +19,52 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     values.all(|value| value == first).then_some(first)
 }
 
-/// What the next login page says, once.
+/// What the next page says, once: the login page, or the account's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Notice {
+    AccountDeleted,
+    OtherSessionsEnded,
+    PasswordChanged,
     PasswordSet,
+    ProfileSaved,
+    SessionEnded,
     SignedOut,
 }
+
+/// All of them, each with its word in the cookie.
+const WORDS: [(Notice, &str); 7] = [
+    (Notice::AccountDeleted, "account_deleted"),
+    (Notice::OtherSessionsEnded, "other_sessions_ended"),
+    (Notice::PasswordChanged, "password_changed"),
+    (Notice::PasswordSet, "password_set"),
+    (Notice::ProfileSaved, "profile_saved"),
+    (Notice::SessionEnded, "session_ended"),
+    (Notice::SignedOut, "signed_out"),
+];
 
 impl Notice {
     /// For the person.
     pub(super) fn text(self) -> Text {
         match self {
+            Self::AccountDeleted => Text::new("notice-account-deleted"),
+            Self::OtherSessionsEnded => Text::new("notice-other-sessions-ended"),
+            Self::PasswordChanged => Text::new("notice-password-changed"),
             Self::PasswordSet => Text::new("notice-password-set"),
+            Self::ProfileSaved => Text::new("notice-profile-saved"),
+            Self::SessionEnded => Text::new("notice-session-ended"),
             Self::SignedOut => Text::new("notice-signed-out"),
         }
     }
 
     /// What these headers carry. Anybody may plant it, so it is one of our words or nothing.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
-        match value(headers, NAME)? {
-            "password_set" => Some(Self::PasswordSet),
-            "signed_out" => Some(Self::SignedOut),
-            _ => None,
-        }
+        let word = value(headers, NAME)?;
+        WORDS.iter().find(|(_, known)| *known == word).map(|(notice, _)| *notice)
     }
 
     /// `Set-Cookie` that carries it to the next page under `prefix`. It says nothing worth hiding, so it needs no `Secure`.
     pub(super) fn set(self, prefix: &str) -> Option<HeaderValue> {
-        let word = match self {
-            Self::PasswordSet => "password_set",
-            Self::SignedOut => "signed_out",
-        };
+        let (_, word) = WORDS.iter().find(|(notice, _)| *notice == self)?;
         set_cookie(word, prefix, 60)
     }
 
@@ -89,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_notice_survives_the_way_through_the_browser() {
-        for notice in [Notice::PasswordSet, Notice::SignedOut] {
+        for (notice, _) in WORDS {
             let set = notice.set("/.auth").expect("a header value");
             let pair = set.to_str().expect("ASCII").split(';').next().expect("a pair");
             let headers = HeaderMap::from_iter([(COOKIE, pair.parse().expect("a header value"))]);

@@ -38,7 +38,12 @@ use super::{Asker, Body};
 
 mod phrase;
 
-pub(super) const TEMPLATES: [(&str, &str); 6] = [
+pub(super) const TEMPLATES: [(&str, &str); 11] = [
+    ("account.html", include_str!("templates/account.html")),
+    ("account/delete.html", include_str!("templates/account/delete.html")),
+    ("account/password.html", include_str!("templates/account/password.html")),
+    ("account/profile.html", include_str!("templates/account/profile.html")),
+    ("account/sessions.html", include_str!("templates/account/sessions.html")),
     ("base.html", include_str!("templates/base.html")),
     ("login.html", include_str!("templates/login.html")),
     ("logout.html", include_str!("templates/logout.html")),
@@ -109,6 +114,7 @@ pub struct Pages {
 /// Which of the templates.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Template {
+    Account,
     Login,
     Logout,
     Problem,
@@ -129,6 +135,7 @@ pub(crate) struct Page<'a> {
 impl Template {
     fn name(self) -> &'static str {
         match self {
+            Self::Account => "account.html",
             Self::Login => "login.html",
             Self::Logout => "logout.html",
             Self::Problem => "problem.html",

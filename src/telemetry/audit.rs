@@ -96,7 +96,9 @@ events! {
     RefreshTokenReused = "refresh_token_reused", Refused;
     /// Sessions were ended by their owner or an administrator.
     SessionRevoked = "session_revoked", Ok;
-    /// A token was revoked.
+    /// A personal access token was made.
+    TokenCreated = "token_created", Ok;
+    /// A token was revoked, or all of an account.
     TokenRevoked = "token_revoked", Ok;
 }
 

@@ -10,8 +10,6 @@ use serde_json::{Value, json};
 use crate::browser::{Browser, Form};
 use crate::harness::{Connection, Gateway, PASSWORD, Upstream, foregate, wait_until};
 
-const JSON: (&str, &str) = ("content-type", "application/json");
-
 fn gateway(upstream: &Upstream) -> Gateway {
     Gateway::start(&format!(
         "log: {{ audit: audit.jsonl }}\nlimits: {{ login: {{ per_account: 2/1m, per_ip: 100/1m }} }}\n\
