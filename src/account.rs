@@ -23,6 +23,7 @@ use crate::telemetry::audit::{self, About, Event};
 mod administration;
 mod backup;
 mod device;
+mod keys;
 mod own;
 mod personal;
 mod sessions;
@@ -31,6 +32,7 @@ mod transfer;
 
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
+pub use keys::KeyError;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use personal::{MadePersonalToken, NewPersonalToken};
 pub use sessions::{SessionMark, SessionSlice};
