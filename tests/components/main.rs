@@ -18,6 +18,7 @@ mod haproxy;
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
 mod harness;
 mod http2;
+mod issuers;
 mod jupyter;
 mod nginx;
 mod program;
