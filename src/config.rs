@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
+use crate::authn::{CacheSettings, IssuerSettings, LoginLimits, SessionSettings, TokenSettings};
 use crate::mail::MailSettings;
 use crate::password::PasswordSettings;
 use crate::portal::{Portal, PortalSettings};
@@ -25,6 +25,7 @@ mod expand;
 mod fault;
 mod file;
 mod headers;
+mod issuers;
 mod look;
 mod mail;
 mod reader;
@@ -69,6 +70,8 @@ pub struct Config {
     pub admin_listen: Option<ListenAddress>,
     /// Where a running server takes orders.
     pub admin_socket: PathBuf,
+    /// Where the audit trail is written, beside the log.
+    pub audit: Option<PathBuf>,
     /// The cache of validated credentials.
     pub cache: CacheSettings,
     /// Where it stands.
@@ -79,6 +82,8 @@ pub struct Config {
     fixed: FixedKeys,
     /// The headers that say who it is, where a route has none of its own.
     pub identity_headers: Arc<IdentityHeaders>,
+    /// Whose tokens are taken besides our own.
+    pub issuers: Vec<IssuerSettings>,
     /// What a client can make us hold.
     pub limits: Limits,
     /// Where we listen: at least one address.
@@ -215,6 +220,7 @@ impl Config {
         let cache = settings::cache(root);
         let password = settings::password(root);
         let tokens = settings::tokens(root, public_url.as_ref());
+        let issuers = issuers::read(root, &tokens);
         let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits) = settings::limits(root);
@@ -241,10 +247,11 @@ impl Config {
         let ((admin_socket, socket_fixed), (admin_listen, listen_fixed)) = root.section("admin", |admin| {
             (settings::admin_socket(admin, &store), settings::admin_listen(admin, &listen))
         });
-        let (log, format_fixed) = settings::log(root);
+        let (log, audit, format_fixed) = settings::log(root);
         Some(Self {
             admin_listen,
             admin_socket,
+            audit,
             cache,
             file: PathBuf::new(),
             files: BTreeSet::new(),
@@ -255,6 +262,7 @@ impl Config {
                 store: store_fixed,
             },
             identity_headers,
+            issuers,
             limits,
             listen,
             log,

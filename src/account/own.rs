@@ -12,7 +12,8 @@ use http::HeaderValue;
 use secrecy::SecretString;
 
 use super::{
-    Accounts, Busy, Digest, Ended, LoginFailure, SessionError, StoreError, User, UserError, Weakness, session,
+    Accounts, Busy, Digest, Ended, Event, LoginFailure, SessionError, StoreError, User, UserError, Weakness,
+    record, session,
 };
 use crate::identity::{DisplayName, Identity, UserId};
 use crate::store::{EndSessions, UserChange};
@@ -90,7 +91,8 @@ impl Accounts {
         let source = proof.source;
         let user = self.confirm(who.user, proof).await?;
         let present = self.store.session(who.session)?;
-        let remembered = present.as_ref().is_some_and(|session| session.remembered);
+        let remembered = present.is_some_and(|session| session.remembered)
+            && self.authenticator.sessions().remember.is_some();
         let hash = self.hash(&user, new).await??;
         let change = UserChange {
             // A password that an administrator has set meanwhile is not replaced by who knew the one before.
@@ -101,6 +103,7 @@ impl Accounts {
         };
         let user = self.store.change_user(user.id, change).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::PasswordChanged, &user);
         // Whoever has just typed the password is as fresh as after a login; not before what has made the
         // others void.
         let from = user.credentials_since.map_or(now, |since| since.max(now));
@@ -116,6 +119,11 @@ impl Accounts {
         }
     }
 
+    /// Whether this session was begun with "remember me".
+    pub fn is_remembered(&self, who: SignedIn) -> Result<bool, StoreError> {
+        Ok(self.store.session(who.session)?.is_some_and(|session| session.remembered))
+    }
+
     /// The account as it is now.
     pub fn own(&self, who: SignedIn) -> Result<User, OwnChangeError> {
         self.store.user(who.user)?.ok_or(OwnChangeError::Gone)
@@ -126,6 +134,7 @@ impl Accounts {
         let change = UserChange { name: Some(name), ..UserChange::default() };
         let user = self.store.change_user(who.user, change).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::AccountChanged, &user);
         Ok(user)
     }
 
@@ -134,6 +143,7 @@ impl Accounts {
         let user = self.confirm(who.user, proof).await?;
         let user = self.store.delete_user(user.id).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::AccountDeleted, &user);
         Ok(user)
     }
 }

@@ -6,6 +6,7 @@
 
 mod account;
 mod admin;
+mod audit;
 mod basic;
 mod browser;
 mod config_files;
@@ -23,6 +24,9 @@ mod generated;
 mod harness;
 mod headers;
 mod http2;
+mod idp;
+mod issuers;
+mod jwt_attacks;
 mod keys;
 mod limits;
 mod listeners;

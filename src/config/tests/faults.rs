@@ -25,7 +25,7 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         &[
             "foregate.yaml:1:1: unknown key `vhosts`",
             "    1 | vhosts: {}",
-            "      | ^^^^^^ expected `listen`, `tls`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
+            "      | ^^^^^^ expected `listen`, `tls`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `issuers`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
         ],
     );
 }
@@ -238,6 +238,14 @@ fn a_bad_value_is_told_with_what_was_expected() {
             "foregate.yaml:2:81: `listen` can't list `systemd`",
             "    2 | listen: ['unix:a', { unix: a, mode: '0600' }, { unix: b, mode: 600k }, systemd, systemd]",
             "      |                                                                                 ^^^^^^^ it is there already",
+        ],
+    );
+    told(
+        &with("portal: { account_deletion: ask }"),
+        &[
+            "foregate.yaml:1:29: `account_deletion` can't be `ask`",
+            "    1 | portal: { account_deletion: ask }",
+            "      |                             ^^^ expected `true` or `false`",
         ],
     );
     told(
