@@ -298,6 +298,7 @@ pub(super) fn password(root: &mut Section<'_>) -> PasswordSettings {
     })
 }
 
+/// Our own tokens.
 pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> TokenSettings {
     let origin = || public_url.map(ToString::to_string).unwrap_or_default();
     let algorithms = [
@@ -306,24 +307,36 @@ pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> Tok
         ("RS256", Algorithm::Rs256),
         ("HS256", Algorithm::Hs256),
     ];
-    root.section("tokens", |tokens| TokenSettings {
-        issuer: tokens.get("issuer").and_then(|value| value.line(500)).unwrap_or_else(origin),
-        audience: tokens.get("audience").and_then(|value| value.line(500)).unwrap_or_else(origin),
-        algorithm: tokens
-            .get("algorithm")
-            .and_then(|value| value.word(&algorithms))
-            .unwrap_or(Algorithm::EdDsa),
-        access_ttl: tokens.get("access_ttl").and_then(|value| value.parse(duration)).unwrap_or(15 * MINUTE),
-        key_rotation: Some(tokens.get("key_rotation").and_then(|value| value.parse(rotation)))
-            .map(|rotation| rotation.unwrap_or(90 * DAY))
-            .filter(|rotation| !rotation.is_zero()),
-        refresh_grace: tokens
-            .get("refresh_grace")
-            .and_then(|value| value.parse(grace))
-            .unwrap_or(Duration::from_secs(10)),
-        refresh_ttl: Some(tokens.get("refresh_ttl").and_then(|value| value.parse(duration_or_zero)))
-            .map(|ttl| ttl.unwrap_or(30 * DAY))
-            .filter(|ttl| !ttl.is_zero()),
+    root.section("tokens", |tokens| {
+        let keys = tokens.get("keys").map(|list| super::tokens::own_keys(&list)).unwrap_or_default();
+        let algorithm_value = tokens.get("algorithm");
+        let algorithm = algorithm_value.and_then(|value| value.word(&algorithms));
+        if let (Some(value), Some(algorithm), Some(first)) = (algorithm_value, algorithm, keys.first())
+            && algorithm != first.algorithm
+        {
+            let message = format!("the first of `keys` signs with {}, not with {algorithm}", first.algorithm);
+            value.reader().add(value.fault(message).help("leave `algorithm` out: the key says it"));
+        }
+        TokenSettings {
+            issuer: tokens.get("issuer").and_then(|value| value.line(500)).unwrap_or_else(origin),
+            audience: tokens.get("audience").and_then(|value| value.line(500)).unwrap_or_else(origin),
+            algorithm: keys.first().map(|own| own.algorithm).or(algorithm).unwrap_or(Algorithm::EdDsa),
+            keys,
+            access_ttl: tokens
+                .get("access_ttl")
+                .and_then(|value| value.parse(duration))
+                .unwrap_or(15 * MINUTE),
+            key_rotation: Some(tokens.get("key_rotation").and_then(|value| value.parse(rotation)))
+                .map(|rotation| rotation.unwrap_or(90 * DAY))
+                .filter(|rotation| !rotation.is_zero()),
+            refresh_grace: tokens
+                .get("refresh_grace")
+                .and_then(|value| value.parse(grace))
+                .unwrap_or(Duration::from_secs(10)),
+            refresh_ttl: Some(tokens.get("refresh_ttl").and_then(|value| value.parse(duration_or_zero)))
+                .map(|ttl| ttl.unwrap_or(30 * DAY))
+                .filter(|ttl| !ttl.is_zero()),
+        }
     })
 }
 
@@ -407,8 +420,8 @@ fn fixed(section: &Section<'_>, value: Option<Value<'_>>, key: &str) -> Fault {
     fault.help("restart it, or leave this as it was")
 }
 
-/// The log, and the fault of changing its form while it is written.
-pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Fault) {
+/// The log, the file of the audit trail, and the fault of changing the log's form while it is written.
+pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Option<PathBuf>, Fault) {
     use tracing::Level;
     let levels = [
         ("error", Level::ERROR),
@@ -424,7 +437,8 @@ pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Fault) {
             format: format.and_then(|value| value.word(&formats)).unwrap_or(LogFormat::Auto),
             level: log.get("level").and_then(|value: Value<'_>| value.word(&levels)).unwrap_or(Level::INFO),
         };
-        (settings, fixed(log, format, "log.format"))
+        let audit = log.get("audit").and_then(|value| value.path());
+        (settings, audit, fixed(log, format, "log.format"))
     })
 }
 
