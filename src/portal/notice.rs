@@ -19,38 +19,84 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     values.all(|value| value == first).then_some(first)
 }
 
-/// What the next login page says, once.
+/// What the next page says, once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Notice {
+    AddressChanged,
+    AddressChanging,
+    AddressConfirmed,
+    AddressConfirmedWaiting,
+    AddressSet,
+    ConfirmationSent,
+    LinkSent,
     PasswordSet,
+    Registered,
+    RegisteredConfirm,
+    RegisteredWaiting,
     SignedOut,
 }
 
 impl Notice {
+    const ALL: [Self; 12] = [
+        Self::AddressChanged,
+        Self::AddressChanging,
+        Self::AddressConfirmed,
+        Self::AddressConfirmedWaiting,
+        Self::AddressSet,
+        Self::ConfirmationSent,
+        Self::LinkSent,
+        Self::PasswordSet,
+        Self::Registered,
+        Self::RegisteredConfirm,
+        Self::RegisteredWaiting,
+        Self::SignedOut,
+    ];
+
     /// For the person.
     pub(super) fn text(self) -> Text {
+        Text::new(match self {
+            Self::AddressChanged => "notice-address-changed",
+            Self::AddressChanging => "notice-address-changing",
+            Self::AddressConfirmed => "notice-address-confirmed",
+            Self::AddressConfirmedWaiting => "notice-address-confirmed-waiting",
+            Self::AddressSet => "notice-address-set",
+            Self::ConfirmationSent => "notice-confirmation-sent",
+            Self::LinkSent => "notice-link-sent",
+            Self::PasswordSet => "notice-password-set",
+            Self::Registered => "notice-registered",
+            Self::RegisteredConfirm => "notice-registered-confirm",
+            Self::RegisteredWaiting => "notice-registered-waiting",
+            Self::SignedOut => "notice-signed-out",
+        })
+    }
+
+    /// In the cookie.
+    fn word(self) -> &'static str {
         match self {
-            Self::PasswordSet => Text::new("notice-password-set"),
-            Self::SignedOut => Text::new("notice-signed-out"),
+            Self::AddressChanged => "address_changed",
+            Self::AddressChanging => "address_changing",
+            Self::AddressConfirmed => "address_confirmed",
+            Self::AddressConfirmedWaiting => "address_confirmed_waiting",
+            Self::AddressSet => "address_set",
+            Self::ConfirmationSent => "confirmation_sent",
+            Self::LinkSent => "link_sent",
+            Self::PasswordSet => "password_set",
+            Self::Registered => "registered",
+            Self::RegisteredConfirm => "registered_confirm",
+            Self::RegisteredWaiting => "registered_waiting",
+            Self::SignedOut => "signed_out",
         }
     }
 
     /// What these headers carry. Anybody may plant it, so it is one of our words or nothing.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
-        match value(headers, NAME)? {
-            "password_set" => Some(Self::PasswordSet),
-            "signed_out" => Some(Self::SignedOut),
-            _ => None,
-        }
+        let word = value(headers, NAME)?;
+        Self::ALL.into_iter().find(|notice| notice.word() == word)
     }
 
     /// `Set-Cookie` that carries it to the next page under `prefix`. It says nothing worth hiding, so it needs no `Secure`.
     pub(super) fn set(self, prefix: &str) -> Option<HeaderValue> {
-        let word = match self {
-            Self::PasswordSet => "password_set",
-            Self::SignedOut => "signed_out",
-        };
-        set_cookie(word, prefix, 60)
+        set_cookie(self.word(), prefix, 60)
     }
 
     /// `Set-Cookie` that takes it away again.
@@ -89,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_notice_survives_the_way_through_the_browser() {
-        for notice in [Notice::PasswordSet, Notice::SignedOut] {
+        for notice in Notice::ALL {
             let set = notice.set("/.auth").expect("a header value");
             let pair = set.to_str().expect("ASCII").split(';').next().expect("a pair");
             let headers = HeaderMap::from_iter([(COOKIE, pair.parse().expect("a header value"))]);

@@ -42,6 +42,7 @@ enum Refusal {
     InvalidGrant,
     InvalidRequest(&'static str),
     Limited(Duration),
+    Pending(&'static str),
     Unavailable,
     UnsupportedGrantType,
 }
@@ -68,6 +69,10 @@ async fn issue(portal: &Portal, visit: &Visit<'_>, grant: Grant) -> Result<Respo
             LoginFailure::Busy => Refusal::Unavailable,
             LoginFailure::Incorrect => Refusal::InvalidGrant,
             LoginFailure::Limited { retry_after } => Refusal::Limited(retry_after),
+            LoginFailure::Unconfirmed => Refusal::Pending("The account's e-mail address is not confirmed yet."),
+            LoginFailure::WaitingForApproval => {
+                Refusal::Pending("The account waits for an administrator's approval.")
+            }
             LoginFailure::Store(error) => {
                 failure(&error);
                 Refusal::Unavailable
@@ -110,7 +115,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::InvalidGrant => StatusCode::UNAUTHORIZED,
-            Self::InvalidRequest(_) | Self::UnsupportedGrantType => StatusCode::BAD_REQUEST,
+            Self::InvalidRequest(_) | Self::Pending(_) | Self::UnsupportedGrantType => StatusCode::BAD_REQUEST,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -118,7 +123,7 @@ impl Refusal {
 
     fn error(&self) -> &'static str {
         match self {
-            Self::InvalidGrant => "invalid_grant",
+            Self::InvalidGrant | Self::Pending(_) => "invalid_grant",
             Self::InvalidRequest(_) => "invalid_request",
             // RFC 6749 has no word of its own for these at this endpoint; it has this one at the other.
             Self::Limited(_) | Self::Unavailable => "temporarily_unavailable",
@@ -130,7 +135,7 @@ impl Refusal {
         let limited;
         let error_description = match self {
             Self::InvalidGrant => "Incorrect username or password.",
-            Self::InvalidRequest(detail) => detail,
+            Self::InvalidRequest(detail) | Self::Pending(detail) => detail,
             Self::Limited(wait) => {
                 let text = Text::new("too-many-attempts").with("wait", in_words(*wait));
                 limited = portal.pages.texts().say(Language::English, &text);
@@ -145,7 +150,7 @@ impl Refusal {
             Self::InvalidGrant => set_challenge(&mut response),
             Self::Limited(wait) => set_retry_after(&mut response, *wait),
             Self::Unavailable => set_retry_after(&mut response, RETRY),
-            Self::InvalidRequest(_) | Self::UnsupportedGrantType => {}
+            Self::InvalidRequest(_) | Self::Pending(_) | Self::UnsupportedGrantType => {}
         }
         response
     }

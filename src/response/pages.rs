@@ -35,12 +35,17 @@ use super::{Asker, Body};
 
 mod phrase;
 
-const TEMPLATES: [(&str, &str); 6] = [
+const TEMPLATES: [(&str, &str); 11] = [
+    ("address.html", include_str!("templates/address.html")),
     ("base.html", include_str!("templates/base.html")),
+    ("confirm.html", include_str!("templates/confirm.html")),
+    ("forgot.html", include_str!("templates/forgot.html")),
     ("login.html", include_str!("templates/login.html")),
     ("logout.html", include_str!("templates/logout.html")),
     ("parts.html", include_str!("templates/parts.html")),
+    ("pending.html", include_str!("templates/pending.html")),
     ("problem.html", include_str!("templates/problem.html")),
+    ("register.html", include_str!("templates/register.html")),
     ("reset.html", include_str!("templates/reset.html")),
 ];
 const STYLE: &str = include_str!("templates/style.css");
@@ -104,9 +109,14 @@ pub struct Pages {
 /// Which of the templates.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Template {
+    Address,
+    Confirm,
+    Forgot,
     Login,
     Logout,
+    Pending,
     Problem,
+    Register,
     Reset,
 }
 
@@ -124,9 +134,14 @@ pub(crate) struct Page<'a> {
 impl Template {
     fn name(self) -> &'static str {
         match self {
+            Self::Address => "address.html",
+            Self::Confirm => "confirm.html",
+            Self::Forgot => "forgot.html",
             Self::Login => "login.html",
             Self::Logout => "logout.html",
+            Self::Pending => "pending.html",
             Self::Problem => "problem.html",
+            Self::Register => "register.html",
             Self::Reset => "reset.html",
         }
     }

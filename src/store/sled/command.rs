@@ -29,6 +29,7 @@ pub(super) enum Command {
     CreateInvitation(Invitation, Reply<(), InvitationError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
+    PretendToken(Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
     DeleteUser(UserId, Reply<User, UserError>),
     EndSession(Digest, Reply<bool, StoreError>),
@@ -101,6 +102,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         }
         C::CreateUser(new, reply) => settle(stage, reply, |unit| rules::create_user(unit, &new))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
+        C::PretendToken(reply) => settle(stage, reply, rules::pretend_one_time_token)
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::PretendToken(reply))),
         C::DeleteUser(id, reply) => settle(stage, reply, |unit| rules::delete_user(unit, id))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteUser(id, reply))),
         C::EndSession(digest, reply) => settle(stage, reply, |unit| rules::end_session(unit, digest))
