@@ -16,12 +16,13 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::authn::login::identity;
 use crate::authn::{Authenticator, Ended, LoginFailure, session};
 use crate::identity::{Credential, Identity, Username};
-use crate::mail::Mailer;
-use crate::password::{Busy, Weakness};
+use crate::mail::{Language, Mailer};
+use crate::password::{Busy, Strength, Weakness};
 use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
 
 mod address;
 mod administration;
+mod backup;
 mod device;
 mod own;
 mod quota;
@@ -35,7 +36,7 @@ pub use device::Device;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use recovery::{LinkError, LinkRequest};
 pub use registration::{
-    NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
+    InviteError, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
 };
 pub use sessions::{SessionMark, SessionSlice};
 
@@ -252,6 +253,12 @@ impl Accounts {
         self.authenticator.login().verify(source, login, password).await
     }
 
+    /// How strong a password would be; `context` has the names that go with it.
+    pub async fn judge(&self, password: SecretString, mut context: Vec<String>) -> Result<Strength, Busy> {
+        context.push(self.site.to_string());
+        self.authenticator.login().passwords().judge(password, context).await
+    }
+
     /// Hashes a password that the policy takes for this account.
     async fn hash(
         &self,
@@ -287,6 +294,11 @@ impl From<TokenError> for SetPasswordError {
             TokenError::Store(error) => Self::Store(error),
         }
     }
+}
+
+/// In which language somebody's mails are, where we know it.
+fn language_of(user: &User) -> Option<Language> {
+    user.language.as_deref().and_then(Language::parse)
 }
 
 /// As much of a text as fits, cut between two characters.

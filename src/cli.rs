@@ -31,6 +31,7 @@ mod password_input;
 mod serve;
 mod server;
 mod session;
+mod store;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -86,6 +87,9 @@ enum Command {
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Back the store up, also while the server runs; restore it, move it
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Print what a shell reads to complete these commands, as in: foregate completions bash
     Completions {
         /// For which shell
@@ -240,6 +244,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
         Command::User(command) => user::run(&load(config)?, command),
+        Command::Store(command) => store::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),
         Command::Man { words, output: None } => generated::manual(&words, Cli::command()),
         Command::Man { output: Some(folder), .. } => generated::all_manuals(&folder, Cli::command()),

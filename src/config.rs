@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use crate::account::RegistrationSettings;
 use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
+use crate::mail::MailSettings;
 use crate::password::PasswordSettings;
 use crate::portal::{Portal, PortalSettings};
 use crate::proxy::UpstreamSettings;
@@ -25,6 +26,7 @@ mod expand;
 mod fault;
 mod file;
 mod headers;
+mod mail;
 mod reader;
 mod registration;
 mod routes;
@@ -80,6 +82,8 @@ pub struct Config {
     pub log: LogSettings,
     /// How many failed logins are let through.
     pub login_limits: LoginLimits,
+    /// How mail is sent; `None`: it isn't.
+    pub mail: Option<MailSettings>,
     /// How passwords are judged and hashed.
     pub password: PasswordSettings,
     /// The pages.
@@ -206,6 +210,10 @@ impl Config {
         let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits, registrations) = settings::limits(root);
+        let mail = mail::read(root);
+        // A faulty one is told of itself alone.
+        let has_mail = mail.is_some() || root.has("mail");
+        let registration = registration::read(root, has_mail, registrations);
         let upstreams = upstreams::read(root);
         let cookies = Portal::cookie_names(&session);
         let around = routes::Around {
@@ -246,6 +254,7 @@ impl Config {
             listen,
             log,
             login_limits,
+            mail,
             password,
             portal,
             proxy_protocol,

@@ -54,7 +54,7 @@ use control::Order;
 use crew::{Crew, Pulse};
 use doors::{Doors, listed};
 use files::Files;
-use rooms::{Process, Rooms, open_store};
+use rooms::{Process, Rooms, mail_links, open_store};
 use slot::ConnectionLimits;
 use thread::DoorId;
 
@@ -166,6 +166,8 @@ impl Gateway {
         let stopping = CancellationToken::new();
         let mut crew = Crew::start(threads, &stopping)?;
         crew.change(&rooms, doors.fresh(), &[]).await;
+        let delivered = CancellationToken::new();
+        let delivering = tokio::spawn(process.mailer.clone().deliver(delivered.clone().cancelled_owned()));
         // From here on the rooms are those of the configuration in force.
         drop(rooms);
         let watching = tokio::spawn(files::watch(control.clone()));
@@ -206,6 +208,11 @@ impl Gateway {
         doors.hide();
         stopping.cancel();
         let all_ended = crew.join(limits.drain_timeout).await;
+        // To the end: what the last requests put into the outbox may go out as well. It ends within a bound of its own.
+        delivered.cancel();
+        if delivering.await.is_err() {
+            tracing::error!("the worker that sends mails has panicked");
+        }
         feeding.abort();
         Ok(Drained { began, doors, process, failed: !(was_asked && all_ended) })
     }
@@ -310,6 +317,7 @@ async fn try_reload(
     crew.change(&rooms, doors.fresh(), &closed).await;
     crate::telemetry::set_level(level);
     rooms.process.access.set_level(level);
+    rooms.process.mailer.configure(rooms.config.mail.clone(), mail_links(&rooms.config));
     control.state().rooms.store(rooms);
     control.state().listening.store(Arc::new(doors.shown()));
     Ok(warnings)

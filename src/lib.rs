@@ -19,6 +19,7 @@
 //! | 6 | [`gate`] | the decision; the only maker of a [`gate::Permit`] |
 //! | 6 | [`account`] | what changes accounts and sessions, and says what it ended |
 //! | 7 | [`authn`] | whose credential is this and does it hold: sessions, tokens, Basic, throttle, cache |
+//! | 7 | [`mail`] | mails: what they say, the outbox, the worker that sends them |
 //! | 7 | [`request`] | one request described without doubt: head, target, host, client |
 //! | 7 | [`route`] | host, path and method to a route, by an index |
 //! | 8 | [`password`] | hashing on threads of its own; what a good password is |
@@ -74,6 +75,7 @@ pub mod config;
 pub mod gate;
 pub mod gateway;
 pub mod identity;
+pub mod mail;
 pub mod password;
 pub mod policy;
 pub mod portal;

@@ -1,8 +1,11 @@
 //! Passwords: what a good one is, and hashing them on threads of their own.
 //!
 //! Hashing costs memory and time on purpose, so it has its own bounded threads at a lower priority:
-//! a flood of logins waits here and nobody else notices. A password is normalised once (NFC, as
-//! RFC 8265 §4.2 has it) before it is hashed or compared, and never cut.
+//! a flood of logins waits here and nobody else notices. A password is normalised once before it is
+//! hashed (blanks of other scripts become the usual one, then NFC, as RFC 8265 §4.2 has it) and never
+//! cut, so that it is the same from every keyboard. Hashes of other applications were mostly made of what
+//! was typed, and of which spelling nobody can tell: what is compared is what was typed *and* its
+//! normal form, where they differ, and the next login replaces the hash.
 //!
 //! Callers: `authn` verifies, `account` hashes and asks for the policy. Whose password it is isn't
 //! known here.
@@ -10,6 +13,7 @@
 use secrecy::{ExposeSecret, SecretString};
 
 mod argon;
+mod judge;
 mod legacy;
 mod pace;
 mod pool;
@@ -17,7 +21,7 @@ mod strength;
 
 pub use argon::UnusableHash;
 pub use pool::{Busy, Load, Passwords, Verified};
-pub use strength::Weakness;
+pub use strength::{Reason, Strength, Weakness};
 
 /// Code points of the longest password that is taken.
 pub const MAX_LENGTH: usize = 1024;

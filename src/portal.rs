@@ -15,9 +15,9 @@ use http::header::{CACHE_CONTROL, RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHE
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::account::{Accounts, LinkRequest, RegistrationMode};
-use crate::mail;
 use crate::authn::{self, Authentication, Authenticator, SessionSettings};
 use crate::identity::{Credential, Identity};
+use crate::mail;
 use crate::request::{Context, Origin, SentFrom, sent_from};
 use crate::response::texts::{self, Language};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
@@ -37,6 +37,7 @@ mod pending;
 mod place;
 mod register;
 mod reset;
+mod strength;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -210,9 +211,7 @@ impl Portal {
             ("/logout", Verb::Get) => logout::page(self, visit).await,
             ("/logout", Verb::Post) => logout::submit(self, visit, self.fields(visit, body).await?).await,
             ("/register", Verb::Get) => register::page(self, visit),
-            ("/register", Verb::Post) => {
-                register::submit(self, visit, self.fields(visit, body).await?).await
-            }
+            ("/register", Verb::Post) => register::submit(self, visit, self.fields(visit, body).await?).await,
             ("/confirm", Verb::Get) => confirm::page(self, visit),
             ("/confirm", Verb::Post) => confirm::submit(self, visit, self.fields(visit, body).await?).await,
             ("/confirm/resend", Verb::Post) => {
@@ -226,6 +225,9 @@ impl Portal {
             }
             ("/reset", Verb::Get) => reset::page(self, visit),
             ("/reset", Verb::Post) => reset::submit(self, visit, self.fields(visit, body).await?).await,
+            ("/password-strength", Verb::Post) => {
+                strength::judge(self, visit, self.fields(visit, body).await?).await
+            }
             ("/token", Verb::Post) => {
                 self.check_origin(visit)?;
                 token::submit(self, visit, body).await
@@ -239,8 +241,9 @@ impl Portal {
                 "/login" | "/logout" | "/reset" | "/register" | "/confirm" | "/forgot" | "/account/email",
                 Verb::Other,
             ) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
-            ("/confirm/resend", Verb::Get | Verb::Other) => Err(Problem::method_not_allowed("POST")),
-            ("/token", Verb::Get | Verb::Other) => Err(Problem::method_not_allowed("POST")),
+            ("/token" | "/password-strength" | "/confirm/resend", Verb::Get | Verb::Other) => {
+                Err(Problem::method_not_allowed("POST"))
+            }
             ("/me" | "/jwks.json" | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD"))
             }
@@ -356,7 +359,7 @@ impl<'a> Visit<'a> {
 
     /// In which the mails are written that this person asks for.
     fn mail_language(&self) -> mail::Language {
-        self.asker.language()
+        mail::Language::parse(self.asker.language().tag()).unwrap_or_default()
     }
 
     /// For a link by mail.

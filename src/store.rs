@@ -1,4 +1,4 @@
-//! Accounts, sessions, one-time tokens and keys on disk.
+//! Accounts, sessions, one-time tokens, mails and keys on disk.
 //!
 //! Methods are whole operations of the domain, each atomic and, once it has answered, durable: it
 //! survives `kill -9` and a crash of the host. Reads are point look-ups that may run inline; what
@@ -9,12 +9,14 @@
 //! `Unavailable` for a write means that it is not acknowledged, not that it did not happen: after a
 //! failure in the middle of it either is possible, as it is with any database.
 //!
-//! Callers: `authn` reads; `account` changes; `cli` and `gateway` open and close. Nobody else, and
+//! Callers: `authn` reads; `account` changes; `mail` keeps its outbox; `cli` and `gateway` open and close. Nobody else, and
 //! nothing above this room knows which engine is below.
 
+mod backup;
 mod error;
 mod failures;
 mod model;
+mod outbox;
 mod record;
 mod short;
 mod sled;
@@ -24,14 +26,16 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
+pub use self::backup::{BackupError, BackupRow, BackupWriter, read_backup};
 pub use self::error::{
     ConfirmError, InvitationError, OpenError, SessionError, StoreError, TokenError, UserError,
 };
 pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
     ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, NewUser, OneTimeToken, Purpose, Registered,
-    Session, SigningKey, Standing, User, UserChange, Verification,
+    Restoring, Session, SigningKey, Standing, User, UserChange, Verification,
 };
+pub use self::outbox::{MailContent, MailId, QueuedMail};
 pub use self::short::{InvalidShortId, ShortId};
 use crate::identity::{UserId, Username};
 
@@ -351,6 +355,42 @@ impl Store {
     ) -> Result<[u8; 32], StoreError> {
         match &self.engine {
             Engine::Sled(sled) => sled.ensure_secret(name, candidate).await,
+        }
+    }
+
+    // ---- backups -----------------------------------------------------------------------------
+
+    /// Begins a backup; gives its number. One that is under way already ends.
+    pub fn begin_backup(&self) -> u64 {
+        match &self.engine {
+            Engine::Sled(sled) => sled.begin_backup(),
+        }
+    }
+
+    /// Up to `limit` rows behind this key, in the order of the keys; none at the end.
+    pub async fn backup_rows(&self, after: Vec<u8>, limit: usize) -> Result<Vec<BackupRow>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.backup_rows(after, limit).await,
+        }
+    }
+
+    /// Up to `limit` of the rows that changed since the backup began or since they were asked for, as they are now; and
+    /// whether those were all. Where `last` is set nothing changes meanwhile, and with the last of them the backup is over.
+    pub async fn backup_changes(
+        &self,
+        id: u64,
+        limit: usize,
+        last: bool,
+    ) -> Result<(Vec<BackupRow>, bool), StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.backup_changes(id, limit, last).await,
+        }
+    }
+
+    /// Writes rows of a backup, in one unit: some hundreds at most. For a store that is not in use yet.
+    pub async fn restore_rows(&self, rows: Vec<BackupRow>, what: Restoring) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.restore_rows(rows, what).await,
         }
     }
 

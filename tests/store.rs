@@ -1018,3 +1018,95 @@ async fn a_nearly_full_disk_takes_sessions_and_no_accounts() {
     store.create_user(new_user("late")).await.expect("an account");
     store.close().await;
 }
+
+// ---- backups ---------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_backup_is_the_store_at_one_moment_whatever_changes_meanwhile() {
+    let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let store = open(one.path());
+    let mut users = Vec::new();
+    for number in 0..150 {
+        users.push(store.create_user(new_user(&format!("user{number}"))).await.expect("made"));
+    }
+    let cut = store.begin_backup();
+    assert!(store.backup_changes(cut, 10, false).await.expect("it goes on").0.is_empty());
+    let id = store.begin_backup();
+    assert!(store.backup_changes(cut, 10, true).await.is_err(), "a new one takes its place");
+
+    let mut rows = Vec::new();
+    let mut slices = 0;
+    loop {
+        let after = rows.last().map_or(Vec::new(), |row: &foregate::store::BackupRow| row.key.clone());
+        let slice = store.backup_rows(after, 40).await.expect("rows");
+        if slice.is_empty() {
+            break;
+        }
+        rows.extend(slice);
+        slices += 1;
+        // A new one, one that goes, one that gets another name for its mailbox, a login and its end.
+        store.create_user(new_user(&format!("late{slices}"))).await.expect("made");
+        store.delete_user(users[slices * 3].id).await.expect("gone");
+        let address = format!("moved{slices}@example.com").parse().ok();
+        let change = UserChange { email: Some(address), ..UserChange::default() };
+        store.change_user(users[slices * 3 + 1].id, change).await.expect("changed");
+        let label = format!("session{slices}");
+        store.create_session(session(&users[slices * 3 + 2], &label)).await.expect("made");
+        if slices % 2 == 0 {
+            store.end_session(Digest::of(label.as_bytes())).await.expect("ended");
+        }
+    }
+    assert!(slices > 5, "{slices}");
+    for last in [false, true] {
+        loop {
+            let (some, all) = store.backup_changes(id, 7, last).await.expect("changes");
+            rows.extend(some);
+            if all {
+                break;
+            }
+        }
+        if !last {
+            store.create_user(new_user("latest")).await.expect("made");
+        }
+    }
+    store.create_user(new_user("too-late")).await.expect("made");
+    assert!(store.backup_changes(id, 7, false).await.is_err(), "it is over");
+
+    let copy = open(two.path());
+    for unit in rows.chunks(100) {
+        copy.restore_rows(unit.to_vec(), foregate::store::Restoring::All).await.expect("written");
+    }
+    assert_whole(&copy).await;
+    let names = |users: Vec<User>| users.into_iter().map(|user| (user.id, user.email)).collect::<Vec<_>>();
+    let mut expected = store.users(None, 1000).await.expect("users");
+    expected.retain(|user| user.username.as_str() != "too-late");
+    assert_eq!(names(copy.users(None, 1000).await.expect("users")), names(expected));
+    for number in 1..=slices {
+        let digest = Digest::of(format!("session{number}").as_bytes());
+        assert_eq!(copy.session(digest).expect("a read").is_some(), number % 2 == 1);
+    }
+    copy.close().await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn without_sessions_only_what_lasts_comes_back() {
+    let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let store = open(one.path());
+    let user = store.create_user(new_user("alice")).await.expect("made");
+    store.create_session(session(&user, "session")).await.expect("made");
+    store.create_one_time_token(link(&user, "link")).await.expect("made");
+    store.ensure_secret("csrf", [7; 32]).await.expect("kept");
+    let rows = store.backup_rows(Vec::new(), 1000).await.expect("rows");
+    store.close().await;
+    let copy = open(two.path());
+    let since = SystemTime::now() + Duration::from_secs(5);
+    copy.restore_rows(rows, foregate::store::Restoring::WithoutSessions { since }).await.expect("written");
+    assert_whole(&copy).await;
+    assert!(copy.session(Digest::of(b"session")).expect("a read").is_none());
+    assert!(copy.one_time_token(Digest::of(b"link"), SystemTime::now()).is_err());
+    assert_eq!(copy.ensure_secret("csrf", [8; 32]).await.expect("kept"), [7; 32]);
+    let back = copy.user(user.id).expect("a read").expect("alice");
+    assert!(back.credentials_since.is_some_and(|from| from + Duration::from_millis(1) > since), "{back:?}");
+    copy.close().await;
+}

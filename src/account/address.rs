@@ -11,7 +11,10 @@ use std::time::{Duration, SystemTime};
 use secrecy::ExposeSecret;
 
 use super::quota::Errand;
-use super::{Accounts, Digest, Ended, OwnChangeError, Proof, Purpose, SignedIn, TokenError, UserError, session};
+use super::{
+    Accounts, Digest, Ended, OwnChangeError, Proof, Purpose, SignedIn, TokenError, UserError, language_of,
+    session,
+};
 use crate::identity::{Email, Username};
 use crate::mail::{Kind, Language, Mail, Message};
 use crate::store::{ConfirmError, Confirmed, OneTimeToken, UserChange};
@@ -77,7 +80,7 @@ impl Accounts {
             self.authenticator.ended(Ended::User(user.id));
             if let (Some(to), Some(new_address)) = (old.clone(), user.email.clone()) {
                 let message = Message::AddressChanged { new_address, username: user.username.clone() };
-                let language = user.language.as_deref().and_then(Language::parse).unwrap_or_default();
+                let language = language_of(user).unwrap_or_default();
                 self.post(Some(Mail { language, message, to })).await;
             }
         }
@@ -115,7 +118,7 @@ impl Accounts {
 
         let owner = self.store.user_by_login(new.as_str()).map_err(OwnChangeError::from)?;
         let owner = owner.filter(|owner| owner.id != user.id);
-        let language = user.language.as_deref().and_then(Language::parse).unwrap_or(language);
+        let language = language_of(&user).unwrap_or(language);
         let token = session::mint();
         let kept = match &owner {
             None if self.mailer.takes(&new, Kind::ConfirmNewAddress) => {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::authn::session;
 use crate::identity::{DisplayName, Email, Role};
-use crate::mail::{Language, Mail, Message};
+use crate::mail::{Mail, Message};
 use crate::password::{UnusableHash, check_hash};
 use crate::store::{EndSessions, NewUser, OneTimeToken, UserChange};
 
@@ -152,21 +152,21 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Lets in an account that waits for that, and tells its person; says whether it was waiting.
-    pub async fn approve(&self, login: &str) -> Result<(User, bool), UserError> {
+    /// Lets in an account that waits for that, and tells its person. One that doesn't wait stays as it is.
+    pub async fn approve(&self, login: &str) -> Result<User, UserError> {
         let user = self.find(login)?;
         if !user.awaits_approval {
-            return Ok((user, false));
+            return Ok(user);
         }
         let user = self.apply(user.id, UserChange { approved: true, ..UserChange::default() }).await?;
         // Whose address is still to be confirmed can't sign in yet, and is not told so.
         if let Some(to) = user.email.clone().filter(|_| user.may_sign_in() && self.sends_mail()) {
             let login_link = self.mailer.links().login();
             let message = Message::Approved { login_link, username: user.username.clone() };
-            let language = user.language.as_deref().and_then(Language::parse).unwrap_or_default();
+            let language = super::language_of(&user).unwrap_or_default();
             self.post(Some(Mail { language, message, to })).await;
         }
-        Ok((user, true))
+        Ok(user)
     }
 
     /// Deletes an account with everything that hangs on it.

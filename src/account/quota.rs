@@ -89,6 +89,8 @@ mod tests {
         let quota = Quota::default();
         let rate = Rate { count: 1, period: Duration::from_secs(60) };
         let take = |address: &str| quota.take(Errand::Link, address.parse().expect("an address"), rate);
-        assert!(take("2001:db8::1").is_ok() && take("2001:db8::2").is_err() && take("2001:db8:0:1::1").is_ok());
+        assert!(
+            take("2001:db8::1").is_ok() && take("2001:db8::2").is_err() && take("2001:db8:0:1::1").is_ok()
+        );
     }
 }

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::quota::Errand;
 use super::registration::CONFIRMATION_LIFETIME;
-use super::{Accounts, Digest, Purpose, StoreError, TokenError, User, session};
+use super::{Accounts, Digest, Purpose, StoreError, TokenError, User, language_of, session};
 use crate::identity::Email;
 use crate::mail::{Kind, Language, Mail, Message};
 use crate::store::{OneTimeToken, Standing};
@@ -101,7 +101,7 @@ impl Accounts {
                     purpose,
                     user_id: user.id,
                 };
-                let language = user.language.as_deref().and_then(Language::parse);
+                let language = language_of(&user);
                 (self.store.create_one_time_token(kept).await, user.username, language)
             }
             None => {
@@ -130,7 +130,7 @@ impl Accounts {
             forgot_link: self.mailer.links().forgot(),
             username: user.username.clone(),
         };
-        let language = user.language.as_deref().and_then(Language::parse).unwrap_or_default();
+        let language = language_of(user).unwrap_or_default();
         self.post(Some(Mail { language, message, to })).await;
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::quota::Errand;
-use super::{Accounts, Busy, Digest, StoreError, User, UserError, Username, Weakness, session};
+use super::{Accounts, Busy, Digest, StoreError, User, UserError, Username, Weakness, language_of, session};
 use crate::authn::Rate;
 use crate::identity::{DisplayName, Email, Role};
 use crate::mail::{Language, Link, Mail, Message};
@@ -21,10 +21,10 @@ use crate::store::{ConfirmationLink, Invitation, InvitationError, NewUser, Regis
 
 /// How long the link lives that confirms a registration, and with it the account that nobody confirms. Long
 /// enough for a mail that is found after a weekend; the link alone lets nobody in.
-pub const CONFIRMATION_LIFETIME: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+pub(super) const CONFIRMATION_LIFETIME: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
 /// How long an invitation is good.
-pub const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Who may make an account.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -138,6 +138,17 @@ pub enum RegistrationError {
     Weak(#[from] Weakness),
 }
 
+/// Why nobody was invited.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InviteError {
+    /// Nobody may register, invited or not.
+    #[error("registration is closed")]
+    Closed,
+    /// The store, or an account that has the address.
+    #[error(transparent)]
+    Invitation(#[from] InvitationError),
+}
+
 impl Accounts {
     /// Who may make an account, and how.
     pub fn registration(&self) -> &RegistrationSettings {
@@ -189,7 +200,9 @@ impl Accounts {
                 self.store.accept_invitation(invitation.digest, new, person.now).await?;
                 Ok(NextStep::SignIn)
             }
-            None if settings.confirm_email => self.register_to_confirm(new, person.language, person.now).await,
+            None if settings.confirm_email => {
+                self.register_to_confirm(new, person.language, person.now).await
+            }
             None => {
                 let user = self.store.create_user(new).await?;
                 Ok(if user.awaits_approval { NextStep::Wait } else { NextStep::SignIn })
@@ -211,7 +224,8 @@ impl Accounts {
         let links = self.mailer.links();
         let mail = match self.store.register(new, link).await? {
             Registered::Made(user) => user.email.map(|to| {
-                let message = Message::ConfirmAddress { link: links.confirm(&token), username: user.username };
+                let message =
+                    Message::ConfirmAddress { link: links.confirm(&token), username: user.username };
                 Mail { language, message, to }
             }),
             Registered::AddressTaken { owner } => self.address_taken(owner, language),
@@ -224,12 +238,12 @@ impl Accounts {
     /// What the owner of an address is told when somebody else wants it.
     pub(super) fn address_taken(&self, owner: User, language: Language) -> Option<Mail> {
         let links = self.mailer.links();
+        let language = language_of(&owner).unwrap_or(language);
         let message = Message::AddressTaken {
             forgot_link: links.forgot(),
             login_link: links.login(),
             username: owner.username,
         };
-        let language = owner.language.as_deref().and_then(Language::parse).unwrap_or(language);
         owner.email.map(|to| Mail { language, message, to })
     }
 
@@ -266,7 +280,10 @@ impl Accounts {
         roles: BTreeSet<Role>,
         language: Language,
         now: SystemTime,
-    ) -> Result<(Link, bool), InvitationError> {
+    ) -> Result<(Link, bool), InviteError> {
+        if self.registration.mode == RegistrationMode::Closed {
+            return Err(InviteError::Closed);
+        }
         let token = session::mint();
         let invitation = Invitation {
             digest: Digest::of(token.expose_secret().as_bytes()),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::failure::Failure;
 use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
-use crate::store::User;
+use crate::store::{BackupRow, User};
 
 /// Something to do. `login` is a username or an address, as typed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -35,8 +35,27 @@ pub enum Command {
     SessionRevoke(RevokeSessions),
     /// Tells which server this is, and how it does.
     Status,
+    /// Begins a backup.
+    StoreBackup,
+    /// Some of the rows that changed since the backup began; the last ones end it.
+    StoreChanges {
+        /// Which backup.
+        id: u64,
+        /// Whether nothing may change meanwhile.
+        last: bool,
+    },
+    /// Some rows of the store, in the order of their keys.
+    StoreRows {
+        /// Behind which key.
+        after: Vec<u8>,
+    },
     /// Makes an account.
     UserAdd(AddUser),
+    /// Lets in an account that waits for that.
+    UserApprove {
+        /// Whose.
+        login: String,
+    },
     /// Deletes an account with everything that hangs on it.
     UserDelete {
         /// Whose.
@@ -51,6 +70,13 @@ pub enum Command {
     UserEnable {
         /// Whose.
         login: String,
+    },
+    /// Invites somebody to make an account.
+    UserInvite {
+        /// Whom.
+        email: Email,
+        /// What the account gets beside the roles of everybody who registers.
+        roles: BTreeSet<Role>,
     },
     /// One slice of all accounts in the order of their names; `next` of the reply is the `after` of the next slice.
     UserList {
@@ -72,6 +98,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it is one of thousands that belong together, of which the first is told.
+    pub fn is_one_of_many(&self) -> bool {
+        matches!(self, Self::StoreChanges { .. } | Self::StoreRows { .. })
+    }
+
     /// As on the command line: for the log.
     pub fn name(&self) -> &'static str {
         match self {
@@ -79,10 +110,15 @@ impl Command {
             Self::SessionList { .. } => "session list",
             Self::SessionRevoke(_) => "session revoke",
             Self::Status => "status",
+            Self::StoreBackup => "store backup",
+            Self::StoreChanges { .. } => "store backup: changes",
+            Self::StoreRows { .. } => "store backup: rows",
             Self::UserAdd(_) => "user add",
+            Self::UserApprove { .. } => "user approve",
             Self::UserDelete { .. } => "user delete",
             Self::UserDisable { .. } => "user disable",
             Self::UserEnable { .. } => "user enable",
+            Self::UserInvite { .. } => "user invite",
             Self::UserList { .. } => "user list",
             Self::UserSet(_) => "user set",
             Self::UserShow { .. } => "user show",
@@ -155,6 +191,18 @@ pub enum Reply {
         /// With which the person sets a password, once.
         link: Option<Secret>,
     },
+    /// A backup has begun.
+    BackupBegun {
+        /// Its number.
+        id: u64,
+    },
+    /// Some rows of the store.
+    BackupRows {
+        /// Whether these are the last ones that changed.
+        all: bool,
+        /// As they are kept: with hashes and keys.
+        rows: Vec<BackupRow>,
+    },
     /// Sessions have ended.
     Ended {
         /// Where to go on, where there may be more.
@@ -164,6 +212,13 @@ pub enum Reply {
     },
     /// Nothing was done.
     Failed(Failure),
+    /// Somebody is invited.
+    Invited {
+        /// With which they make an account, once.
+        link: Secret,
+        /// It was mailed to them as well.
+        mailed: bool,
+    },
     /// The configuration is in force.
     Reloaded {
         /// Its file.
@@ -244,6 +299,12 @@ pub struct AccountView {
     pub roles: BTreeSet<Role>,
     /// Whether it can't sign in.
     pub disabled: bool,
+    /// Whether it can't sign in before its address is confirmed.
+    #[serde(default)]
+    pub unconfirmed: bool,
+    /// Whether it can't sign in before an administrator lets it in.
+    #[serde(default)]
+    pub waiting: bool,
     /// Whether a password is set.
     pub has_password: bool,
     /// Sessions and tokens from before this are void: when the password was set or the account disabled.
@@ -268,6 +329,8 @@ impl From<User> for AccountView {
             id: user.id,
             name: user.name,
             roles: user.roles,
+            unconfirmed: user.awaits_confirmation,
+            waiting: user.awaits_approval,
             sessions: None,
             username: user.username,
         }

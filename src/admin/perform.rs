@@ -2,13 +2,15 @@
 //!
 //! Callers: `admin::server`, and `cli` where no server runs.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::failure::Failure;
 use super::message::{AccountView, AddUser, Command, LinkBase, Password, Reply, Secret, SetUser};
-use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassword};
-use crate::identity::{Username, fold};
-use crate::store::{StoreError, UserError};
+use crate::account::{AccountChange, AccountError, Accounts, InviteError, NewAccount, NewPassword};
+use crate::identity::{Email, Role, Username, fold};
+use crate::mail::Language;
+use crate::store::{InvitationError, StoreError, UserError};
 
 mod session;
 
@@ -16,6 +18,8 @@ mod session;
 const SLICE: usize = 500;
 /// Bytes of one slice: half of what a line may have, for the last account may bring it over.
 const SLICE_BYTES: usize = super::line::MAX_LINE / 2;
+/// Rows of the store in one reply: also the largest fit into a line.
+const ROWS: usize = 100;
 /// How many names are compared for "did you mean", and how alike two of them are (Jaro-Winkler).
 const COMPARED: usize = 5_000;
 const ALIKE: f64 = 0.79;
@@ -25,6 +29,17 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
     let done = match command {
         // The server answers these itself.
         Command::Reload | Command::Status => Err(Failure::NotRunning),
+        Command::StoreBackup => Ok(Reply::BackupBegun { id: accounts.begin_backup() }),
+        Command::StoreChanges { id, last } => accounts
+            .backup_changes(id, ROWS, last)
+            .await
+            .map(|(rows, all)| Reply::BackupRows { all, rows })
+            .map_err(store),
+        Command::StoreRows { after } => accounts
+            .backup_rows(after, ROWS)
+            .await
+            .map(|rows| Reply::BackupRows { all: rows.is_empty(), rows })
+            .map_err(store),
         Command::SessionList { after, login } => session::list(accounts, login, after, now).await,
         Command::SessionRevoke(which) => session::revoke(accounts, which, now).await,
         Command::UserAdd(user) => add(accounts, links, user, now).await,
@@ -35,6 +50,8 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
         Command::UserEnable { login } => {
             named(accounts, &login, accounts.set_disabled(&login, false).await).await
         }
+        Command::UserApprove { login } => named(accounts, &login, accounts.approve(&login).await).await,
+        Command::UserInvite { email, roles } => invite(accounts, email, roles, now).await,
         Command::UserList { after } => list(accounts, after).await,
         Command::UserSet(change) => set(accounts, change, now).await,
         Command::UserUnlock { login } => named(accounts, &login, accounts.unlock(&login).await).await,
@@ -68,6 +85,29 @@ async fn add(
         }
         Err(AccountError::User(UserError::UsernameTaken)) => Err(Failure::UsernameTaken { username }),
         Err(error) => Err(failure(error, username.as_str(), email)),
+    }
+}
+
+async fn invite(
+    accounts: &Accounts,
+    email: Email,
+    roles: BTreeSet<Role>,
+    now: SystemTime,
+) -> Result<Reply, Failure> {
+    let address = email.to_string();
+    // Whoever is invited is not known here, and neither is their language.
+    match accounts.invite(email, roles, Language::default(), now).await {
+        Ok((link, mailed)) => Ok(Reply::Invited { link: Secret(link.expose().into()), mailed }),
+        Err(InviteError::Closed) => Err(Failure::RegistrationClosed { email: address }),
+        Err(InviteError::Invitation(error)) => Err(match error {
+            InvitationError::EmailTaken => Failure::EmailTaken { email: address },
+            InvitationError::Store(error) => store(error),
+            InvitationError::TooMany { limit } => Failure::TooManyInvitations { limit },
+            // Of invitations that are used.
+            InvitationError::Invalid | InvitationError::UsernameTaken => {
+                Failure::Store { reason: error.to_string() }
+            }
+        }),
     }
 }
 

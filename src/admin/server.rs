@@ -103,10 +103,12 @@ where
         };
         let (reply, goes_on) = match command {
             Ok(Some(command)) => {
-                let name = command.name();
+                let (name, quiet) = (command.name(), command.is_one_of_many());
                 let reply = answer(command).await;
                 let failed = matches!(reply, Reply::Failed(_));
-                tracing::info!(admin.command = name, admin.failed = failed, "administration");
+                if failed || !quiet {
+                    tracing::info!(admin.command = name, admin.failed = failed, "administration");
+                }
                 (reply, true)
             }
             Ok(None) | Err(LineError::Io(_) | LineError::Late(_)) => return,

@@ -69,7 +69,10 @@ impl Administration {
             reply @ (Reply::Account(_)
             | Reply::Accounts { .. }
             | Reply::Added { .. }
+            | Reply::BackupBegun { .. }
+            | Reply::BackupRows { .. }
             | Reply::Ended { .. }
+            | Reply::Invited { .. }
             | Reply::Reloaded { .. }
             | Reply::Sessions { .. }
             | Reply::Status(_)) => Ok(reply),

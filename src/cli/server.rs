@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 
+use super::administration::Administration;
 use super::{CliError, note, print};
 use crate::admin::{Command, Failure, Reply, ServerStatus, UpstreamServer, connect};
 use crate::config::Config;
@@ -85,10 +86,13 @@ fn unexpected(reply: Reply) -> CliError {
         Reply::Account(_)
         | Reply::Accounts { .. }
         | Reply::Added { .. }
+        | Reply::BackupBegun { .. }
+        | Reply::BackupRows { .. }
         | Reply::Ended { .. }
+        | Reply::Invited { .. }
         | Reply::Sessions { .. }
         | Reply::Reloaded { .. }
-        | Reply::Status(_) => CliError::Failed(anyhow!("the server answered something else: {reply:?}")),
+        | Reply::Status(_) => Administration::unexpected(),
     }
 }
 

@@ -187,7 +187,7 @@ fn whom(certificate: &Certificate) -> String {
 }
 
 /// The certificates of a file, each of which can be read.
-fn chain(value: &Value<'_>, expected: &str) -> Option<Vec<CertificateDer<'static>>> {
+pub(super) fn chain(value: &Value<'_>, expected: &str) -> Option<Vec<CertificateDer<'static>>> {
     let (path, bytes) = file(value, expected)?;
     let shown = shown(&path);
     let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::rooms::{Process, Rooms};
+use crate::mail::MailOutcome;
 use crate::proxy::{ServerSnapshot, ServerState};
 use crate::telemetry::metrics::{Kind, Row};
 
@@ -21,6 +22,7 @@ pub(super) fn name(rooms: &Rooms) {
     metrics.set_collector("store_healthy", "Whether the store can be written", Kind::Gauge, move || {
         Row::alone(f64::from(u8::from(store.health().is_ok())))
     });
+    mails(rooms);
     let load = Arc::clone(rooms.authenticator.login().passwords().load());
     let queued = Arc::clone(&load);
     metrics.set_collector(
@@ -35,6 +37,23 @@ pub(super) fn name(rooms: &Rooms) {
         Kind::Gauge,
         move || Row::alone(load.running() as f64),
     );
+}
+
+/// The outbox, and what became of what was in it.
+fn mails(rooms: &Rooms) {
+    let Process { mailer, metrics, .. } = &*rooms.process;
+    let counted = mailer.clone();
+    metrics.set_collector("mails", "Mails, by what became of them", Kind::Counter, move || {
+        let row = |outcome: MailOutcome| Row {
+            labels: vec![("outcome", outcome.as_str().to_owned())],
+            value: counted.figures().of(outcome) as f64,
+        };
+        MailOutcome::ALL.into_iter().map(row).collect()
+    });
+    let waiting = mailer.clone();
+    metrics.set_collector("mail_outbox", "Mails that wait to be sent", Kind::Gauge, move || {
+        Row::alone(waiting.waiting() as f64)
+    });
 }
 
 /// What is known of each server of each upstream.

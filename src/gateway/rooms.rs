@@ -18,6 +18,7 @@ use crate::authn::throttle::Throttle;
 use crate::authn::{Authenticator, PasswordLogin, Tokens, bearer};
 use crate::config::Config;
 use crate::gate::Gate;
+use crate::mail::{Links, Mailer};
 use crate::password::Passwords;
 use crate::portal::{Portal, PortalDoors};
 use crate::proxy::{HealthBoard, ProxySettings};
@@ -35,6 +36,8 @@ pub struct AccountRooms {
     pub authenticator: Arc<Authenticator>,
     /// What tokens in forms are made with.
     csrf_key: [u8; 32],
+    /// The outbox.
+    pub mailer: Mailer,
     /// The figures.
     pub metrics: Metrics,
     /// To be closed at the end.
@@ -61,9 +64,21 @@ impl AccountRooms {
         let authenticator =
             Authenticator::new(store.clone(), login, tokens, config.session.clone(), config.cache);
         let authenticator = Arc::new(authenticator);
-        let accounts = Accounts::new(store.clone(), Arc::clone(&authenticator), config.public_url.host());
-        Ok(Self { accounts, authenticator, csrf_key, metrics, store })
+        let mailer = Mailer::new(store.clone(), config.mail.clone(), mail_links(config)).await?;
+        let accounts = Accounts::new(
+            store.clone(),
+            Arc::clone(&authenticator),
+            mailer.clone(),
+            config.registration.clone(),
+            config.public_url.host(),
+        );
+        Ok(Self { accounts, authenticator, csrf_key, mailer, metrics, store })
     }
+}
+
+/// Where the links in mails begin.
+pub(super) fn mail_links(config: &Config) -> Links {
+    Links::new(&config.public_url.to_string(), &config.portal.prefix)
 }
 
 /// The keys in the store, with one for new tokens among them.
@@ -84,6 +99,7 @@ pub(super) struct Process {
     pub(super) draining: AtomicBool,
     /// Servers that stay are known to the next configuration.
     pub(super) health: HealthBoard,
+    pub(super) mailer: Mailer,
     pub(super) metrics: Metrics,
     /// How many connections there are file descriptors for.
     pub(super) room: usize,
@@ -107,7 +123,7 @@ impl Rooms {
     /// Of the configuration that the process starts with.
     pub(super) async fn first(config: Config, store: Store, room: usize) -> Result<Self, StartError> {
         let metrics = Metrics::new(SystemTime::now());
-        let AccountRooms { accounts, authenticator, csrf_key, metrics, store } =
+        let AccountRooms { accounts, authenticator, csrf_key, mailer, metrics, store } =
             AccountRooms::build(&config, store, metrics).await?;
         let tls = Tls::renewed(None, config.tls.as_ref())?;
         let process = Process {
@@ -116,6 +132,7 @@ impl Rooms {
             csrf_key,
             draining: AtomicBool::new(false),
             health: HealthBoard::new(),
+            mailer,
             metrics,
             room,
             store,
@@ -127,8 +144,8 @@ impl Rooms {
     pub(super) async fn renewed(&self, config: Config) -> Result<Self, StartError> {
         let tls = Tls::renewed(self.tls.as_ref(), config.tls.as_ref())?;
         let authenticator = self.renewed_authenticator(&config).await?;
-        let store = self.process.store.clone();
-        let accounts = Accounts::new(store, Arc::clone(&authenticator), config.public_url.host());
+        let (registration, site) = (config.registration.clone(), config.public_url.host());
+        let accounts = self.accounts.renewed(Arc::clone(&authenticator), registration, site);
         Ok(Self::over(config, accounts, authenticator, Arc::clone(&self.process), tls))
     }
 

@@ -158,34 +158,42 @@ impl Hasher {
     pub(super) fn verify(&mut self, stored: Option<&str>, password: &str) -> Outcome {
         let hash = match stored.and_then(|text| StoredHash::parse(text).ok()) {
             Some(StoredHash::Argon(hash)) => hash,
-            Some(StoredHash::Legacy(hash)) if hash.matches(password) => {
+            Some(StoredHash::Legacy(hash)) if spellings(password).any(|password| hash.matches(&password)) => {
                 return Outcome { current: false, dear: true, matches: true };
             }
             // After a wrong password for another application's hash the whole of today's work is done, too: most of
             // them cost next to nothing.
             other => {
                 let decoy = parse(&self.decoy).expect("our own hash can be read");
-                self.matches(&decoy, password);
+                self.spelling(&decoy, password);
                 return Outcome { current: true, dear: other.is_some(), matches: false };
             }
         };
-        let current = matches!(hash.algorithm, Algorithm::Argon2id)
+        let of_today = matches!(hash.algorithm, Algorithm::Argon2id)
             && hash.params.m_cost() == self.params.m_cost()
             && hash.params.t_cost() == self.params.t_cost()
             && hash.params.p_cost() == self.params.p_cost()
             && hash.output.len() == HASH_BYTES;
-        let matches = self.matches(&hash, password);
+        let spelling = self.spelling(&hash, password);
+        let matches = spelling.is_some();
+        // Ours are of the normal form, the first; what matches in another is another application's.
+        let current = of_today && spelling.is_none_or(|spelling| spelling == 0);
         if let Some(params) = (!matches).then(|| rest_of_work(&hash.params, &self.params)).flatten() {
             let decoy = parse(&self.decoy).expect("our own hash can be read");
-            self.matches(&ArgonHash { params, ..decoy }, password);
+            self.spelling(&ArgonHash { params, ..decoy }, password);
         }
         Outcome { current, dear: work(&hash.params) > work(&self.params), matches }
     }
 
-    fn matches(&mut self, hash: &ArgonHash, password: &str) -> bool {
+    /// Which of the password's spellings a hash is of. Where it is of none, each has cost its work, for an
+    /// unknown account as for a known one.
+    fn spelling(&mut self, hash: &ArgonHash, password: &str) -> Option<usize> {
+        spellings(password).position(|password| self.matches(hash, password.as_bytes()))
+    }
+
+    fn matches(&mut self, hash: &ArgonHash, password: &[u8]) -> bool {
         let argon = Argon2::new(hash.algorithm, hash.version, hash.params.clone());
         let mut output = vec![0; hash.output.len()];
-        let password = normalised(password);
         let needed = hash.params.block_count();
         let mut larger = Vec::new();
         let memory = if needed <= self.memory.len() {
@@ -195,7 +203,7 @@ impl Hasher {
             &mut larger[..]
         };
         argon
-            .hash_password_into_with_memory(password.as_bytes(), hash.salt.as_ref(), &mut output, memory)
+            .hash_password_into_with_memory(password, hash.salt.as_ref(), &mut output, memory)
             .is_ok_and(|()| verify_slices_are_equal(&output, hash.output.as_bytes()).is_ok())
     }
 }
@@ -215,8 +223,25 @@ fn work(params: &Params) -> u64 {
     u64::from(params.m_cost()) * u64::from(params.t_cost())
 }
 
+/// As it is hashed (RFC 8265 §4.2.1, OpaqueString): every blank is the usual one, and composed (NFC).
 fn normalised(password: &str) -> Zeroizing<String> {
-    Zeroizing::new(if password.is_ascii() { password.to_owned() } else { password.nfc().collect() })
+    if password.is_ascii() {
+        return Zeroizing::new(password.to_owned());
+    }
+    let blank = |c: char| if is_blank(c) { ' ' } else { c };
+    Zeroizing::new(password.chars().map(blank).nfc().collect())
+}
+
+/// A space separator (general category Zs) of any script.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
+}
+
+/// What a hash may have been made of: the normal form, and what was typed where that is something else.
+fn spellings(password: &str) -> impl Iterator<Item = Zeroizing<String>> {
+    let normal = normalised(password);
+    let typed = (*normal != password).then(|| Zeroizing::new(password.to_owned()));
+    std::iter::once(normal).chain(typed)
 }
 
 #[cfg(test)]
@@ -267,6 +292,49 @@ mod tests {
         let mut hasher = hasher();
         let hash = hasher.hash("cafe\u{301} noir");
         assert_eq!(compare(&mut hasher, &hash, "caf\u{e9} noir"), (true, true));
+    }
+
+    #[test]
+    fn any_blank_is_the_usual_one_and_any_script_is_taken() {
+        let mut hasher = hasher();
+        let hash = hasher.hash("caf\u{e9}\u{a0}noir\u{3000}\u{1f642}");
+        assert_eq!(compare(&mut hasher, &hash, "cafe\u{301} noir \u{1f642}"), (true, true));
+        assert_eq!(compare(&mut hasher, &hash, "cafe noir \u{1f642}"), (false, true));
+        for (kept, form) in [("\u{200d}", "a joiner is no blank"), ("\t", "nor is a tab")] {
+            assert_eq!(*normalised(kept), kept, "{form}");
+        }
+    }
+
+    #[test]
+    fn hashes_of_other_applications_are_of_what_was_typed_there() {
+        let mut hasher = hasher();
+        let (typed, normal) = ("cafe\u{301}\u{a0}noir", "caf\u{e9} noir");
+        for of in [typed, normal] {
+            // Argon2id of today's parameters, but of bytes that we would have normalised.
+            let salt = b"saltsaltsaltsalt";
+            let mut output = [0; HASH_BYTES];
+            let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, hasher.params.clone());
+            argon.hash_password_into(of.as_bytes(), salt, &mut output).expect("sound parameters");
+            let params = ParamsString::try_from(&hasher.params).expect("parameters");
+            let hash = PasswordHash {
+                algorithm: Algorithm::Argon2id.ident(),
+                version: Some(Version::V0x13.into()),
+                params,
+                salt: Some(Salt::new(salt).expect("a salt")),
+                hash: Some(Output::new(&output).expect("a hash")),
+            }
+            .to_string();
+            assert_eq!(compare(&mut hasher, &hash, typed), (true, of == normal), "argon2id of {of:?}");
+            let legacy = format!("sha256$salt${}", hex_hmac(b"salt", of.as_bytes()));
+            assert_eq!(compare(&mut hasher, &legacy, typed), (true, false), "another of {of:?}");
+        }
+    }
+
+    /// As Werkzeug made `sha256$salt$hex`: an HMAC under the salt.
+    fn hex_hmac(salt: &[u8], password: &[u8]) -> String {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, salt);
+        let tag = aws_lc_rs::hmac::sign(&key, password);
+        tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     #[test]

@@ -13,8 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::oneshot;
 
 use super::argon::Hasher;
+use super::judge::Judge;
 use super::pace::Pace;
-use super::strength::{self, Weakness};
+use super::strength::{self, Strength, Weakness};
 use super::{MAX_LENGTH, PasswordSettings};
 
 /// How many wait at most, and for how long: past that the answer is `Busy`, for somebody who waits
@@ -40,6 +41,7 @@ pub struct Verified {
 #[derive(Clone)]
 pub struct Passwords {
     jobs: SyncSender<Job>,
+    judge: Judge,
     load: Arc<Load>,
     pace: Arc<Pace>,
     settings: Arc<PasswordSettings>,
@@ -95,7 +97,7 @@ impl Passwords {
                 .spawn(move || work(&queue, &load, &pace, &settings))
                 .expect("the operating system starts a thread");
         }
-        Self { jobs, load, pace, settings: Arc::new(settings) }
+        Self { jobs, judge: Judge::start(settings), load, pace, settings: Arc::new(settings) }
     }
 
     /// Compares a password with a hash. Without a hash it does the same work and says no.
@@ -127,6 +129,14 @@ impl Passwords {
         let (answer, hashed) = oneshot::channel();
         self.enqueue(Task::Hash { password, context, answer })?;
         hashed.await.unwrap_or(Err(Busy))
+    }
+
+    /// How strong a password would be, for a hint while it is typed.
+    pub async fn judge(&self, password: SecretString, context: Vec<String>) -> Result<Strength, Busy> {
+        if is_too_long(&password) {
+            return Ok(Strength { score: 4, weakness: Some(Weakness::TooLong) });
+        }
+        self.judge.ask(password, context).await
     }
 
     /// How much there is to do, for the figures.
@@ -184,8 +194,11 @@ fn work(queue: &Mutex<Receiver<Job>>, load: &Load, pace: &Pace, settings: &Passw
             }
             Task::Hash { password, context, answer } => {
                 let password = password.expose_secret();
-                let judged = strength::check(settings, password, &context);
-                drop(answer.send(Ok(judged.map(|()| hasher.hash(password).into()))));
+                let judged = match strength::judge(settings, password, &context).weakness {
+                    Some(weakness) => Err(weakness),
+                    None => Ok(hasher.hash(password).into()),
+                };
+                drop(answer.send(Ok(judged)));
             }
         }
         load.running.fetch_sub(1, Ordering::Relaxed);
@@ -219,6 +232,29 @@ mod tests {
         assert!(right.matches && right.upgrade.is_none());
         assert!(!passwords.verify(Some(hash), "long enougH".into()).await.expect("a place").matches);
         assert!(!passwords.verify(None, "long enough".into()).await.expect("a place").matches);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_questions_about_strength_keeps_no_login_waiting() {
+        let passwords = passwords();
+        let hash = passwords.hash("long enough".into(), Vec::new()).await.expect("a place").expect("good");
+        let long = "aA4@bB8".repeat(14);
+        let asking: Vec<_> = (0..QUEUE * 8)
+            .map(|_| {
+                let (passwords, long) = (passwords.clone(), long.clone());
+                tokio::spawn(async move { passwords.judge(long.into(), Vec::new()).await.is_err() })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let right = passwords.verify(Some(hash), "long enough".into()).await;
+        assert!(right.expect("a place in its own queue").matches);
+        let mut busy = 0;
+        for one in asking {
+            busy += usize::from(one.await.expect("no panic"));
+        }
+        assert!(busy > 0, "all of them were taken in");
+        let strength = passwords.judge("x".repeat(5000).into(), Vec::new()).await.expect("a place");
+        assert_eq!(strength.weakness, Some(Weakness::TooLong));
     }
 
     #[tokio::test]

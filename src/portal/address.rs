@@ -57,7 +57,8 @@ pub(super) async fn submit(
     mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
     let identity = portal.signed_in(visit).await?;
-    let Some((identity, who)) = identity.and_then(|found| SignedIn::of(&found).map(|who| (found, who))) else {
+    let Some((identity, who)) = identity.and_then(|found| SignedIn::of(&found).map(|who| (found, who)))
+    else {
         return match fields.format {
             Format::Form => Ok(to_login(portal, visit)),
             Format::Json => Err(unauthorized()),

@@ -8,8 +8,8 @@
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use super::form::{Fields, Format};
 use super::forgot;
+use super::form::{Fields, Format};
 use super::notice::Notice;
 use super::reset::{invalid_link, link_token};
 use super::{Portal, Visit, failure, set_cookie};

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::form::{Fields, Format};
 use super::next::Next;
 use super::notice::Notice;
-use super::reset::weakness_text;
+use super::strength::weakness_text;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::{NewPerson, NextStep, RegistrationError, RegistrationMode};
 use crate::identity::{DisplayName, Email, Username};
@@ -101,7 +101,8 @@ pub(super) async fn submit(
     let mut form = RegisterForm::new(portal, visit)?;
     let password = fields.secret("password")?;
     // Phones add a blank behind a name; behind a password it may be meant.
-    let mut typed = |name| Ok(fields.text(name)?.unwrap_or_default().trim().to_owned());
+    let mut typed =
+        |name| -> Result<String, Problem> { Ok(fields.text(name)?.unwrap_or_default().trim().to_owned()) };
     form.username = typed("username")?;
     form.name = typed("name")?;
     form.email = typed("email")?;
@@ -110,7 +111,8 @@ pub(super) async fn submit(
     }
     match (form.register(portal, visit, password).await, fields.format) {
         (Ok(next), Format::Form) => {
-            let mut response = visit.asker.see_login(&portal.pages, form.next.as_ref().map(Next::as_str), None);
+            let mut response =
+                visit.asker.see_login(&portal.pages, form.next.as_ref().map(Next::as_str), None);
             let notice = match next {
                 NextStep::Confirm => Notice::RegisteredConfirm,
                 NextStep::SignIn => Notice::Registered,
@@ -158,9 +160,7 @@ impl RegisterForm {
         let email: Option<Email> = match (&self.invitation, self.email.as_str()) {
             (Some(_), _) => None,
             (None, "") if !portal.accounts.registration().needs_email() => None,
-            (None, typed) => {
-                Some(typed.parse().map_err(|_| invalid("email", "register-email-invalid"))?)
-            }
+            (None, typed) => Some(typed.parse().map_err(|_| invalid("email", "register-email-invalid"))?),
         };
         let name: DisplayName = self.name.parse().map_err(|_| invalid("name", "register-name-invalid"))?;
         let password = password.ok_or_else(|| invalid("password", "register-password-empty"))?;
@@ -307,9 +307,7 @@ impl Message {
             Self::Domain => problem("email_domain", "register-email-domain-title"),
             Self::EmailTaken => problem("taken", "register-email-taken-title"),
             Self::Invalid(_, text) => Problem::bad_request(text),
-            Self::Limited(wait) => {
-                problem("too_many_requests", "register-limited-title").retry_after(wait)
-            }
+            Self::Limited(wait) => problem("too_many_requests", "register-limited-title").retry_after(wait),
             Self::Unavailable => Problem::unavailable(RETRY),
             Self::UsernameTaken => problem("taken", "register-username-taken-title"),
             Self::Weak(_) => problem("weak_password", "reset-weak-title"),

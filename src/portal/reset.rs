@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use super::form::{Fields, Format};
 use super::notice::Notice;
+use super::strength::weakness_text;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::SetPasswordError;
 use crate::identity::Username;
-use crate::password::{MAX_LENGTH, Weakness};
+use crate::password::Weakness;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::Text;
 use crate::response::{Body, Problem};
@@ -174,14 +175,5 @@ impl Message {
             // JSON needs no token.
             Self::None | Self::StaleForm => Problem::internal(),
         }
-    }
-}
-
-/// Why a password is not taken, for whoever typed it.
-fn weakness_text(weakness: &Weakness) -> Text {
-    match weakness {
-        Weakness::Guessable(_) => Text::new("password-guessable"),
-        Weakness::TooLong => Text::new("password-too-long").with("count", MAX_LENGTH),
-        Weakness::TooShort(least) => Text::new("password-too-short").with("count", *least),
     }
 }

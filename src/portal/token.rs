@@ -69,7 +69,9 @@ async fn issue(portal: &Portal, visit: &Visit<'_>, grant: Grant) -> Result<Respo
             LoginFailure::Busy => Refusal::Unavailable,
             LoginFailure::Incorrect => Refusal::InvalidGrant,
             LoginFailure::Limited { retry_after } => Refusal::Limited(retry_after),
-            LoginFailure::Unconfirmed => Refusal::Pending("The account's e-mail address is not confirmed yet."),
+            LoginFailure::Unconfirmed => {
+                Refusal::Pending("The account's e-mail address is not confirmed yet.")
+            }
             LoginFailure::WaitingForApproval => {
                 Refusal::Pending("The account waits for an administrator's approval.")
             }
@@ -115,7 +117,9 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::InvalidGrant => StatusCode::UNAUTHORIZED,
-            Self::InvalidRequest(_) | Self::Pending(_) | Self::UnsupportedGrantType => StatusCode::BAD_REQUEST,
+            Self::InvalidRequest(_) | Self::Pending(_) | Self::UnsupportedGrantType => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -271,6 +271,19 @@ pub struct SigningKey {
     pub private: secrecy::SecretBox<[u8]>,
 }
 
+/// What of a backup is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Restoring {
+    /// All of it: the store goes on elsewhere.
+    All,
+    /// What lasts. No session, link or refresh token comes back, for it may have ended since, nor do mails that were sent
+    /// since; and what was signed before this moment is void.
+    WithoutSessions {
+        /// Now.
+        since: SystemTime,
+    },
+}
+
 /// What a check of all rows against each other found.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Verification {
@@ -282,6 +295,8 @@ pub struct Verification {
     pub first_faults: Vec<String>,
     /// Invitations that are there, ended ones among them.
     pub invitations: u64,
+    /// Mails that wait.
+    pub mails: u64,
     /// One-time tokens that are there, ended ones among them.
     pub one_time_tokens: u64,
     /// Sessions that are there, ended ones among them.

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Digest, Invitation, OneTimeToken, Purpose, Session, SigningKey, StoreError, User};
+use super::{MailContent, QueuedMail};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
 
 /// sled puts a page over 128 KiB into a file of its own, which it never syncs. A page holds up to
@@ -292,6 +293,32 @@ pub(super) fn decode_key(bytes: &[u8]) -> Result<SigningKey, StoreError> {
         kid: row.kid,
         private: row.private,
     })
+}
+
+#[derive(Deserialize, Serialize)]
+struct MailRow {
+    attempts: u32,
+    created_at: u64,
+    #[serde(with = "secret_text")]
+    message: Option<SecretString>,
+    to: Email,
+}
+
+pub(super) fn encode_mail(mail: &QueuedMail) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let MailContent { attempts, created_at, message, to } = &mail.content;
+    let row = MailRow {
+        attempts: *attempts,
+        created_at: millis(*created_at),
+        message: Some(message.clone()),
+        to: to.clone(),
+    };
+    encode(&row).map(Zeroizing::new)
+}
+
+pub(super) fn decode_mail(bytes: &[u8]) -> Result<MailContent, StoreError> {
+    let row: MailRow = decode(bytes, "a mail")?;
+    let message = row.message.ok_or_else(|| StoreError::Corrupt("a mail that says nothing".to_owned()))?;
+    Ok(MailContent { attempts: row.attempts, created_at: time(row.created_at), message, to: row.to })
 }
 
 /// Milliseconds since 1970, what the store keeps of a time.

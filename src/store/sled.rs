@@ -6,10 +6,12 @@
 //!
 //! Callers: `store`.
 
+mod backup;
 mod command;
 mod journal;
 mod keys;
 mod open;
+mod outbox;
 mod rules;
 mod space;
 mod unit;
@@ -30,14 +32,15 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use secrecy::SecretString;
 use tokio::sync::oneshot;
 
+use self::backup::Tracking;
 use self::command::{Command, Reply};
 use self::unit::{Rows, read_error};
 use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
-    ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError, NewUser,
-    OneTimeToken, OpenError, Registered, Session, SessionError, ShortId, SigningKey, StoreError,
-    StoreSettings, TokenError, User, UserChange, UserError, Verification,
+    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
+    NewUser, OneTimeToken, OpenError, Registered, Restoring, Session, SessionError, ShortId, SigningKey,
+    StoreError, StoreSettings, TokenError, User, UserChange, UserError, Verification,
 };
 use crate::identity::{UserId, Username};
 
@@ -62,6 +65,7 @@ pub(super) struct Sled {
 
 /// What readers and the writer both look at.
 struct Shared {
+    backup: Tracking,
     closed: AtomicBool,
     /// Why writing doesn't work at the moment.
     failure: ArcSwap<Option<String>>,
@@ -76,6 +80,7 @@ impl Sled {
     pub(super) fn open(settings: StoreSettings) -> Result<Self, OpenError> {
         let opened = open::open(&settings)?;
         let shared = Arc::new(Shared {
+            backup: Tracking::default(),
             closed: AtomicBool::new(false),
             failure: ArcSwap::from_pointee(None),
             failures: Mutex::default(),
@@ -205,6 +210,35 @@ impl Sled {
             Ok(counts)
         })
         .await
+    }
+
+    pub(super) fn begin_backup(&self) -> u64 {
+        self.shared.backup.begin()
+    }
+
+    pub(super) async fn backup_rows(
+        &self,
+        after: Vec<u8>,
+        limit: usize,
+    ) -> Result<Vec<BackupRow>, StoreError> {
+        self.scan(move |db| backup::rows_after(db, &after, limit)).await
+    }
+
+    pub(super) async fn backup_changes(
+        &self,
+        id: u64,
+        limit: usize,
+        last: bool,
+    ) -> Result<(Vec<BackupRow>, bool), StoreError> {
+        if last {
+            return self.submit(|reply| Command::BackupChanges(id, limit, reply)).await;
+        }
+        let shared = self.shared.clone();
+        blocking(move || shared.with_tree(|db| backup::changes(&shared.backup, db, id, limit, false))).await
+    }
+
+    pub(super) async fn restore_rows(&self, rows: Vec<BackupRow>, what: Restoring) -> Result<(), StoreError> {
+        self.submit(|reply| Command::RestoreRows(rows, what, reply)).await
     }
 
     pub(super) async fn verify(&self) -> Result<Verification, StoreError> {

@@ -35,6 +35,7 @@ mod secrets;
 mod session;
 mod sessions;
 mod smuggling;
+mod store_backup;
 mod subrequests;
 mod targets;
 mod throttle;

@@ -32,6 +32,32 @@
     password.addEventListener("blur", function () { caps.textContent = ""; });
   });
 
+  each("[data-strength]", function (strength) {
+    var password = document.getElementById(strength.dataset.strength);
+    var meter = strength.querySelector("meter"), said = strength.querySelector("p"), asked = 0, timer;
+    function ask() {
+      var words = { password: password.value }, number = ++asked;
+      if (!password.value) { strength.hidden = true; return; }
+      ["username", "name", "email"].forEach(function (name) {
+        var field = password.form.elements.namedItem(name);
+        if (field && field.value) words[name] = field.value;
+      });
+      var head = { accept: "application/json", "content-type": "application/json" };
+      fetch(strength.dataset.href, { method: "POST", headers: head, body: JSON.stringify(words) }).then(function (answer) {
+        return answer.ok ? answer.json() : null;
+      }).then(function (judged) {
+        // A later question has overtaken this one.
+        if (number !== asked) return;
+        strength.hidden = !judged;
+        if (judged) { meter.value = judged.acceptable ? judged.score : Math.min(judged.score, 1); said.textContent = judged.text; }
+      }, function () { strength.hidden = true; });
+    }
+    password.addEventListener("input", function () {
+      clearTimeout(timer);
+      timer = setTimeout(ask, 400);
+    });
+  });
+
   each("form", function (form) {
     form.addEventListener("submit", function () {
       // Hidden again before the browser keeps it as an ordinary text.

@@ -11,9 +11,9 @@ use super::rules;
 use super::unit::{Group, Unit};
 use crate::identity::UserId;
 use crate::store::{
-    ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError, NewUser,
-    OneTimeToken, Registered, Session, SessionError, SigningKey, StoreError, TokenError, User, UserChange,
-    UserError,
+    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
+    MailId, NewUser, OneTimeToken, QueuedMail, Registered, Restoring, Session, SessionError, SigningKey,
+    StoreError, TokenError, User, UserChange, UserError,
 };
 
 /// Where an answer goes.
@@ -21,6 +21,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 
 /// What the writer is asked to do.
 pub(super) enum Command {
+    BackupChanges(u64, usize, Reply<(Vec<BackupRow>, bool), StoreError>),
     AcceptInvitation(Digest, Box<NewUser>, SystemTime, Reply<User, InvitationError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
@@ -31,11 +32,16 @@ pub(super) enum Command {
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     PretendToken(Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
+    DeleteMail(MailId, SystemTime, Reply<(), StoreError>),
     DeleteUser(UserId, Reply<User, UserError>),
     EndSession(Digest, Reply<bool, StoreError>),
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    PostponeMail(QueuedMail, SystemTime, Reply<(), StoreError>),
+    PretendMail(QueuedMail, Reply<(), StoreError>),
+    PutMail(QueuedMail, Reply<(), StoreError>),
+    RestoreRows(Vec<BackupRow>, Restoring, Reply<(), StoreError>),
     Register(Box<NewUser>, ConfirmationLink, Reply<Registered, UserError>),
     SetPassword(Digest, SecretString, SystemTime, Reply<User, TokenError>),
     UpgradeHash(UserId, SecretString, SecretString, Reply<bool, StoreError>),
@@ -54,6 +60,8 @@ pub(super) enum Stage<'s, 'a> {
 pub(super) enum Evaluated {
     Answer(Answer),
     Close(oneshot::Sender<()>),
+    /// The last of a backup, which is no change: read between two groups.
+    Backup(u64, usize, Reply<(Vec<BackupRow>, bool), StoreError>),
     /// For the next group.
     TooMuch(Command),
 }
@@ -66,6 +74,7 @@ pub(super) fn refuse(command: Command, reason: String) -> Option<oneshot::Sender
             None
         }
         Evaluated::Close(stopped) => Some(stopped),
+        Evaluated::Backup(..) => unreachable!("a refusal reads nothing"),
         Evaluated::TooMuch(_) => unreachable!("a refusal takes no room"),
     }
 }
@@ -73,6 +82,10 @@ pub(super) fn refuse(command: Command, reason: String) -> Option<oneshot::Sender
 pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
     use Command as C;
     match command {
+        C::BackupChanges(id, limit, reply) => match stage {
+            Stage::Evaluate(_) => Evaluated::Backup(id, limit, reply),
+            Stage::Refuse(error) => Evaluated::Answer(Box::new(move |_| drop(reply.send(Err(error))))),
+        },
         C::AcceptInvitation(digest, new, now, reply) => {
             settle(stage, reply, |unit| rules::accept_invitation(unit, digest, &new, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::AcceptInvitation(digest, new, now, reply)))
@@ -104,6 +117,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
         C::PretendToken(reply) => settle(stage, reply, rules::pretend_one_time_token)
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::PretendToken(reply))),
+        C::DeleteMail(id, due, reply) => {
+            settle(stage, reply, |unit| rules::outbox::delete_mail(unit, id, due))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteMail(id, due, reply)))
+        }
         C::DeleteUser(id, reply) => settle(stage, reply, |unit| rules::delete_user(unit, id))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteUser(id, reply))),
         C::EndSession(digest, reply) => settle(stage, reply, |unit| rules::end_session(unit, digest))
@@ -119,6 +136,18 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::EnsureSecret(name, candidate, reply) => {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
+        }
+        C::PostponeMail(mail, was_due, reply) => {
+            settle(stage, reply, |unit| rules::outbox::postpone_mail(unit, &mail, was_due))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::PostponeMail(mail, was_due, reply)))
+        }
+        C::PretendMail(mail, reply) => settle(stage, reply, |unit| rules::outbox::pretend_mail(unit, &mail))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::PretendMail(mail, reply))),
+        C::PutMail(mail, reply) => settle(stage, reply, |unit| rules::outbox::put_mail(unit, &mail))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::PutMail(mail, reply))),
+        C::RestoreRows(rows, what, reply) => {
+            settle(stage, reply, |unit| rules::restore_rows(unit, &rows, what))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RestoreRows(rows, what, reply)))
         }
         C::Register(new, link, reply) => settle(stage, reply, |unit| rules::register(unit, &new, link))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::Register(new, link, reply))),

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | `M` | name | format number, clean marker, number of the last batch |
+//! | `M` | name | format number, clean marker, number of the last batch, what a mail that is not kept would have taken |
 //! | `U` | user id | account |
 //! | `N` | folded username | user id |
 //! | `E` | folded address | user id |
@@ -15,6 +15,7 @@
 //! | `X` | second of the end, `S`, `T` or `I`, digest | nothing; what the sweeper looks at |
 //! | `B` | account and source, or source | count of failed logins |
 //! | `K` | `kid` | signing key |
+//! | `Q` | millisecond when it is due, mail id | mail |
 //! | `V` | name | secret of 32 bytes |
 //!
 //! Integers are big-endian, so that the tree's order is theirs.
@@ -22,11 +23,12 @@
 //! Callers: the other files of the engine, and nobody else.
 
 use crate::identity::UserId;
-use crate::store::Digest;
 use crate::store::failures::{FailureKey, TriedAccount, account_prefix};
+use crate::store::{Digest, MailId};
 
 pub(super) const FORMAT: &[u8] = b"Mformat";
 pub(super) const CLEAN: &[u8] = b"Mclean";
+pub(super) const PRETENDED: &[u8] = b"Mpretended";
 pub(super) const SEQUENCE: &[u8] = b"Msequence";
 
 pub(super) fn user(id: UserId) -> Vec<u8> {
@@ -130,6 +132,16 @@ pub(super) fn failures_at(account: TriedAccount) -> Vec<u8> {
 
 pub(super) fn signing_key(kid: &str) -> Vec<u8> {
     row(b'K', &[kid.as_bytes()])
+}
+
+pub(super) fn mail(due: u64, id: MailId) -> Vec<u8> {
+    row(b'Q', &[&due.to_be_bytes(), id.as_bytes()])
+}
+
+/// When a mail is due, and its number.
+pub(super) fn parse_mail(key: &[u8]) -> Option<(u64, MailId)> {
+    let (due, id) = key.strip_prefix(b"Q")?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*due), id.try_into().ok().map(MailId::from_bytes)?))
 }
 
 pub(super) fn secret(name: &str) -> Vec<u8> {

@@ -18,11 +18,13 @@ use crate::store::{
 
 mod failures;
 mod registration;
+mod restore;
 
 pub(super) use failures::{clear_failures, note_failures, sweep_failures};
 pub(super) use registration::{
     accept_invitation, confirm_email, create_invitation, live_invitation, register,
 };
+pub(super) use restore::restore_rows;
 
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
 /// sweeper. It keeps the largest unit, an account that goes with all its sessions, at 296 operations.
@@ -414,5 +416,6 @@ fn kept(at: SystemTime) -> SystemTime {
     time(millis(at))
 }
 
+pub(super) mod outbox;
 #[cfg(test)]
 mod tests;

@@ -127,6 +127,11 @@ impl<'a> Group<'a> {
         self.changes.is_empty()
     }
 
+    /// What it changes.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.changes.keys()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.changes.len() >= OPERATIONS_PER_BATCH
     }

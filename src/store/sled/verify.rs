@@ -62,6 +62,7 @@ fn check_slice(tree: &Tree, after: &mut Vec<u8>, found: &mut Verification) -> Re
         let (key, _) = row.map_err(read_error)?;
         seen += 1;
         match key.first() {
+            Some(b'Q') => found.mails += 1,
             Some(b'U') => found.accounts += 1,
             Some(b'S') => found.sessions += 1,
             Some(b'T') => found.one_time_tokens += 1,
@@ -165,6 +166,10 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
             let user = rest.get(..16).map_or(Ok(None), user_at)?;
             (token.is_none() || user.is_none()).then_some("an account's one token that leads to none")
         }
+        b'Q' => match keys::parse_mail(key) {
+            None => Some("a mail under a key that is none"),
+            Some(_) => record::decode_mail(&value).map(|_| None)?,
+        },
         b'I' => match rest.split_first() {
             Some((b'd', digest)) => match keys::digest_of(digest) {
                 None => Some("an invitation under a key that is no digest"),

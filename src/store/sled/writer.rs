@@ -22,7 +22,7 @@ use super::journal::Journal;
 use super::open::{self, Opened};
 use super::space::Space;
 use super::unit::{Group, Unit};
-use super::{Shared, keys, rules, verify};
+use super::{Shared, backup, keys, rules, verify};
 use crate::store::{StoreError, StoreSettings};
 
 /// More wait for the next group, so that none of them waits for ever longer ones.
@@ -150,6 +150,7 @@ impl Writer {
         };
         let mut answers = Vec::new();
         let mut closing = None;
+        let mut backing_up = None;
         let mut group = Group::new(db);
         let mut next = Some(first);
         while let Some(command) = next.take() {
@@ -168,6 +169,10 @@ impl Writer {
                     closing = Some(stopped);
                     break;
                 }
+                Evaluated::Backup(id, limit, reply) => {
+                    backing_up = Some((id, limit, reply));
+                    break;
+                }
                 Evaluated::TooMuch(command) => {
                     self.held = Some(command);
                     break;
@@ -177,8 +182,17 @@ impl Writer {
                 next = self.waiting.try_recv().ok();
             }
         }
+        self.shared.backup.note(group.keys());
         let failure = commit(db, journal, group).err();
         let told = failure.clone().map(StoreError::Unavailable);
+        if let Some((id, limit, reply)) = backing_up {
+            // What this group changed is on disk, and nothing else changes before the next one.
+            let read = match &told {
+                Some(error) => Err(error.clone()),
+                None => backup::changes(&self.shared.backup, db, id, limit, true),
+            };
+            let _ = reply.send(read);
+        }
         if let Some(reason) = failure {
             self.fail(reason);
         }
@@ -299,6 +313,7 @@ impl Writer {
         };
         let changes = unit.into_changes();
         group.absorb(changes);
+        self.shared.backup.note(group.keys());
         match commit(db, journal, group) {
             Ok(()) => Some(done),
             Err(reason) => {

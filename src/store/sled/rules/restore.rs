@@ -1,0 +1,39 @@
+//! Rows of a backup on their way back.
+//!
+//! Callers: `command`. The file that they come from is `store::backup`'s.
+
+use crate::store::sled::backup::is_content;
+use crate::store::sled::unit::Unit;
+use crate::store::{BackupRow, Restoring, StoreError, record};
+
+/// Tables of what ends by itself or by a word that may have been said since: sessions and their lists, links, invitations, refresh
+/// tokens, mails to be sent, failed logins.
+const PASSING: &[u8] = b"SLTORQBI";
+
+/// Writes rows, or takes away what later lines of the same backup say is gone.
+pub(in crate::store::sled) fn restore_rows(
+    unit: &mut Unit<'_, '_>,
+    rows: &[BackupRow],
+    what: Restoring,
+) -> Result<(), StoreError> {
+    for BackupRow { key, value } in rows.iter().filter(|row| is_content(&row.key)) {
+        let Some(value) = value else {
+            unit.delete(key.clone());
+            continue;
+        };
+        match (what, key.first()) {
+            (Restoring::WithoutSessions { .. }, Some(table)) if PASSING.contains(table) => {}
+            // What an entry of the expiry index leads to has its table's letter behind the second.
+            (Restoring::WithoutSessions { .. }, Some(b'X'))
+                if key.get(9).is_some_and(|kind| PASSING.contains(kind)) => {}
+            (Restoring::WithoutSessions { since }, Some(b'U')) => {
+                let mut user = record::decode_user(value)?;
+                user.credentials_since =
+                    Some(user.credentials_since.map_or(since, |earlier| earlier.max(since)));
+                unit.put(key.clone(), record::encode_user(&user)?);
+            }
+            (Restoring::All | Restoring::WithoutSessions { .. }, _) => unit.put(key.clone(), value.clone()),
+        }
+    }
+    Ok(())
+}
