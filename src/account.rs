@@ -8,7 +8,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -29,6 +29,8 @@ mod quota;
 mod recovery;
 mod registration;
 mod sessions;
+mod tokens;
+mod transfer;
 
 pub use address::{AddressChange, AddressError, AddressToConfirm};
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
@@ -39,6 +41,8 @@ pub use registration::{
     InviteError, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
 };
 pub use sessions::{SessionMark, SessionSlice};
+pub use tokens::{IssuedToken, RefreshFailure};
+pub use transfer::{ImportedAccount, NotImported};
 
 use quota::Quota;
 
@@ -70,15 +74,6 @@ pub struct LoggedIn {
     pub cookie: HeaderValue,
     /// Who it is.
     pub identity: Arc<Identity>,
-}
-
-/// An access token, freshly made.
-#[derive(Debug)]
-pub struct IssuedToken {
-    /// The JWT.
-    pub access_token: SecretString,
-    /// How long it lives.
-    pub expires_in: Duration,
 }
 
 /// Why a password was not set.
@@ -197,20 +192,6 @@ impl Accounts {
     /// `Set-Cookie` that takes our cookie away.
     pub fn removal_cookie(&self) -> HeaderValue {
         session::remove_cookie(self.authenticator.sessions())
-    }
-
-    /// Checks a name and a password and makes an access token. No session is made.
-    pub async fn issue_token(
-        &self,
-        source: IpAddr,
-        login: &str,
-        password: SecretString,
-        now: SystemTime,
-    ) -> Result<IssuedToken, LoginFailure> {
-        let user = self.verify(source, login, password).await?;
-        let tokens = self.authenticator.tokens();
-        let access_token = tokens.issue(user.id, &identity(&user, Credential::Bearer, now), now);
-        Ok(IssuedToken { access_token, expires_in: tokens.access_ttl() })
     }
 
     /// Whose one-time link this is, if it is still good: for the page that asks for the new password.

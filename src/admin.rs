@@ -18,6 +18,7 @@ mod perform;
 mod server;
 mod session;
 pub mod socket;
+mod transfer;
 
 pub use client::{Client, ClientError, connect};
 pub use failure::Failure;
@@ -29,3 +30,4 @@ pub use message::{
 pub use perform::perform;
 pub use server::AdminServer;
 pub use session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
+pub use transfer::{AccountRecord, Awaited, ImportUsers, Imported, Refusal, SchemeCounts};

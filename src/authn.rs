@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::identity::{Credential, Identity, SessionId};
+use crate::identity::{AccessToken, Credential, Identity, SessionId, UserId};
 use crate::store::{Digest, Store, StoreError, User};
 use crate::telemetry::metrics::Metrics;
 
@@ -26,10 +26,11 @@ pub mod bearer;
 pub mod cache;
 mod ending;
 pub mod login;
+pub mod refresh;
 pub mod session;
 pub mod throttle;
 
-pub use bearer::{Algorithm, TokenSettings, Tokens};
+pub use bearer::{Algorithm, TokenFault, TokenSettings, Tokens};
 pub use cache::{CacheSettings, Ended};
 pub use login::{LoginFailure, PasswordLogin};
 pub use session::{SameSite, SessionSettings};
@@ -244,12 +245,22 @@ impl Authenticator {
             user.may_sign_in() && user.credentials_since.is_none_or(|since| claims.issued_at >= since)
         });
         let Some(user) = user else { return Ok(rejected) };
+        if self.is_revoked(user.id, claims.id)? {
+            return Ok(rejected);
+        }
         let identity = Identity {
+            access_token: Some(claims.id),
             expires_at: Some(claims.expires_at),
             ..login::identity(&user, Credential::Bearer, claims.authenticated_at)
         };
         let entry = self.cache.keep(digest, Entry::until(identity, claims.accepted_until, epoch, asker.now));
         Ok(Authentication::Verified(Arc::clone(entry.identity())))
+    }
+
+    /// Whether an access token, or the login that it came of, was revoked.
+    fn is_revoked(&self, user: UserId, token: AccessToken) -> Result<bool, StoreError> {
+        let of_family = token.family.map_or(Ok(false), |family| self.store.is_revoked(user, family))?;
+        Ok(of_family || self.store.is_revoked(user, token.jti)?)
     }
 
     async fn basic(

@@ -32,6 +32,7 @@ mod serve;
 mod server;
 mod session;
 mod store;
+mod theme;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -84,6 +85,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Begin a theme: templates, style and texts of your own
+    #[command(subcommand)]
+    Theme(theme::ThemeCommand),
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
@@ -243,6 +247,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Reload => server::reload(&configuration(config)?),
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
+        Command::Theme(command) => theme::run(&command),
         Command::User(command) => user::run(&load(config)?, command),
         Command::Store(command) => store::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),

@@ -26,6 +26,7 @@ mod expand;
 mod fault;
 mod file;
 mod headers;
+mod look;
 mod mail;
 mod reader;
 mod registration;

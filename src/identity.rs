@@ -17,8 +17,10 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 pub mod certificate;
+mod grant;
 
 pub use certificate::Certificate;
+pub use grant::{AccessToken, GrantId};
 
 /// An account's number: a UUIDv7, never used twice and never shown as a name.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -399,6 +401,8 @@ impl fmt::Debug for SessionId {
 /// An authenticated principal. It exists only after a credential was verified.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Identity {
+    /// The access token of ours, where it is one.
+    pub access_token: Option<AccessToken>,
     /// When the password was typed, the base of `fresh_login`.
     pub authenticated_at: SystemTime,
     /// What it was verified by.

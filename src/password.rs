@@ -43,7 +43,7 @@ pub struct PasswordSettings {
     pub workers: usize,
 }
 
-/// How a stored hash was made, in one word: `argon2id` or another application's, which the next login replaces.
+/// How a stored hash was made, in one word: `Argon2id` or another application's, which the next login replaces.
 pub fn scheme(hash: &SecretString) -> Result<&'static str, UnusableHash> {
     argon::StoredHash::parse(hash.expose_secret()).map(|hash| hash.scheme())
 }

@@ -192,6 +192,7 @@ mod tests {
 
     fn alice() -> Identity {
         Identity {
+            access_token: None,
             authenticated_at: NOON,
             credential: Credential::Session,
             email: "alice@Example.com".parse().ok(),

@@ -19,11 +19,13 @@ use crate::authn::{self, Authentication, Authenticator, SessionSettings};
 use crate::identity::{Credential, Identity};
 use crate::mail;
 use crate::request::{Context, Origin, SentFrom, sent_from};
+use crate::response::look::Look;
 use crate::response::texts::{self, Language};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
 
 mod address;
+mod asset;
 mod confirm;
 mod csrf;
 mod forgot;
@@ -68,10 +70,10 @@ pub struct PortalSettings {
     pub after_logout: String,
     /// Further hosts that `next` may name.
     pub allowed_redirects: Vec<HostPattern>,
+    /// How the pages look.
+    pub look: Look,
     /// Under which our paths live, such as `/.auth`: begins with a slash, doesn't end in one.
     pub prefix: String,
-    /// The heading of the login page, the same in every language.
-    pub title: Option<String>,
 }
 
 /// The rooms and facts that the portal works with.
@@ -232,6 +234,10 @@ impl Portal {
                 self.check_origin(visit)?;
                 token::submit(self, visit, body).await
             }
+            ("/token/revoke", Verb::Post) => {
+                self.check_origin(visit)?;
+                token::revoke::submit(self, visit, body).await
+            }
             ("/me", Verb::Get) => me::answer(self, visit).await,
             ("/jwks.json", Verb::Get) => Ok(self.jwks(visit)),
             ("/healthz", Verb::Get) => Ok(visit.asker.text(StatusCode::OK, "ok")),
@@ -241,12 +247,14 @@ impl Portal {
                 "/login" | "/logout" | "/reset" | "/register" | "/confirm" | "/forgot" | "/account/email",
                 Verb::Other,
             ) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
-            ("/token" | "/password-strength" | "/confirm/resend", Verb::Get | Verb::Other) => {
-                Err(Problem::method_not_allowed("POST"))
-            }
+            (
+                "/token" | "/token/revoke" | "/password-strength" | "/confirm/resend",
+                Verb::Get | Verb::Other,
+            ) => Err(Problem::method_not_allowed("POST")),
             ("/me" | "/jwks.json" | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD"))
             }
+            (path, Verb::Get) if path.starts_with(asset::FOLDER) => asset::answer(self, visit, path),
             _ => Err(Problem::not_found()),
         }
     }

@@ -12,9 +12,11 @@ use serde::Serialize;
 
 mod body;
 mod grpc;
+pub mod look;
 pub mod pages;
 mod problem;
 pub mod texts;
+pub mod theme;
 
 pub use body::{Body, BodyError};
 pub use grpc::GRPC_STATUS;
@@ -126,7 +128,12 @@ impl Asker {
 
     /// Done, nothing to say.
     pub fn no_content(&self) -> Response<Body> {
-        self.finish(status_only(StatusCode::NO_CONTENT))
+        self.status(StatusCode::NO_CONTENT)
+    }
+
+    /// This status says it all.
+    pub(crate) fn status(&self, status: StatusCode) -> Response<Body> {
+        self.finish(status_only(status))
     }
 
     /// 303 to a place that has been checked. The browser follows with a GET.

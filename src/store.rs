@@ -18,6 +18,7 @@ mod failures;
 mod model;
 mod outbox;
 mod record;
+mod refresh;
 mod short;
 mod sled;
 
@@ -36,8 +37,11 @@ pub use self::model::{
     Restoring, Session, SigningKey, Standing, User, UserChange, Verification,
 };
 pub use self::outbox::{MailContent, MailId, QueuedMail};
+pub use self::refresh::{
+    FAMILIES_PER_ACCOUNT, PreviousToken, REVOCATIONS_PER_ACCOUNT, RefreshFamily, Rotated, Rotation,
+};
 pub use self::short::{InvalidShortId, ShortId};
-use crate::identity::{UserId, Username};
+use crate::identity::{GrantId, UserId, Username};
 
 /// An account holds at most this many sessions; a further one ends its oldest.
 pub const SESSIONS_PER_ACCOUNT: usize = 100;
@@ -115,6 +119,21 @@ impl Store {
     pub async fn create_user(&self, new: NewUser) -> Result<User, UserError> {
         match &self.engine {
             Engine::Sled(sled) => sled.create_user(new).await,
+        }
+    }
+
+    /// Makes many accounts, each whole or not at all, and answers for each of them in its place. What a crash in
+    /// the middle leaves is a beginning of them. After a failure of the store the rest is not tried.
+    pub async fn create_users(&self, new: Vec<NewUser>) -> Vec<Result<User, UserError>> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.create_users(new).await,
+        }
+    }
+
+    /// What `create_users` would answer for each of them alone; makes nothing.
+    pub async fn check_users(&self, new: Vec<NewUser>) -> Result<Vec<Result<(), UserError>>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.check_users(new).await,
         }
     }
 
@@ -233,6 +252,56 @@ impl Store {
     pub fn touch_session(&self, digest: Digest, now: SystemTime) {
         match &self.engine {
             Engine::Sled(sled) => sled.touch_session(digest, now),
+        }
+    }
+
+    // ---- refresh tokens, and access tokens that were revoked ---------------------------------
+
+    /// Keeps the family of a login, of an account that is there and enabled, if the login is not older than
+    /// `credentials_since`. Gives how many others it took the place of.
+    pub async fn create_refresh_family(&self, family: RefreshFamily) -> Result<usize, SessionError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.create_refresh_family(family).await,
+        }
+    }
+
+    /// A refresh token was shown: says what becomes of it and of its family.
+    pub async fn rotate_refresh_token(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.rotate_refresh_token(rotation).await,
+        }
+    }
+
+    /// The family of this name, whether or not its time is over and its account goes on.
+    pub fn refresh_family(&self, id: GrantId) -> Result<Option<RefreshFamily>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.refresh_family(id),
+        }
+    }
+
+    /// Revokes a family with all of its access tokens. Gives whose it was.
+    pub async fn revoke_refresh_family(&self, id: GrantId) -> Result<Option<UserId>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.revoke_refresh_family(id).await,
+        }
+    }
+
+    /// Revokes an access token, which would end by itself at `until`.
+    pub async fn revoke_access_token(
+        &self,
+        user: UserId,
+        jti: GrantId,
+        until: SystemTime,
+    ) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.revoke_access_token(user, jti, until).await,
+        }
+    }
+
+    /// Whether this access token, or this family, of this account was revoked.
+    pub fn is_revoked(&self, user: UserId, id: GrantId) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.is_revoked(user, id),
         }
     }
 

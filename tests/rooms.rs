@@ -22,23 +22,24 @@ const LEAVES: [&str; 2] = ["response", "telemetry"];
 const LOWEST_WITH_LEAVES: usize = 6;
 
 /// Which rooms may name a library; each could be replaced there.
-const LIBRARIES: [(&str, &[&str]); 22] = [
+const LIBRARIES: [(&str, &[&str]); 23] = [
     ("argon2", &["password/argon.rs"]),
     ("csv", &["cli/user"]),
-    ("fluent_bundle", &["response/texts.rs", "response/texts"]),
+    ("fluent_bundle", &["response/texts", "response/theme.rs"]),
     ("h2", &["proxy/streams.rs", "proxy/body/request.rs"]),
     ("hyper", &["gateway", "portal", "proxy", "admin", "cli/demo"]),
+    ("indicatif", &["cli/user/import/report.rs"]),
     ("jsonwebtoken", &["authn/bearer.rs", "authn/bearer", "authn/issuer.rs", "authn/issuer"]),
     ("lettre", &["mail.rs", "mail"]),
     ("listenfd", &["gateway/listener.rs"]),
-    ("minijinja", &["response/pages", "cli/demo"]),
+    ("minijinja", &["response/pages", "response/theme.rs", "cli/demo"]),
     ("moka", &["authn/cache.rs"]),
     ("prometheus_client", &["telemetry/metrics"]),
     ("proxy_header", &["gateway/proxy_protocol.rs"]),
     ("reqwest", &["authn/issuer.rs", "authn/issuer"]),
     ("rustls", &["config/tls.rs", "gateway/tls", "proxy/tls.rs"]),
     ("rustls_native_certs", &["proxy/tls.rs"]),
-    ("saphyr_parser", &["config/file.rs"]),
+    ("saphyr_parser", &["config/file.rs", "cli/user/import/authelia.rs"]),
     ("sd_notify", &["gateway/notify.rs"]),
     ("serde_yaml", &["config/file.rs"]),
     // `store.rs` names the room of that name.

@@ -41,7 +41,9 @@ fn open(directory: &Path) -> Store {
 fn new_user(name: &str) -> NewUser {
     NewUser {
         awaits_approval: false,
+        awaits_confirmation: false,
         created_at: SystemTime::now(),
+        disabled: false,
         email: Some(format!("{name}@example.com").parse().expect("an address")),
         language: None,
         name: name.parse().expect("a display name"),
@@ -212,6 +214,68 @@ async fn of_many_who_want_one_name_or_address_exactly_one_gets_it() {
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
     assert_eq!(outcomes.iter().filter(|outcome| matches!(outcome, Err(UserError::EmailTaken))).count(), 63);
     assert_whole(&store).await;
+}
+
+#[tokio::test]
+async fn many_accounts_at_once_are_each_whole_and_unique_whoever_else_makes_some() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let taken = store.create_user(new_user("user-7")).await.expect("an account");
+    let batch = || (0..1000).map(|n| new_user(&format!("user-{n}"))).collect::<Vec<_>>();
+    let told = store.check_users(batch()).await.expect("a look");
+    assert!(matches!(told[7], Err(UserError::UsernameTaken)), "{:?}", told[7]);
+    assert_eq!(told.iter().filter(|one| one.is_ok()).count(), 999);
+    assert_eq!(store.verify().await.expect("a check").accounts, 1, "a look makes nothing");
+
+    // Four who make the same thousand, beside somebody who makes others.
+    let mut tasks = JoinSet::new();
+    for _ in 0..4 {
+        let store = store.clone();
+        tasks.spawn(async move { store.create_users(batch()).await });
+    }
+    for n in 0..200 {
+        store.create_user(new_user(&format!("other-{n}"))).await.expect("an account");
+    }
+    let mut made = 0;
+    for results in tasks.join_all().await {
+        assert_eq!(results.len(), 1000);
+        for (n, result) in results.iter().enumerate() {
+            match result {
+                Ok(user) => {
+                    assert_eq!(user.username.as_str(), format!("user-{n}"));
+                    made += 1;
+                }
+                Err(UserError::UsernameTaken) => (),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+    assert_eq!(made, 999);
+    assert_eq!(store.user(taken.id).expect("a read").expect("it stays").version, 1);
+
+    // One that is refused leaves nothing of itself in the batch of the others.
+    let mut large = new_user("large");
+    large.roles = (0..500).map(|n| format!("role-number-{n}").parse().expect("a role")).collect();
+    let mut disabled = new_user("disabled");
+    disabled.disabled = true;
+    let mut same = new_user("same");
+    same.email.clone_from(&disabled.email);
+    let results = store.create_users(vec![large, disabled, same, new_user("last")]).await;
+    assert!(matches!(results[0], Err(UserError::Store(StoreError::TooLarge { .. }))), "{:?}", results[0]);
+    assert!(results[1].as_ref().is_ok_and(|user| user.disabled), "{:?}", results[1]);
+    assert!(matches!(results[2], Err(UserError::EmailTaken)), "{:?}", results[2]);
+    assert!(results[3].is_ok(), "{:?}", results[3]);
+    assert!(store.user_by_login("large@example.com").expect("a read").is_none());
+    assert_whole(&store).await;
+    assert_eq!(store.verify().await.expect("a check").accounts, 1202);
+
+    let last = store.clone();
+    store.close().await;
+    let results = last.create_users(vec![new_user("a"), new_user("b")]).await;
+    let failed = |result: &Result<User, UserError>| {
+        matches!(result, Err(UserError::Store(StoreError::Unavailable(_))))
+    };
+    assert!(results.len() == 2 && results.iter().all(failed), "{results:?}");
 }
 
 #[tokio::test]

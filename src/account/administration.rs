@@ -82,7 +82,9 @@ impl Accounts {
     ) -> Result<(User, Option<SecretString>), AccountError> {
         let mut account = NewUser {
             awaits_approval: false,
+            awaits_confirmation: false,
             created_at: now,
+            disabled: false,
             email: new.email,
             language: None,
             name: new.name,

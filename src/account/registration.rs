@@ -187,7 +187,10 @@ impl Accounts {
         let hash = self.hash_for(context, person.password).await??;
         let new = NewUser {
             awaits_approval: settings.mode == RegistrationMode::Approval && invited.is_none(),
+            // `register` says so, together with the link.
+            awaits_confirmation: false,
             created_at: person.now,
+            disabled: false,
             email,
             language: Some(person.language.tag().to_owned()),
             name: person.name,

@@ -14,7 +14,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::failure::Failure;
+use super::perform::scheme;
 use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
+use super::transfer::{AccountRecord, ImportUsers, Imported, SchemeCounts};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
 use crate::store::{BackupRow, User};
 
@@ -78,8 +80,20 @@ pub enum Command {
         /// What the account gets beside the roles of everybody who registers.
         roles: BTreeSet<Role>,
     },
+    /// One slice of all accounts with their hashes, in the order of their names; as `UserList`.
+    UserExport {
+        /// Where the slice before this one ended.
+        after: Option<Username>,
+    },
+    /// Makes accounts with the hashes that they bring along.
+    UserImport(ImportUsers),
     /// One slice of all accounts in the order of their names; `next` of the reply is the `after` of the next slice.
     UserList {
+        /// Where the slice before this one ended.
+        after: Option<Username>,
+    },
+    /// Counts how the passwords of one slice of all accounts are kept; as `UserList`.
+    UserSchemes {
         /// Where the slice before this one ended.
         after: Option<Username>,
     },
@@ -119,7 +133,10 @@ impl Command {
             Self::UserDisable { .. } => "user disable",
             Self::UserEnable { .. } => "user enable",
             Self::UserInvite { .. } => "user invite",
+            Self::UserExport { .. } => "user export",
+            Self::UserImport(_) => "user import",
             Self::UserList { .. } => "user list",
+            Self::UserSchemes { .. } => "user schemes",
             Self::UserSet(_) => "user set",
             Self::UserShow { .. } => "user show",
             Self::UserUnlock { .. } => "user unlock",
@@ -210,6 +227,13 @@ pub enum Reply {
         /// How many.
         sessions: usize,
     },
+    /// A slice of all accounts, with their hashes.
+    Exported {
+        /// In the order of their names.
+        accounts: Vec<AccountRecord>,
+        /// After which name the next slice begins; `None` at the end.
+        next: Option<Username>,
+    },
     /// Nothing was done.
     Failed(Failure),
     /// Somebody is invited.
@@ -219,12 +243,21 @@ pub enum Reply {
         /// It was mailed to them as well.
         mailed: bool,
     },
+    /// What came of the accounts that were sent.
+    Imported(Imported),
     /// The configuration is in force.
     Reloaded {
         /// Its file.
         config: PathBuf,
         /// What is sound in it and yet unwise.
         warnings: Vec<String>,
+    },
+    /// How the passwords of a slice of all accounts are kept.
+    Schemes {
+        /// Of this slice.
+        counts: SchemeCounts,
+        /// After which name the next slice begins; `None` at the end.
+        next: Option<Username>,
     },
     /// A slice of sessions.
     Sessions {
@@ -307,6 +340,9 @@ pub struct AccountView {
     pub waiting: bool,
     /// Whether a password is set.
     pub has_password: bool,
+    /// How it is kept: `Argon2id`, or another application's scheme until the next login.
+    #[serde(default)]
+    pub password_scheme: Option<String>,
     /// Sessions and tokens from before this are void: when the password was set or the account disabled.
     pub credentials_since: Option<Moment>,
     /// When the account was made.
@@ -326,6 +362,7 @@ impl From<User> for AccountView {
             disabled: user.disabled,
             email: user.email,
             has_password: user.password_hash.is_some(),
+            password_scheme: user.password_hash.as_ref().map(|hash| scheme(hash).to_owned()),
             id: user.id,
             name: user.name,
             roles: user.roles,

@@ -5,6 +5,9 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+mod transfer;
+
+pub(super) use self::transfer::scheme;
 use super::failure::Failure;
 use super::message::{AccountView, AddUser, Command, LinkBase, Password, Reply, Secret, SetUser};
 use crate::account::{AccountChange, AccountError, Accounts, InviteError, NewAccount, NewPassword};
@@ -52,7 +55,10 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
         }
         Command::UserApprove { login } => named(accounts, &login, accounts.approve(&login).await).await,
         Command::UserInvite { email, roles } => invite(accounts, email, roles, now).await,
+        Command::UserExport { after } => transfer::export(accounts, after).await,
+        Command::UserImport(import) => transfer::import(accounts, import, now).await,
         Command::UserList { after } => list(accounts, after).await,
+        Command::UserSchemes { after } => transfer::schemes(accounts, after).await,
         Command::UserSet(change) => set(accounts, change, now).await,
         Command::UserUnlock { login } => named(accounts, &login, accounts.unlock(&login).await).await,
         Command::UserShow { login } => show(accounts, &login, now).await,

@@ -18,7 +18,7 @@ use jsonwebtoken::{DecodingKey, EncodingKey, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::identity::{Identity, UserId};
+use crate::identity::{AccessToken, GrantId, Identity, UserId};
 use crate::store::SigningKey;
 
 mod claims;
@@ -121,13 +121,25 @@ impl Tokens {
         Arc::clone(&self.jwks)
     }
 
-    /// How long an access token lives.
-    pub fn access_ttl(&self) -> Duration {
-        self.settings.access_ttl
+    /// What they say and how long they live.
+    pub fn settings(&self) -> &TokenSettings {
+        &self.settings
     }
 
-    /// Signs a new access token. Only an account has one: `account` is that of the identity.
-    pub fn issue(&self, account: UserId, identity: &Identity, now: SystemTime) -> SecretString {
+    /// How long after its making an access token may be accepted somewhere.
+    pub fn longest_access(&self) -> Duration {
+        self.settings.access_ttl + LEEWAY
+    }
+
+    /// Signs a new access token. Only an account has one: `account` is that of the identity. `family` are the
+    /// refresh tokens that its client got as well.
+    pub fn issue(
+        &self,
+        account: UserId,
+        identity: &Identity,
+        family: Option<GrantId>,
+        now: SystemTime,
+    ) -> SecretString {
         let millis = since_1970(now).as_millis() as u64;
         let claims = Claims {
             aud: self.settings.audience.clone(),
@@ -139,6 +151,7 @@ impl Tokens {
             jti: jti(millis),
             preferred_username: identity.username.to_string(),
             roles: identity.roles.iter().map(ToString::to_string).collect(),
+            sid: family,
             sub: account,
         };
         jsonwebtoken::encode(&self.signing.header, &claims, &self.signing.key)
@@ -171,6 +184,7 @@ impl Tokens {
             authenticated_at: SystemTime::UNIX_EPOCH + Duration::from_secs(claims.auth_time),
             expires_at,
             accepted_until: expires_at + LEEWAY,
+            id: AccessToken { family: claims.sid, jti: claims.jti.into() },
             issued_at,
             user_id: claims.sub,
         })

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 
-use crate::identity::{Credential, Identity, UserId};
+use crate::identity::{Credential, GrantId, Identity, UserId};
 use crate::store::{Digest, Session, noted_after};
 
 /// Entries of each thread's front; when it is full it starts anew.
@@ -45,6 +45,8 @@ pub struct CacheSettings {
 /// What has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ended {
+    /// One access token, or a family of refresh tokens with all of its access tokens.
+    Grant(GrantId),
     /// One session.
     Session(Digest),
     /// Everything of one account: it was disabled, deleted, or changed in what an identity holds.
@@ -55,6 +57,7 @@ impl Ended {
     /// Whether this identity's credential may have ended with it.
     pub fn concerns(self, identity: &Identity) -> bool {
         match self {
+            Self::Grant(grant) => identity.access_token.is_some_and(|token| token.is_of(grant)),
             Self::Session(digest) => identity.session.is_some_and(|id| id.as_bytes() == digest.as_bytes()),
             Self::User(user) => identity.account() == Some(user),
         }
@@ -142,6 +145,7 @@ impl Entry {
 
     fn is_of(&self, ended: Ended) -> bool {
         match ended {
+            Ended::Grant(_) => ended.concerns(&self.identity),
             Ended::Session(digest) => self.session.as_ref().is_some_and(|session| session.digest == digest),
             Ended::User(user) => self.identity.account() == Some(user),
         }

@@ -70,7 +70,10 @@ impl Authenticator {
             {
                 return Ok(None);
             }
-            _ => identity.expires_at,
+            _ => match (identity.access_token, identity.account()) {
+                (Some(token), Some(account)) if self.is_revoked(account, token)? => return Ok(None),
+                (Some(_) | None, _) => identity.expires_at,
+            },
         };
         Ok(match until {
             None => Some(LOOK),

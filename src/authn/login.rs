@@ -146,6 +146,7 @@ impl PasswordLogin {
 /// The identity of an account, as the store has it now.
 pub fn identity(user: &User, credential: Credential, authenticated_at: SystemTime) -> Identity {
     Identity {
+        access_token: None,
         authenticated_at,
         credential,
         email: user.email.clone(),

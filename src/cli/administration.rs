@@ -73,7 +73,10 @@ impl Administration {
             | Reply::BackupRows { .. }
             | Reply::Ended { .. }
             | Reply::Invited { .. }
+            | Reply::Exported { .. }
+            | Reply::Imported(_)
             | Reply::Reloaded { .. }
+            | Reply::Schemes { .. }
             | Reply::Sessions { .. }
             | Reply::Status(_)) => Ok(reply),
         }

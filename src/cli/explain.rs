@@ -106,6 +106,7 @@ fn identity(
     }
     let roles: BTreeSet<_> = arguments.roles.iter().cloned().collect();
     let mut identity = Identity {
+        access_token: None,
         authenticated_at: now,
         credential,
         email: None,

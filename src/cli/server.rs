@@ -91,7 +91,10 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::Ended { .. }
         | Reply::Invited { .. }
         | Reply::Sessions { .. }
+        | Reply::Exported { .. }
+        | Reply::Imported(_)
         | Reply::Reloaded { .. }
+        | Reply::Schemes { .. }
         | Reply::Status(_) => Administration::unexpected(),
     }
 }

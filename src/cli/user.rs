@@ -11,10 +11,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::administration::{Administration, links};
 use super::{CliError, note, password_input, print};
-use crate::admin::{AccountView, AddUser, Command, Password, Reply, Secret, SetUser};
+use crate::admin::{AccountView, AddUser, Command, Password, Reply, SchemeCounts, Secret, SetUser};
 use crate::config::Config;
 use crate::identity::{DisplayName, Email, Role, Username};
 
+mod export;
+mod import;
 mod render;
 
 #[derive(Subcommand)]
@@ -75,6 +77,16 @@ pub(super) enum UserCommand {
         /// Don't ask
         #[arg(short, long)]
         yes: bool,
+    },
+    /// Bring accounts along from a file, with the password hashes that they have elsewhere
+    Import(import::ImportArguments),
+    /// Write all accounts with their password hashes, as `user import` takes them back
+    Export(export::ExportArguments),
+    /// Count how the passwords are kept: who has not signed in yet is still on another application's scheme
+    Schemes {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -152,6 +164,9 @@ enum Task {
     Approve { login: String },
     Invite { email: Email, roles: BTreeSet<Role> },
     List { json: bool, waiting: bool },
+    Export(export::ExportArguments),
+    Import(import::Import),
+    Schemes { json: bool },
     Set(SetUser),
     Show { login: String, json: bool },
     Unlock { login: String },
@@ -171,6 +186,9 @@ impl Task {
                 Self::Invite { email, roles: roles.into_iter().collect() }
             }
             UserCommand::List { json, waiting } => Self::List { json, waiting },
+            UserCommand::Export(arguments) => Self::Export(arguments),
+            UserCommand::Import(arguments) => Self::Import(arguments.read()?),
+            UserCommand::Schemes { json } => Self::Schemes { json },
             UserCommand::Set(arguments) => Self::Set(arguments.read()?),
             UserCommand::Show { name, json } => Self::Show { login: name, json },
             UserCommand::Unlock { name } => Self::Unlock { login: name },
@@ -210,6 +228,9 @@ impl Task {
             }
             Self::Invite { email, roles } => invite(administration, email, roles).await,
             Self::List { json, waiting } => list(administration, json, waiting).await,
+            Self::Export(arguments) => export::run(administration, arguments).await,
+            Self::Import(import) => import.run(administration).await,
+            Self::Schemes { json } => schemes(administration, json).await,
             Self::Set(change) => {
                 let password = change.password.is_some();
                 let account = about(administration, Command::UserSet(change)).await?;
@@ -305,6 +326,31 @@ async fn list(administration: &Administration, json: bool, waiting: bool) -> Res
         note("No account waits for approval.");
     } else if listing.is_empty() {
         note("There are no accounts yet: `foregate user add NAME` makes one.");
+    }
+    Ok(())
+}
+
+async fn schemes(administration: &Administration, json: bool) -> Result<(), CliError> {
+    let mut total = SchemeCounts::default();
+    let mut after = None;
+    loop {
+        let reply = administration.perform(Command::UserSchemes { after }).await?;
+        let Reply::Schemes { counts, next } = reply else { return Err(Administration::unexpected()) };
+        let nothing = counts.accounts == 0;
+        total.add(counts);
+        after = next.filter(|_| !nothing);
+        if after.is_none() {
+            break;
+        }
+    }
+    if json {
+        return print(&(serde_json::to_string_pretty(&total)? + "\n"));
+    }
+    print(&render::schemes(&total))?;
+    let others = total.schemes.iter().filter(|(scheme, _)| *scheme != "Argon2id").map(|(_, count)| count);
+    match others.sum::<u64>() {
+        0 => {}
+        others => note(format_args!("{others} not on Argon2id yet: each is moved when the person signs in.")),
     }
     Ok(())
 }

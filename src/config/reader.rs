@@ -6,7 +6,7 @@
 //! Callers: the sections of the file beside this. Which keys there are is known there.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io;
 use std::ops::RangeInclusive;
@@ -15,6 +15,10 @@ use std::path::{Path, PathBuf};
 use super::expand::{ExpandError, expand};
 use super::fault::{Fault, Faults, MAX_FAULTS, quote, suggest};
 use super::file::{self, Entry, Kind, Node, Source, Span, typed};
+
+/// Files that a folder may hold, and how deep: against a link that leads in a circle or to a whole disk.
+const MAX_FILES: usize = 500;
+const MAX_DEPTH: usize = 3;
 
 /// In place of a key, for the root.
 const WHOLE: &str = "the configuration";
@@ -67,6 +71,41 @@ impl<'a> Reader<'a> {
     pub(super) fn read_file(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.files.borrow_mut().insert(path.to_owned());
         file::read_bytes(path)
+    }
+
+    /// The files of a folder and of the folders in it, by their names below it, with `/`; a reload looks whether any has
+    /// changed, come or gone. What begins with a dot is somebody else's.
+    pub(super) fn read_folder(&self, folder: &Path) -> io::Result<BTreeMap<String, Vec<u8>>> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![(folder.to_owned(), String::new())];
+        while let Some((folder, prefix)) = folders.pop() {
+            self.files.borrow_mut().insert(folder.clone());
+            for entry in std::fs::read_dir(&folder)? {
+                let entry = entry?;
+                let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+                if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                    continue;
+                }
+                if files.len() + folders.len() >= MAX_FILES {
+                    let message = format!("it holds more than {MAX_FILES} files");
+                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+                }
+                // Through links: a mounted folder may hold nothing else.
+                if std::fs::metadata(entry.path())?.is_dir() {
+                    if prefix.matches('/').count() >= MAX_DEPTH {
+                        let message = format!("`{name}` lies too deep");
+                        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+                    }
+                    folders.push((entry.path(), format!("{name}/")));
+                } else {
+                    let bytes = self.read_file(&entry.path());
+                    let bytes =
+                        bytes.map_err(|error| io::Error::new(error.kind(), format!("`{name}`: {error}")))?;
+                    files.insert(name, bytes);
+                }
+            }
+        }
+        Ok(files)
     }
 
     /// A path of the file: a relative one is relative to the file's folder.

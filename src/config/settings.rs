@@ -10,6 +10,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::fault::Fault;
+use super::look;
 use super::reader::{Reader, Section, Value};
 use super::units::{
     Expected, InvalidListenAddress, Listen, ListenAddress, duration, duration_or_zero, network, rate, size,
@@ -187,7 +188,7 @@ pub(super) fn portal(root: &mut Section<'_>) -> PortalSettings {
     root.section("portal", |portal| {
         let prefix = portal.get("prefix").and_then(|value| value.parse(prefix));
         let prefix = prefix.unwrap_or_else(|| "/.auth".to_owned());
-        let title = portal.get("title").and_then(|value| value.line(200));
+        let look = look::read(portal);
         let after_login = portal.get("after_login").and_then(|value| value.parse(local_path));
         let after_logout = portal.get("after_logout").and_then(|value| value.parse(local_path));
         let hosts = portal.get("allowed_redirects").and_then(|value| value.parse_list(HostPattern::from_str));
@@ -195,8 +196,8 @@ pub(super) fn portal(root: &mut Section<'_>) -> PortalSettings {
             after_login: after_login.unwrap_or_else(|| "/".to_owned()),
             after_logout: after_logout.unwrap_or_else(|| format!("{prefix}/login")),
             allowed_redirects: hosts.unwrap_or_default(),
+            look,
             prefix,
-            title,
         }
     })
 }
@@ -311,6 +312,13 @@ pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> Tok
             .and_then(|value| value.word(&algorithms))
             .unwrap_or(Algorithm::EdDsa),
         access_ttl: tokens.get("access_ttl").and_then(|value| value.parse(duration)).unwrap_or(15 * MINUTE),
+        refresh_grace: tokens
+            .get("refresh_grace")
+            .and_then(|value| value.parse(grace))
+            .unwrap_or(Duration::from_secs(10)),
+        refresh_ttl: Some(tokens.get("refresh_ttl").and_then(|value| value.parse(duration_or_zero)))
+            .map(|ttl| ttl.unwrap_or(30 * DAY))
+            .filter(|ttl| !ttl.is_zero()),
     })
 }
 
@@ -416,6 +424,12 @@ pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Fault) {
         };
         (settings, fixed(log, format, "log.format"))
     })
+}
+
+/// For clients that race themselves; longer, and a stolen token would be of use for as long.
+fn grace(raw: &str) -> Result<Duration, Expected> {
+    let expected = Expected("a time of at most `5m`, such as `10s`; `0` for none");
+    duration_or_zero(raw).ok().filter(|grace| *grace <= 5 * MINUTE).ok_or(expected)
 }
 
 fn bounded(raw: &str, range: RangeInclusive<u64>, expected: &'static str) -> Result<u64, Expected> {

@@ -36,6 +36,7 @@ fn route(policy: Policy, credentials: &[Credential], unauthenticated: Unauthenti
 
 fn alice() -> Arc<Identity> {
     Arc::new(Identity {
+        access_token: None,
         authenticated_at: NOW,
         credential: Credential::Session,
         email: None,

@@ -175,7 +175,7 @@ impl Rooms {
     ) -> Self {
         let pages = Arc::new(Pages::new(PageSettings {
             prefix: config.portal.prefix.clone(),
-            title: config.portal.title.clone(),
+            look: config.portal.look.clone(),
         }));
         let table = Table::new(config.routes.clone());
         let gate = Arc::new(Gate::new(table, Arc::clone(&authenticator), config.public_url.clone()));

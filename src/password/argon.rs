@@ -54,8 +54,8 @@ impl StoredHash {
     /// In one word.
     pub(super) fn scheme(&self) -> &'static str {
         match self {
-            Self::Argon(ArgonHash { algorithm: Algorithm::Argon2i, .. }) => "argon2i",
-            Self::Argon(_) => "argon2id",
+            Self::Argon(ArgonHash { algorithm: Algorithm::Argon2i, .. }) => "Argon2i",
+            Self::Argon(_) => "Argon2id",
             Self::Legacy(hash) => hash.scheme(),
         }
     }

@@ -162,11 +162,11 @@ impl LegacyHash {
     /// For a report of what is still to be replaced.
     pub(super) fn scheme(&self) -> &'static str {
         match self {
-            Self::Apr1 { .. } => "apr1",
+            Self::Apr1 { .. } => "APR1",
             Self::Bcrypt(_) => "bcrypt",
-            Self::Digest { .. } => "sha",
-            Self::Hmac { .. } => "hmac",
-            Self::Pbkdf2 { .. } => "pbkdf2",
+            Self::Digest { .. } => "SHA",
+            Self::Hmac { .. } => "HMAC-SHA",
+            Self::Pbkdf2 { .. } => "PBKDF2",
             Self::Scrypt { .. } => "scrypt",
         }
     }

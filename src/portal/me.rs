@@ -84,6 +84,7 @@ mod tests {
     #[test]
     fn an_identity_is_told_member_by_member() {
         let identity = Identity {
+            access_token: None,
             authenticated_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_770_091_506_789),
             credential: Credential::Bearer,
             email: None,

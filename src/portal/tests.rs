@@ -17,6 +17,7 @@ use crate::mail::{Links, Mailer};
 use crate::password::{PasswordSettings, Passwords};
 use crate::request::{Arrival, Scheme, TrustedProxies};
 use crate::response::PageSettings;
+use crate::response::look::Look;
 use crate::store::{SESSIONS_PER_ACCOUNT, Store, StoreSettings};
 use crate::telemetry::metrics::Metrics;
 
@@ -85,6 +86,8 @@ impl Browser {
             algorithm: Algorithm::EdDsa,
             audience: "http://app.test".into(),
             issuer: "http://app.test".into(),
+            refresh_grace: Duration::from_secs(10),
+            refresh_ttl: Some(Duration::from_secs(3600)),
         };
         let tokens = Tokens::new(tokens, &[key]).expect("a key");
         let login = PasswordLogin::new(store.clone(), passwords, throttle, Metrics::new(SystemTime::now()));
@@ -119,9 +122,9 @@ impl Browser {
             after_logout: "/.auth/login".into(),
             allowed_redirects: vec![HostPattern::Exact("other.test".into())],
             prefix: "/.auth".into(),
-            title: None,
+            look: Look::default(),
         };
-        let pages = Pages::new(PageSettings { prefix: "/.auth".into(), title: None });
+        let pages = Pages::new(PageSettings { prefix: "/.auth".into(), look: Look::default() });
         let doors = PortalDoors {
             accounts,
             authenticator,
@@ -239,7 +242,7 @@ async fn a_person_is_spoken_to_in_the_language_of_the_browser_or_of_choice() {
         "{}",
         page.text
     );
-    assert!(page.text.contains("um zu <strong>app.test</strong> weiterzugehen"), "{}", page.text);
+    assert!(page.text.contains("weiter zu <strong>app.test</strong>"), "{}", page.text);
     // The same page in another language, and what it was asked for with it.
     assert!(page.text.contains("href=\"/.auth/login?next=/a%3Fb&amp;lang=en\" lang=\"en\""), "{}", page.text);
 

@@ -1,4 +1,4 @@
-//! `/token`: an access token for a name and a password; faults as RFC 6749 §5.2 words them.
+//! `/token`: an access token for a name and a password, or for a refresh token; faults as RFC 6749 §5.2 words them.
 //!
 //! Callers: the portal's dispatch.
 
@@ -9,8 +9,11 @@ use http::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
+pub(super) mod revoke;
+
 use super::form::{self, Fields, Format};
 use super::{Portal, RETRY, Visit, failure, set_challenge, set_retry_after};
+use crate::account::RefreshFailure;
 use crate::authn::LoginFailure;
 use crate::request::Context;
 use crate::response::texts::{Language, Text, in_words};
@@ -21,6 +24,8 @@ struct Granted<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -31,15 +36,16 @@ struct Refused<'a> {
 
 /// What is asked for.
 #[derive(Debug)]
-struct Grant {
-    login: String,
-    password: SecretString,
+enum Grant {
+    Password { login: String, password: SecretString },
+    Refresh { token: SecretString },
 }
 
 /// Why there is no token.
 #[derive(Debug)]
 enum Refusal {
     InvalidGrant,
+    InvalidRefreshToken,
     InvalidRequest(&'static str),
     Limited(Duration),
     Pending(&'static str),
@@ -63,28 +69,17 @@ where
 
 async fn issue(portal: &Portal, visit: &Visit<'_>, grant: Grant) -> Result<Response<Body>, Refusal> {
     let Context { client, received_at, .. } = *visit.context;
-    let Grant { login, password } = grant;
-    let issued = portal.accounts.issue_token(client, &login, password, received_at).await.map_err(
-        |error| match error {
-            LoginFailure::Busy => Refusal::Unavailable,
-            LoginFailure::Incorrect => Refusal::InvalidGrant,
-            LoginFailure::Limited { retry_after } => Refusal::Limited(retry_after),
-            LoginFailure::Unconfirmed => {
-                Refusal::Pending("The account's e-mail address is not confirmed yet.")
-            }
-            LoginFailure::WaitingForApproval => {
-                Refusal::Pending("The account waits for an administrator's approval.")
-            }
-            LoginFailure::Store(error) => {
-                failure(&error);
-                Refusal::Unavailable
-            }
-        },
-    )?;
+    let issued = match grant {
+        Grant::Password { login, password } => {
+            portal.accounts.issue_token(client, &login, password, received_at).await?
+        }
+        Grant::Refresh { token } => portal.accounts.refresh(&token, client, received_at).await?,
+    };
     let granted = Granted {
         access_token: issued.access_token.expose_secret(),
         token_type: "Bearer",
         expires_in: issued.expires_in.as_secs(),
+        refresh_token: issued.refresh_token.as_ref().map(ExposeSecret::expose_secret),
     };
     Ok(visit.asker.json(StatusCode::OK, &granted))
 }
@@ -96,6 +91,11 @@ impl Grant {
         let mut fields = Fields::parse(format, body).map_err(unsound)?;
         match fields.text("grant_type").map_err(unsound)?.as_deref() {
             None | Some("password") => {}
+            Some("refresh_token") => {
+                let token = fields.secret("refresh_token").map_err(unsound)?;
+                let token = token.ok_or(Refusal::InvalidRequest("refresh_token is needed."))?;
+                return Ok(Self::Refresh { token });
+            }
             Some(_) => return Err(Refusal::UnsupportedGrantType),
         }
         let login = match (fields.text("username").map_err(unsound)?, fields.text("email").map_err(unsound)?)
@@ -105,7 +105,7 @@ impl Grant {
             (None, None) => String::new(),
         };
         match fields.secret("password").map_err(unsound)? {
-            Some(password) if !login.is_empty() => Ok(Self { login, password }),
+            Some(password) if !login.is_empty() => Ok(Self::Password { login, password }),
             Some(_) | None => {
                 Err(Refusal::InvalidRequest("username (or email) and password are both needed."))
             }
@@ -117,9 +117,10 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::InvalidGrant => StatusCode::UNAUTHORIZED,
-            Self::InvalidRequest(_) | Self::Pending(_) | Self::UnsupportedGrantType => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::InvalidRefreshToken
+            | Self::InvalidRequest(_)
+            | Self::Pending(_)
+            | Self::UnsupportedGrantType => StatusCode::BAD_REQUEST,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -127,7 +128,7 @@ impl Refusal {
 
     fn error(&self) -> &'static str {
         match self {
-            Self::InvalidGrant | Self::Pending(_) => "invalid_grant",
+            Self::InvalidGrant | Self::InvalidRefreshToken | Self::Pending(_) => "invalid_grant",
             Self::InvalidRequest(_) => "invalid_request",
             // RFC 6749 has no word of its own for these at this endpoint; it has this one at the other.
             Self::Limited(_) | Self::Unavailable => "temporarily_unavailable",
@@ -139,13 +140,14 @@ impl Refusal {
         let limited;
         let error_description = match self {
             Self::InvalidGrant => "Incorrect username or password.",
+            Self::InvalidRefreshToken => "The refresh token is not good any more.",
             Self::InvalidRequest(detail) | Self::Pending(detail) => detail,
             Self::Limited(wait) => {
                 let text = Text::new("too-many-attempts").with("wait", in_words(*wait));
                 limited = portal.pages.texts().say(Language::English, &text);
                 &limited
             }
-            Self::Unavailable => "Passwords can not be checked at the moment. Please try again shortly.",
+            Self::Unavailable => "Tokens can not be issued at the moment. Please try again shortly.",
             Self::UnsupportedGrantType => "The grant type is not supported here.",
         };
         let mut response =
@@ -154,9 +156,42 @@ impl Refusal {
             Self::InvalidGrant => set_challenge(&mut response),
             Self::Limited(wait) => set_retry_after(&mut response, *wait),
             Self::Unavailable => set_retry_after(&mut response, RETRY),
-            Self::InvalidRequest(_) | Self::Pending(_) | Self::UnsupportedGrantType => {}
+            Self::InvalidRefreshToken
+            | Self::InvalidRequest(_)
+            | Self::Pending(_)
+            | Self::UnsupportedGrantType => {}
         }
         response
+    }
+}
+
+impl From<LoginFailure> for Refusal {
+    fn from(error: LoginFailure) -> Self {
+        match error {
+            LoginFailure::Busy => Self::Unavailable,
+            LoginFailure::Incorrect => Self::InvalidGrant,
+            LoginFailure::Limited { retry_after } => Self::Limited(retry_after),
+            LoginFailure::Store(error) => {
+                failure(&error);
+                Self::Unavailable
+            }
+            LoginFailure::Unconfirmed => Self::Pending("The account's e-mail address is not confirmed yet."),
+            LoginFailure::WaitingForApproval => {
+                Self::Pending("The account waits for an administrator's approval.")
+            }
+        }
+    }
+}
+
+impl From<RefreshFailure> for Refusal {
+    fn from(error: RefreshFailure) -> Self {
+        match error {
+            RefreshFailure::Invalid => Self::InvalidRefreshToken,
+            RefreshFailure::Store(error) => {
+                failure(&error);
+                Self::Unavailable
+            }
+        }
     }
 }
 
@@ -172,6 +207,14 @@ mod tests {
             (Format::Form, "grant_type=password&username=+alice+&password=pw&scope=x", Ok("alice")),
             (Format::Json, r#"{"username":"alice","password":"pw"}"#, Ok("alice")),
             (Format::Json, r#"{"username":"alice","password":"pw","grant_type":null}"#, Ok("alice")),
+            (Format::Form, "grant_type=refresh_token&refresh_token=fgr_x", Ok("fgr_x")),
+            (Format::Json, r#"{"grant_type":"refresh_token","refresh_token":"fgr_x"}"#, Ok("fgr_x")),
+            (Format::Form, "grant_type=refresh_token", Err("invalid_request")),
+            (
+                Format::Form,
+                "grant_type=refresh_token&username=alice&password=x&refresh_token=",
+                Err("invalid_request"),
+            ),
             (Format::Form, "", Err("invalid_request")),
             (Format::Form, "username=alice", Err("invalid_request")),
             (Format::Form, "username=alice&password=", Err("invalid_request")),
@@ -190,10 +233,15 @@ mod tests {
         ];
         for (format, body, expected) in cases {
             let grant = Grant::parse(format, body.as_bytes());
-            let seen = grant.as_ref().map(|grant| grant.login.as_str()).map_err(Refusal::error);
+            let seen = match &grant {
+                Ok(Grant::Password { login, .. }) => Ok(login.as_str()),
+                Ok(Grant::Refresh { token }) => Ok(token.expose_secret()),
+                Err(refusal) => Err(refusal.error()),
+            };
             assert_eq!(seen, expected, "{body}");
         }
         let blanks = Grant::parse(Format::Form, b"username=a&password=+pw+").expect("sound");
-        assert_eq!(blanks.password.expose_secret(), " pw ", "a password keeps its blanks");
+        let Grant::Password { password, .. } = blanks else { panic!("{blanks:?}") };
+        assert_eq!(password.expose_secret(), " pw ", "a password keeps its blanks");
     }
 }

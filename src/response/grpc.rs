@@ -75,6 +75,7 @@ mod tests {
     use http_body::Body as _;
 
     use super::*;
+    use crate::response::look::Look;
     use crate::response::texts::Text;
     use crate::response::{PageSettings, Pages};
 
@@ -84,7 +85,7 @@ mod tests {
     }
 
     fn pages() -> Pages {
-        Pages::new(PageSettings { prefix: "/.auth".into(), title: None })
+        Pages::new(PageSettings { prefix: "/.auth".into(), look: Look::default() })
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //!    shown as it is (a name, an address) a string. A field that the template names and the view lacks is an error.
 //! 4. `Pages::respond` with a [`Page`]; `here` is `Pages::address(..)` of the page's GET, so that a change of
 //!    language comes back to it.
+//! 5. One line of `PAGES` in `tests/browser/pages.mjs` has it looked at in both languages, light and dark, wide and narrow.
 //!
 //! Callers: `portal` renders its forms; `Problem` renders itself.
 
@@ -30,12 +31,14 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior,
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::texts::{self, Language, Texts};
+use super::look::{Link, Look};
+use super::texts::{self, Language, Text, Texts};
+use super::theme::Asset;
 use super::{Asker, Body};
 
 mod phrase;
 
-const TEMPLATES: [(&str, &str); 11] = [
+pub(super) const TEMPLATES: [(&str, &str); 11] = [
     ("address.html", include_str!("templates/address.html")),
     ("base.html", include_str!("templates/base.html")),
     ("confirm.html", include_str!("templates/confirm.html")),
@@ -48,7 +51,7 @@ const TEMPLATES: [(&str, &str); 11] = [
     ("register.html", include_str!("templates/register.html")),
     ("reset.html", include_str!("templates/reset.html")),
 ];
-const STYLE: &str = include_str!("templates/style.css");
+pub(super) const STYLE: &str = include_str!("templates/style.css");
 const SCRIPT: &str = include_str!("templates/form.js");
 
 /// Steps that one page may take; ours take a few hundred.
@@ -63,8 +66,8 @@ const QUERY_VALUE: &AsciiSet =
 pub struct PageSettings {
     /// Under which the portal lives, such as `/.auth`.
     pub prefix: String,
-    /// The heading of the login page, the same in every language; without one it is ours.
-    pub title: Option<String>,
+    /// What of them is the operator's.
+    pub look: Look,
 }
 
 /// Why the login page is shown to somebody who is signed in; the words are OpenID Connect's.
@@ -100,6 +103,8 @@ impl Prompt {
 pub struct Pages {
     /// One for each language, in the order of `Language::ALL`.
     environments: Vec<Environment<'static>>,
+    /// The same without the theme, for a page that fails with it; none where there is nothing to fall back from.
+    plain: Vec<Environment<'static>>,
     script_digest: String,
     settings: PageSettings,
     style_digest: String,
@@ -148,30 +153,63 @@ impl Template {
 }
 
 impl Pages {
-    /// Reads the built-in templates.
+    /// Reads the templates, those of the theme in place of ours.
     pub fn new(settings: PageSettings) -> Self {
-        let (style, script) = (compact(STYLE), compact(SCRIPT));
-        let (style_digest, script_digest) = (digest(&style), digest(&script));
-        let texts = Arc::new(Texts::built_in());
-        let environments = Language::ALL.map(|language| {
-            let mut environment = Environment::new();
-            environment.set_undefined_behavior(UndefinedBehavior::Strict);
-            environment.set_fuel(Some(FUEL));
-            let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-            environment.set_syntax(syntax.expect("the usual marks"));
-            environment.set_formatter(write_escaped);
-            for (name, source) in TEMPLATES {
-                environment.add_template(name, source).expect("a test parses the built-in templates");
-            }
-            phrase::add_to(&mut environment, language, &texts);
-            environment.add_global("lang", language.tag());
-            environment.add_global("prefix", settings.prefix.as_str());
-            environment.add_global("script", Value::from_safe_string(script.clone()));
-            environment.add_global("style", Value::from_safe_string(style.clone()));
-            environment.add_global("title", settings.title.as_deref());
-            environment
-        });
-        Self { environments: environments.into(), script_digest, settings, style_digest, texts }
+        let theme = Arc::clone(&settings.look.theme);
+        let color = settings.look.style();
+        let parts = [Some(theme.style().unwrap_or(STYLE)), color.as_deref(), theme.extra()];
+        let style = parts.into_iter().flatten().map(compact).collect::<Vec<_>>().join("\n");
+        let script = compact(SCRIPT);
+        let texts = Arc::new(Texts::with(theme.texts()));
+        let environments = |texts: &Arc<Texts>, source: &dyn Fn(&str, &'static str) -> String| {
+            let environments = Language::ALL.map(|language| {
+                let mut environment = environment(language, texts);
+                for (name, ours) in TEMPLATES {
+                    let added = environment.add_template_owned(name, source(name, ours));
+                    added.expect("a test parses our templates, and a theme was parsed");
+                }
+                add_globals(&mut environment, language, &settings);
+                environment.add_global("script", Value::from_safe_string(script.clone()));
+                environment.add_global("style", Value::from_safe_string(style.clone()));
+                environment
+            });
+            Vec::from(environments)
+        };
+        let plain = match theme.has_pages() {
+            true => environments(&Arc::new(Texts::built_in()), &|_, ours| ours.to_owned()),
+            false => Vec::new(),
+        };
+        Self {
+            environments: environments(&texts, &|name, ours| theme.template(name).unwrap_or(ours).to_owned()),
+            plain,
+            script_digest: digest(&script),
+            style_digest: digest(&style),
+            settings,
+            texts,
+        }
+    }
+
+    /// What a page that every theme has to hold comes to.
+    pub(super) fn trial(&self) -> Result<(), Error> {
+        let page =
+            Page { form_targets: "", here: "/", status: StatusCode::NOT_FOUND, template: Template::Problem };
+        let text = |key| Value::from(Serde(Text::new(key)));
+        let view = context! {
+            actions => [context! { href => "/", label => text("go-to-start") }],
+            detail => text("problem-not-found"),
+            request_id => "0",
+            status => 404,
+            title => text("problem-not-found-title"),
+        };
+        for language in Language::ALL {
+            render(&self.environments, language, page, view.clone())?;
+        }
+        Ok(())
+    }
+
+    /// The files that pages of the theme may name.
+    pub fn asset(&self, name: &str) -> Option<&Asset> {
+        self.settings.look.theme.asset(name)
     }
 
     /// What the pages say, for what is said elsewhere.
@@ -208,7 +246,11 @@ impl Pages {
         let html = match self.render(language, page, view) {
             Ok(html) => html,
             Err(error) => {
-                tracing::error!(error = %error, template = page.template.name(), "a page could not be rendered");
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    template = page.template.name(),
+                    "a page could not be rendered"
+                );
                 return asker.text(StatusCode::INTERNAL_SERVER_ERROR, "Internal error\n");
             }
         };
@@ -226,36 +268,94 @@ impl Pages {
     }
 
     fn render(&self, language: Language, page: Page<'_>, view: &impl Serialize) -> Result<String, Error> {
-        let languages: &[Language] = if page.here.is_empty() { &[] } else { &Language::ALL };
-        let mark = if page.here.contains('?') { '&' } else { '?' };
-        let languages = languages.iter().map(|offered| {
-            let tag = offered.tag();
-            context! {
-                href => format!("{}{mark}{}={tag}", page.here, texts::PARAMETER),
-                name => offered.own_name(),
-                spoken => *offered == language,
-                tag,
+        let view = Value::from(Serde(view));
+        let rendered = render(&self.environments, language, page, view.clone());
+        match rendered {
+            Err(error) if !self.plain.is_empty() => {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    template = page.template.name(),
+                    "a page of the theme could not be rendered"
+                );
+                render(&self.plain, language, page, view)
             }
-        });
-        let environments = Language::ALL.iter().zip(&self.environments);
-        let environment =
-            environments.filter(|(other, _)| **other == language).map(|(_, environment)| environment);
-        let environment = environment.last().ok_or(ErrorKind::TemplateNotFound)?;
-        environment.get_template(page.template.name())?.render(context! {
-            languages => languages.collect::<Vec<_>>(),
-            view => Value::from(Serde(view)),
-        })
+            rendered => rendered,
+        }
     }
 
     fn policy(&self, form_targets: &str) -> HeaderValue {
         let Self { script_digest, style_digest, .. } = self;
+        // What a theme brings along is served by us; without one a page loads nothing at all.
+        let assets = if self.settings.look.theme.has_assets() {
+            "img-src data: 'self'; font-src 'self'"
+        } else {
+            "img-src data:"
+        };
         let targets = if form_targets.is_empty() { String::new() } else { format!(" {form_targets}") };
         let policy = format!(
-            "default-src 'none'; style-src '{style_digest}'; script-src '{script_digest}'; img-src data:; connect-src 'self'; \
+            "default-src 'none'; style-src '{style_digest}'; script-src '{script_digest}'; {assets}; connect-src 'self'; \
              form-action 'self'{targets}; frame-ancestors 'none'; base-uri 'none'"
         );
         HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
     }
+}
+
+/// Whether a template can be parsed.
+pub(super) fn parse(name: &str, source: &str) -> Result<(), Error> {
+    let texts = Arc::new(Texts::built_in());
+    environment(Language::English, &texts).add_template_owned(name.to_owned(), source.to_owned())
+}
+
+/// Without templates.
+fn environment(language: Language, texts: &Arc<Texts>) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.expect("the usual marks"));
+    environment.set_formatter(write_escaped);
+    phrase::add_to(&mut environment, language, texts);
+    environment
+}
+
+/// What every template knows besides its view, its style and its script.
+fn add_globals(environment: &mut Environment<'static>, language: Language, settings: &PageSettings) {
+    let PageSettings { look, prefix } = settings;
+    let footer = look.footer.iter().map(|item| {
+        context! { text => item.text.in_language(language), url => item.url.as_ref().map(Link::as_str) }
+    });
+    environment.add_global("footer", footer.collect::<Vec<_>>());
+    // A `data:` address of our own making.
+    environment.add_global("icon", Value::from_safe_string(look.icon()));
+    environment.add_global("lang", language.tag());
+    environment.add_global("logo", look.logo().map(|logo| Value::from_safe_string(logo.to_owned())));
+    environment.add_global("message", look.message.as_ref().map(|message| message.in_language(language)));
+    environment.add_global("prefix", prefix.as_str());
+    environment.add_global("title", look.title.as_ref().map(|title| title.in_language(language)));
+}
+
+/// One page with one of these, which are in the order of `Language::ALL`.
+fn render(
+    environments: &[Environment<'static>],
+    language: Language,
+    page: Page<'_>,
+    view: Value,
+) -> Result<String, Error> {
+    let offered: &[Language] = if page.here.is_empty() { &[] } else { &Language::ALL };
+    let mark = if page.here.contains('?') { '&' } else { '?' };
+    let languages = offered.iter().map(|offered| {
+        let tag = offered.tag();
+        context! {
+            href => format!("{}{mark}{}={tag}", page.here, texts::PARAMETER),
+            name => offered.own_name(),
+            spoken => *offered == language,
+            tag,
+        }
+    });
+    let languages: Vec<Value> = languages.collect();
+    let index = Language::ALL.iter().position(|known| *known == language).unwrap_or_default();
+    let environment = environments.get(index).ok_or(ErrorKind::TemplateNotFound)?;
+    environment.get_template(page.template.name())?.render(context! { languages, view })
 }
 
 /// Escapes as the library does, but leaves a slash as it is: it ends nothing in text or in a quoted
@@ -293,7 +393,7 @@ mod tests {
     use super::*;
 
     fn pages() -> Pages {
-        Pages::new(PageSettings { prefix: "/.auth".into(), title: None })
+        Pages::new(PageSettings { prefix: "/.auth".into(), look: Look::default() })
     }
 
     #[test]

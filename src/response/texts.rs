@@ -21,6 +21,7 @@
 //!
 //! Callers: `response` renders with them, `portal` and `mail` make texts.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use fluent_bundle::concurrent::FluentBundle;
@@ -78,6 +79,11 @@ pub(super) enum Unsaid {
 impl Texts {
     /// Those in the binary.
     pub fn built_in() -> Self {
+        Self::with(&[])
+    }
+
+    /// Those in the binary, with the messages of these files in place of some.
+    pub(super) fn with(overriding: &[(Language, String)]) -> Self {
         let bundle = |language| {
             let mut bundle = FluentBundle::new_concurrent(vec![identifier(language)]);
             bundle.set_use_isolating(false);
@@ -85,6 +91,11 @@ impl Texts {
                 let resource = FluentResource::try_new(source.to_owned());
                 let resource = resource.expect("a test parses the built-in messages");
                 bundle.add_resource(resource).expect("a test finds each name once");
+            }
+            for (_, source) in overriding.iter().filter(|(of, _)| *of == language) {
+                // What could not be parsed would be left out; a theme was parsed before.
+                let (Ok(resource) | Err((resource, _))) = FluentResource::try_new(source.clone());
+                bundle.add_resource_overriding(resource);
             }
             bundle
         };
@@ -110,6 +121,11 @@ impl Texts {
                 })
             }
         }
+    }
+
+    /// Whether there is a message of this name.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.english.has_message(key)
     }
 
     /// The message of this name with these arguments.
@@ -152,21 +168,28 @@ fn identifier(language: Language) -> LanguageIdentifier {
 }
 
 /// The built-in files of a language.
-fn sources(language: Language) -> [&'static str; 8] {
+pub(super) fn sources(language: Language) -> [&'static str; 8] {
     match language {
         Language::English => built_in!("en"),
         Language::German => built_in!("de"),
     }
 }
 
+/// The names that a template has `t` say, each with the byte at which it does.
+pub(super) fn named_in_template(source: &str) -> Vec<(usize, &str)> {
+    let calls = source
+        .match_indices("t(\"")
+        .filter(|(at, _)| !source[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+    calls.map(|(at, call)| (at, source[at + call.len()..].split('"').next().unwrap_or_default())).collect()
+}
+
 /// The names of a file's messages, each with the names of its arguments.
-#[cfg(test)]
-fn messages(source: &str) -> Vec<(&str, std::collections::BTreeSet<String>)> {
-    let mut messages: Vec<(&str, std::collections::BTreeSet<String>)> = Vec::new();
+pub(super) fn messages(source: &str) -> Vec<(&str, BTreeSet<String>)> {
+    let mut messages: Vec<(&str, BTreeSet<String>)> = Vec::new();
     for line in source.lines().filter(|line| !line.starts_with('#')) {
         if line.starts_with(|c: char| c.is_ascii_alphabetic()) {
             let key = line.split('=').next().unwrap_or_default().trim();
-            messages.push((key, Default::default()));
+            messages.push((key, BTreeSet::new()));
         }
         if let Some((_, arguments)) = messages.last_mut() {
             let names = line.split('$').skip(1).map(|rest| {

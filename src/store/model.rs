@@ -108,8 +108,12 @@ impl User {
 pub struct NewUser {
     /// It waits until an administrator lets it in.
     pub awaits_approval: bool,
+    /// It waits until its address is confirmed. `register` makes the link for that, too.
+    pub awaits_confirmation: bool,
     /// When.
     pub created_at: SystemTime,
+    /// Made so that it can't sign in until it is enabled.
+    pub disabled: bool,
     /// Its address, if it has one.
     pub email: Option<Email>,
     /// In which its mails are written: a tag such as `de`.
@@ -155,8 +159,18 @@ pub enum EndSessions {
     All,
     /// All of them; links that are on their way stay good.
     AllSessions,
-    /// All but this one.
+    /// All but this one, and all tokens: whoever signs out everywhere else means programs as well.
     Except(Digest),
+}
+
+impl EndSessions {
+    /// Whether access and refresh tokens end as well.
+    pub fn ends_tokens(self) -> bool {
+        match self {
+            Self::None | Self::AllSessions => false,
+            Self::All | Self::Except(_) => true,
+        }
+    }
 }
 
 /// A login kept on the server.

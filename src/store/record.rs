@@ -15,6 +15,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+mod refresh;
+
+pub(super) use refresh::{decode_family, encode_family};
+
 use super::{Digest, Invitation, OneTimeToken, Purpose, Session, SigningKey, StoreError, User};
 use super::{MailContent, QueuedMail};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};

@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ::sled::Db;
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -34,15 +34,16 @@ use tokio::sync::oneshot;
 
 use self::backup::Tracking;
 use self::command::{Command, Reply};
-use self::unit::{Rows, read_error};
+use self::unit::{Group, Rows, read_error};
 use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    NewUser, OneTimeToken, OpenError, Registered, Restoring, Session, SessionError, ShortId, SigningKey,
-    StoreError, StoreSettings, TokenError, User, UserChange, UserError, Verification,
+    NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring, Rotated, Rotation, Session,
+    SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User, UserChange, UserError,
+    Verification,
 };
-use crate::identity::{UserId, Username};
+use crate::identity::{GrantId, UserId, Username};
 
 /// Commands that may wait. Past it the answer is `Busy`.
 const QUEUE: usize = 1024;
@@ -55,6 +56,9 @@ const COUNTS: usize = 8192;
 
 /// A disk that doesn't answer for this long keeps nobody waiting.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// With the queue full, those who make many accounts at once ask again after this.
+const BUSY_WAIT: Duration = Duration::from_millis(20);
 
 /// The engine's handle.
 #[derive(Clone)]
@@ -134,6 +138,14 @@ impl Sled {
         self.read(|rows| rows.signing_keys())
     }
 
+    pub(super) fn refresh_family(&self, id: GrantId) -> Result<Option<RefreshFamily>, StoreError> {
+        self.read(|rows| rows.family(id))
+    }
+
+    pub(super) fn is_revoked(&self, user: UserId, id: GrantId) -> Result<bool, StoreError> {
+        self.read(|rows| Ok(Rows::get(rows, &keys::revoked(user, id))?.is_some()))
+    }
+
     pub(super) async fn users(&self, after: Option<Username>, limit: usize) -> Result<Vec<User>, StoreError> {
         self.scan(move |db| {
             let start = keys::username(&after.as_ref().map(Username::folded).unwrap_or_default());
@@ -157,6 +169,18 @@ impl Sled {
     pub(super) async fn sessions_of(&self, user: UserId) -> Result<Vec<Session>, StoreError> {
         let kept = self.scan(move |db| db.sessions_of(user)).await?;
         Ok(kept.into_iter().map(|kept| kept.session).collect())
+    }
+
+    pub(super) async fn check_users(
+        &self,
+        new: Vec<NewUser>,
+    ) -> Result<Vec<Result<(), UserError>>, StoreError> {
+        self.scan(move |db| {
+            // The rule itself, in a unit that nobody makes durable.
+            let group = Group::new(db);
+            Ok(new.iter().map(|new| rules::create_user(&mut group.unit(), new).map(drop)).collect())
+        })
+        .await
     }
 
     pub(super) fn session_by_short_id(&self, id: ShortId) -> Result<Option<Session>, StoreError> {
@@ -265,6 +289,42 @@ impl Sled {
         self.submit(|reply| Command::CreateUser(new, reply)).await
     }
 
+    pub(super) async fn create_users(&self, new: Vec<NewUser>) -> Vec<Result<User, UserError>> {
+        let mut results = Vec::with_capacity(new.len());
+        let mut waiting = new.into_iter();
+        let mut failure = None;
+        loop {
+            let some: Arc<[NewUser]> = waiting.by_ref().take(command::USERS_PER_COMMAND).collect();
+            if some.is_empty() {
+                return results;
+            }
+            if failure.is_none() {
+                match self.create_some(&some).await {
+                    Ok(made) => {
+                        failure =
+                            made.iter().find_map(|result| result.as_ref().err().and_then(store_failure));
+                        results.extend(made);
+                        continue;
+                    }
+                    Err(error) => failure = Some(error),
+                }
+            }
+            let failed = failure.iter().cycle().take(some.len()).cloned();
+            results.extend(failed.map(|error| Err(UserError::Store(error))));
+        }
+    }
+
+    /// One command's worth. Where the queue is full the others go first for a while: they are people who wait.
+    async fn create_some(&self, some: &Arc<[NewUser]>) -> Result<Vec<Result<User, UserError>>, StoreError> {
+        let deadline = Instant::now() + ANSWER_WAIT;
+        loop {
+            match self.submit(|reply| Command::CreateUsers(some.clone(), reply)).await {
+                Err(StoreError::Busy) if Instant::now() < deadline => tokio::time::sleep(BUSY_WAIT).await,
+                answer => return answer,
+            }
+        }
+    }
+
     pub(super) async fn register(
         &self,
         new: NewUser,
@@ -317,6 +377,27 @@ impl Sled {
             Entry::Vacant(entry) if room => drop(entry.insert(now)),
             Entry::Vacant(_) => (),
         }
+    }
+
+    pub(super) async fn create_refresh_family(&self, family: RefreshFamily) -> Result<usize, SessionError> {
+        self.submit(|reply| Command::CreateFamily(family, reply)).await
+    }
+
+    pub(super) async fn rotate_refresh_token(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.submit(|reply| Command::Rotate(rotation, reply)).await
+    }
+
+    pub(super) async fn revoke_refresh_family(&self, id: GrantId) -> Result<Option<UserId>, StoreError> {
+        self.submit(|reply| Command::RevokeFamily(id, reply)).await
+    }
+
+    pub(super) async fn revoke_access_token(
+        &self,
+        user: UserId,
+        jti: GrantId,
+        until: SystemTime,
+    ) -> Result<(), StoreError> {
+        self.submit(|reply| Command::RevokeToken(user, jti, until, reply)).await
     }
 
     pub(super) fn note_failures(&self, count: Failures) {
@@ -438,6 +519,17 @@ impl Shared {
 
     fn is_open(&self) -> Result<(), StoreError> {
         if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
+    }
+}
+
+/// The store's own failure, after which there is no use in going on; a row that is too large says nothing of others.
+fn store_failure(error: &UserError) -> Option<StoreError> {
+    match error {
+        UserError::Store(StoreError::TooLarge { .. })
+        | UserError::EmailTaken
+        | UserError::NotFound
+        | UserError::UsernameTaken => None,
+        UserError::Store(error) => Some(error.clone()),
     }
 }
 

@@ -1,55 +1,91 @@
-// Every page of ours in every size and in both schemes: it fits, it can be read and it can be touched.
+// Every page of ours, in every size, scheme and language: it fits, it can be read, it can be touched, and axe-core
+// finds nothing. A page that is new takes one line of `PAGES`.
 
 import assert from "node:assert/strict";
+import axe from "axe-core";
 import { assertFocused, assertQuiet, base, fillIn, measure, open, password, screenshot, submit, withBrowser } from "./browser.mjs";
 
-const SIZES = { desktop: [1280, 800], phone: [390, 844], small: [320, 568] };
+const NOBODY = "nobody";
+const ALICE = "alice";
 const LONG = `/reports?${"q".repeat(300)}`;
 
-const BEFORE = [
-  ["login", "/.auth/login", 200],
-  ["login-next", LONG, 200],
-  ["reset", process.env.FOREGATE_TEST_RESET, 200],
-  ["reset-stale", "/.auth/reset?token=stale", undefined],
-  ["signed-out-of-nothing", "/.auth/logout", 200],
+// A page's name, who looks at it, where it is, its status, and what has to be done to see it.
+const PAGES = [
+  ["login", NOBODY, "/.auth/login", 200],
+  ["login-next", NOBODY, LONG, 200],
+  ["login-error", NOBODY, "/reports", 401, wrongPassword],
+  ["reset", NOBODY, process.env.FOREGATE_TEST_RESET, 200],
+  ["reset-stale", NOBODY, "/.auth/reset?token=stale", 400],
+  ["signed-out-of-nothing", NOBODY, "/.auth/logout", 200],
+  ["logout", ALICE, "/.auth/logout", 200],
+  ["confirm", ALICE, "/.auth/login?prompt=login&next=/reports", 200],
+  ["forbidden", ALICE, "/admin", 403],
+  ["not-found", ALICE, "/.auth/nothing", 404],
+  ["unreachable", ALICE, "/dead", 502],
+  ["bad-request", ALICE, "/a%00", 400],
 ];
-const AFTER = [
-  ["logout", "/.auth/logout", 200],
-  ["confirm", "/.auth/login?prompt=login&next=/reports", 200],
-  ["forbidden", "/admin", 403],
-  ["not-found", "/.auth/nothing", 404],
-  ["unreachable", "/dead", 502],
-  ["bad-request", "/a%00", 400],
-];
+
+async function wrongPassword(page) {
+  await assertFocused(page, "username");
+  await fillIn(page, { username: "alice", password: "wrong" });
+  return submit(page);
+}
+
+const SIZES = { desktop: [1280, 800], phone: [390, 844], small: [320, 568] };
+const LANGUAGES = { en: "en-GB", de: "de-DE" };
+const sessions = new Map();
+const only = process.env.FOREGATE_TEST_PAGE;
 
 await withBrowser(async (browser) => {
   for (const [size, [width, height]] of Object.entries(SIZES)) {
     for (const colorScheme of ["light", "dark"]) {
-      const window = await open(browser, { viewport: { width, height }, colorScheme });
-      const { context, page } = window;
-      const look = async ([name, path, status]) => {
-        const response = await page.goto(`${base}${path}`);
-        if (status) assert.equal(response.status(), status, `${path} at ${size}`);
-        await check(page, `${size}-${colorScheme}-${name}`);
-      };
-      for (const entry of BEFORE) await look(entry);
-
-      await page.goto(`${base}/reports`);
-      await assertFocused(page, "username");
-      await fillIn(page, { username: "alice", password: "wrong" });
-      await submit(page);
-      await check(page, `${size}-${colorScheme}-error`);
-      await fillIn(page, { password });
-      await submit(page);
-
-      for (const entry of AFTER) await look(entry);
-      assertQuiet(window);
-      await context.close();
+      for (const [tag, locale] of Object.entries(LANGUAGES)) {
+        // The smallest is there for what is too wide, and German words are longer.
+        if (size === "small" && (tag === "en" || colorScheme === "dark")) continue;
+        const window = await open(browser, { viewport: { width, height }, colorScheme, locale });
+        const { context, page } = window;
+        for (const [name, who, path, status, act] of PAGES) {
+          if (only && !name.startsWith(only)) continue;
+          await become(context, page, who);
+          let response = await page.goto(`${base}${path}`);
+          if (act) response = (await act(page)) ?? response;
+          assert.equal(response.status(), status, `${path} at ${size}`);
+          await check(page, tag, `${size}-${colorScheme}-${tag}-${name}`);
+        }
+        assertQuiet(window);
+        await context.close();
+      }
     }
   }
 });
 
-async function check(page, name) {
+/** Signs in or out, by cookies, so that each person signs in once. */
+async function become(context, page, who) {
+  const own = (cookie) => /^(__\w+-)?foregate$/.test(cookie.name);
+  if (who === NOBODY) {
+    await context.clearCookies({ name: /^(__\w+-)?foregate$/ });
+    return;
+  }
+  if ((await context.cookies()).some(own)) return;
+  if (!sessions.has(who)) {
+    await page.goto(`${base}/.auth/login`);
+    await fillIn(page, { username: who, password });
+    await submit(page);
+    sessions.set(who, (await context.cookies()).filter(own));
+  }
+  await context.addCookies(sessions.get(who));
+}
+
+async function check(page, tag, name) {
+  assert.equal(await page.getAttribute("html", "lang"), tag, name);
+  // What speaks is shown in no other language, and no message by its name.
+  assert.doesNotMatch(await page.innerText("body"), /\b[a-z]+-[a-z]+-(title|html|hint|submit|heading)\b/, name);
   assert.deepEqual(await measure(page), [], name);
+  await page.evaluate(axe.source);
+  const found = await page.evaluate(async () => {
+    const { violations } = await window.axe.run(document, { preload: false });
+    return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(" ")}`);
+  });
   await screenshot(page, name);
+  assert.deepEqual(found, [], name);
 }

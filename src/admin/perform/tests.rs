@@ -49,6 +49,8 @@ impl Office {
             algorithm: Algorithm::EdDsa,
             audience: "https://login.test".to_owned(),
             issuer: "https://login.test".to_owned(),
+            refresh_grace: Duration::from_secs(10),
+            refresh_ttl: Some(Duration::from_secs(3600)),
         };
         let keys = [generate_key(Algorithm::EdDsa, NOON)];
         let sessions = SessionSettings {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::identity::UserId;
+use crate::identity::{AccessToken, GrantId, UserId};
 
 /// What a verified token says.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct VerifiedClaims {
     pub expires_at: SystemTime,
     /// Requests are let in up to here, for another clock may be behind ours; what they open ends with the token.
     pub accepted_until: SystemTime,
+    /// By what it may be revoked.
+    pub id: AccessToken,
     /// When it was made, to the millisecond.
     pub issued_at: SystemTime,
     /// Whose it is.
@@ -38,6 +40,9 @@ pub(super) struct Claims {
     pub(super) jti: Uuid,
     pub(super) preferred_username: String,
     pub(super) roles: Vec<String>,
+    /// The login that refresh tokens keep going.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sid: Option<GrantId>,
     pub(super) sub: UserId,
 }
 

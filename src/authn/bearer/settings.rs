@@ -16,6 +16,10 @@ pub struct TokenSettings {
     pub audience: String,
     /// `iss`.
     pub issuer: String,
+    /// How long a refresh token that was replaced may be shown again.
+    pub refresh_grace: Duration,
+    /// How long a login of a program can be refreshed; `None`: there are no refresh tokens.
+    pub refresh_ttl: Option<Duration>,
 }
 
 /// A signature algorithm for our own tokens.

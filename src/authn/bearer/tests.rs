@@ -17,11 +17,14 @@ fn settings(algorithm: Algorithm) -> TokenSettings {
         algorithm,
         audience: "http://localhost".to_owned(),
         issuer: "http://localhost".to_owned(),
+        refresh_grace: Duration::from_secs(10),
+        refresh_ttl: None,
     }
 }
 
 fn identity() -> Identity {
     Identity {
+        access_token: None,
         authenticated_at: SystemTime::now(),
         credential: Credential::Bearer,
         email: "alice@example.com".parse().ok(),
@@ -40,7 +43,7 @@ fn tokens(algorithm: Algorithm) -> (Tokens, SigningKey) {
 }
 
 fn issue(tokens: &Tokens, identity: &Identity, now: SystemTime) -> SecretString {
-    tokens.issue(identity.account().expect("an account"), identity, now)
+    tokens.issue(identity.account().expect("an account"), identity, None, now)
 }
 
 /// A token with this header and these claims, signed by this key.

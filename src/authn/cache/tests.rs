@@ -20,6 +20,7 @@ fn cache(ttl: u64) -> Cache {
 
 fn identity(user_id: UserId, credential: Credential) -> Identity {
     Identity {
+        access_token: None,
         authenticated_at: NOON,
         credential,
         email: None,

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::AccountView;
+use super::{AccountView, SchemeCounts};
 use crate::admin::SessionSummary;
 
 const HEADS: [&str; 5] = ["USERNAME", "NAME", "EMAIL", "ROLES", "STATE"];
@@ -63,7 +63,7 @@ pub(super) fn details(account: &AccountView) -> String {
         ("E-mail", dash(account.email.as_ref().map_or("", |email| email.as_str()))),
         ("Roles", dash(&roles(account))),
         ("State", state(account).to_owned()),
-        ("Password", if account.has_password { "set" } else { "none yet" }.to_owned()),
+        ("Password", password(account)),
         ("Sessions", account.sessions.map_or_else(|| "-".to_owned(), sessions)),
         ("Made at", account.created_at.to_string()),
         ("Void", dash(void.as_deref().unwrap_or_default())),
@@ -71,6 +71,17 @@ pub(super) fn details(account: &AccountView) -> String {
     ];
     lines.iter().fold(String::new(), |mut text, (label, value)| {
         writeln!(text, "{label:<10}{value}").expect("a String takes text");
+        text
+    })
+}
+
+/// How many passwords are kept in which way.
+pub(super) fn schemes(counts: &SchemeCounts) -> String {
+    let mut rows = vec![("SCHEME", "ACCOUNTS".to_owned())];
+    rows.extend(counts.schemes.iter().map(|(scheme, count)| (scheme.as_str(), count.to_string())));
+    rows.push(("no password", counts.without_password.to_string()));
+    rows.iter().fold(String::new(), |mut text, (scheme, count)| {
+        writeln!(text, "{scheme:<12}{count:>8}").expect("a String takes text");
         text
     })
 }
@@ -125,6 +136,14 @@ fn roles(account: &AccountView) -> String {
     account.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(",")
 }
 
+fn password(account: &AccountView) -> String {
+    match (account.has_password, &account.password_scheme) {
+        (false, _) => "none yet".to_owned(),
+        (true, None) => "set".to_owned(),
+        (true, Some(scheme)) => format!("set ({scheme})"),
+    }
+}
+
 fn state(account: &AccountView) -> &'static str {
     match account {
         AccountView { disabled: true, .. } => "disabled",
@@ -154,6 +173,7 @@ mod tests {
             disabled: false,
             email: email.parse().ok(),
             has_password: true,
+            password_scheme: Some("bcrypt".to_owned()),
             id: UserId::from_bytes([1; 16]),
             name: name.parse().expect("a name"),
             unconfirmed: false,
@@ -198,6 +218,7 @@ mod tests {
     #[test]
     fn details_have_a_line_for_each_property() {
         let mut shown = account("alice", "Alice", "a@example.com");
+        assert!(details(&shown).contains("Password  set (bcrypt)\n"));
         shown.has_password = false;
         shown.credentials_since = Some(shown.created_at);
         shown.sessions = Some(SessionSummary { count: 2, last_seen: Some(shown.created_at) });

@@ -45,6 +45,48 @@ fn a_duplicate_key_is_told_with_the_first_one() {
 }
 
 #[test]
+fn a_look_is_held_to_what_a_page_can_show() {
+    told(
+        &with("portal: { color: green }"),
+        &[
+            "foregate.yaml:1:18: `color` can't be `green`",
+            "    1 | portal: { color: green }",
+            "      |                  ^^^^^ expected a colour such as `\"#17594a\"`",
+        ],
+    );
+    told(
+        &with("portal:\n  footer: [{ text: Help, url: \"javascript:alert(1)\" }]"),
+        &[
+            "foregate.yaml:2:31: `url` can't be `javascript:alert(1)`",
+            "    2 |   footer: [{ text: Help, url: \"javascript:alert(1)\" }]",
+            "      |                               ^^^^^^^^^^^^^^^^^^^^^^ expected an address such as `https://example.com/help`, `mailto:help@example.com` or `/help`",
+        ],
+    );
+    told(
+        &with("portal: { message: { fr: Bonjour } }"),
+        &[
+            "foregate.yaml:1:20: there is no text in any language",
+            "    1 | portal: { message: { fr: Bonjour } }",
+            "      |                    ^^ expected a text, or one for each language as in `{ en: Hello, de: Hallo }`",
+            "foregate.yaml:1:22: unknown key `fr`",
+            "    1 | portal: { message: { fr: Bonjour } }",
+            "      |                      ^^ expected `en` or `de`",
+        ],
+    );
+    told(
+        &with("portal: { logo: none.svg, theme: ./none }"),
+        &[
+            "foregate.yaml:1:17: there is no `none.svg`",
+            "    1 | portal: { logo: none.svg, theme: ./none }",
+            "      |                 ^^^^^^^^ expected a small picture in SVG, PNG, JPEG, WebP or GIF, such as `logo.svg`",
+            "foregate.yaml:1:34: there is no `none`",
+            "    1 | portal: { logo: none.svg, theme: ./none }",
+            "      |                                  ^^^^^^ expected a folder with what `foregate theme export FOLDER` writes, or with a part of it",
+        ],
+    );
+}
+
+#[test]
 fn a_wrong_type_is_told_with_the_right_one() {
     told(
         &with("session: 5"),
@@ -218,6 +260,17 @@ fn a_bad_value_is_told_with_what_was_expected() {
             "foregate.yaml:1:47: `domain` can't be `example.com`",
             "    1 | session: { cookie: { same_site: none, domain: example.com } }",
             "      |                                               ^^^^^^^^^^^ expected a domain that the host of `public_url` is in",
+        ],
+    );
+    told(
+        &with("tokens: { refresh_grace: 1h, refresh_ttl: never }"),
+        &[
+            "foregate.yaml:1:26: `refresh_grace` can't be `1h`",
+            "    1 | tokens: { refresh_grace: 1h, refresh_ttl: never }",
+            "      |                          ^^ expected a time of at most `5m`, such as `10s`; `0` for none",
+            "foregate.yaml:1:43: `refresh_ttl` can't be `never`",
+            "    1 | tokens: { refresh_grace: 1h, refresh_ttl: never }",
+            "      |                                           ^^^^^ expected a duration such as `500ms`, `30s`, `15m`, `1h30m` or `7d`",
         ],
     );
     told(

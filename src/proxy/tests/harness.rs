@@ -204,6 +204,7 @@ fn permit() -> Permit {
         upstream: Some("app".into()),
     };
     let alice = Identity {
+        access_token: None,
         authenticated_at: SystemTime::UNIX_EPOCH,
         credential: Credential::Session,
         email: None,

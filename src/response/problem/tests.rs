@@ -6,9 +6,10 @@ use http_body_util::BodyExt;
 
 use super::*;
 use crate::response::PageSettings;
+use crate::response::look::Look;
 
 fn pages() -> Pages {
-    Pages::new(PageSettings { prefix: "/.auth".into(), title: None })
+    Pages::new(PageSettings { prefix: "/.auth".into(), look: Look::default() })
 }
 
 fn asker(accept: &'static str) -> Asker {

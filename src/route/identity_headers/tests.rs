@@ -11,6 +11,7 @@ use crate::identity::{Credential, Principal, UserId};
 
 fn identity(username: &str, name: &str) -> Identity {
     Identity {
+        access_token: None,
         authenticated_at: SystemTime::UNIX_EPOCH,
         credential: Credential::Session,
         email: Some("alice@example.com".parse().expect("an address")),

@@ -2,6 +2,7 @@
 //!
 //! Callers: `sled` makes commands, `writer` evaluates them. What they mean is in `rules`.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use secrecy::SecretString;
@@ -9,12 +10,16 @@ use tokio::sync::oneshot;
 
 use super::rules;
 use super::unit::{Group, Unit};
-use crate::identity::UserId;
+use crate::identity::{GrantId, UserId};
 use crate::store::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    MailId, NewUser, OneTimeToken, QueuedMail, Registered, Restoring, Session, SessionError, SigningKey,
-    StoreError, TokenError, User, UserChange, UserError,
+    MailId, NewUser, OneTimeToken, QueuedMail, RefreshFamily, Registered, Restoring, Rotated, Rotation,
+    Session, SessionError, SigningKey, StoreError, TokenError, User, UserChange, UserError,
 };
+
+/// Accounts of one `CreateUsers`: a batch without what others may put into it, three operations each.
+pub(super) const USERS_PER_COMMAND: usize = 90;
+const OPERATIONS_PER_USER: usize = 3;
 
 /// Where an answer goes.
 pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
@@ -26,18 +31,23 @@ pub(super) enum Command {
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
+    CreateFamily(RefreshFamily, Reply<usize, SessionError>),
     ConfirmEmail(Digest, SystemTime, Reply<Confirmed, ConfirmError>),
     CreateInvitation(Invitation, Reply<(), InvitationError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     PretendToken(Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
+    CreateUsers(Arc<[NewUser]>, Reply<Vec<Result<User, UserError>>, StoreError>),
     DeleteMail(MailId, SystemTime, Reply<(), StoreError>),
     DeleteUser(UserId, Reply<User, UserError>),
     EndSession(Digest, Reply<bool, StoreError>),
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    RevokeFamily(GrantId, Reply<Option<UserId>, StoreError>),
+    RevokeToken(UserId, GrantId, SystemTime, Reply<(), StoreError>),
+    Rotate(Rotation, Reply<Rotated, StoreError>),
     PostponeMail(QueuedMail, SystemTime, Reply<(), StoreError>),
     PretendMail(QueuedMail, Reply<(), StoreError>),
     PutMail(QueuedMail, Reply<(), StoreError>),
@@ -97,6 +107,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
+        C::CreateFamily(family, reply) => settle(stage, reply, |unit| rules::refresh::create(unit, &family))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateFamily(family, reply))),
         C::ConfirmEmail(digest, now, reply) => {
             settle(stage, reply, |unit| rules::confirm_email(unit, digest, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ConfirmEmail(digest, now, reply)))
@@ -117,6 +129,7 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
         C::PretendToken(reply) => settle(stage, reply, rules::pretend_one_time_token)
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::PretendToken(reply))),
+        C::CreateUsers(new, reply) => create_users(stage, new, reply),
         C::DeleteMail(id, due, reply) => {
             settle(stage, reply, |unit| rules::outbox::delete_mail(unit, id, due))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteMail(id, due, reply)))
@@ -137,6 +150,14 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
         }
+        C::RevokeFamily(id, reply) => settle(stage, reply, |unit| rules::refresh::revoke_family(unit, id))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeFamily(id, reply))),
+        C::RevokeToken(user, id, until, reply) => {
+            settle(stage, reply, |unit| rules::refresh::revoke(unit, user, id, until))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeToken(user, id, until, reply)))
+        }
+        C::Rotate(rotation, reply) => settle(stage, reply, |unit| rules::refresh::rotate(unit, &rotation))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::Rotate(rotation, reply))),
         C::PostponeMail(mail, was_due, reply) => {
             settle(stage, reply, |unit| rules::outbox::postpone_mail(unit, &mail, was_due))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::PostponeMail(mail, was_due, reply)))
@@ -160,6 +181,33 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::UpgradeHash(id, old, new, reply)))
         }
     }
+}
+
+/// Many accounts at once: a unit for each, so that one which is refused leaves nothing of itself.
+fn create_users(
+    stage: Stage<'_, '_>,
+    new: Arc<[NewUser]>,
+    reply: Reply<Vec<Result<User, UserError>>, StoreError>,
+) -> Evaluated {
+    let result = match stage {
+        Stage::Refuse(error) => Err(error),
+        Stage::Evaluate(group) if !group.has_room_for(new.len() * OPERATIONS_PER_USER) => {
+            return Evaluated::TooMuch(Command::CreateUsers(new, reply));
+        }
+        Stage::Evaluate(group) => Ok(new
+            .iter()
+            .map(|new| {
+                let mut unit = group.unit();
+                let user = rules::create_user(&mut unit, new)?;
+                let changes = unit.into_changes();
+                // It was asked before whether all of them fit in.
+                if group.absorb(changes) { Ok(user) } else { Err(StoreError::Busy.into()) }
+            })
+            .collect()),
+    };
+    Evaluated::Answer(Box::new(move |failure| {
+        let _ = reply.send(failure.map_or(result, Err));
+    }))
 }
 
 /// Evaluates a rule into the group. Gives the reply back where its changes don't fit in.

@@ -10,6 +10,11 @@
 //! | `L` | user id, session digest | nothing; lists and ends all of them |
 //! | `T` | token digest | one-time token |
 //! | `O` | user id, purpose | digest of the one token that is good |
+//! | `X` | second of the end, `R` or `J`, user id, family or `jti` | nothing |
+//! | `X` | 0, `F`, user id | nothing; families that ended with their account's credentials |
+//! | `R` | family | refresh family |
+//! | `F` | user id, family | nothing; lists an account's families |
+//! | `J` | user id, `jti` or family | second in which what is revoked has ended by itself |
 //! | `I` | `d`, token digest | invitation |
 //! | `I` | `e`, folded address | digest of the one invitation that is good |
 //! | `X` | second of the end, `S`, `T` or `I`, digest | nothing; what the sweeper looks at |
@@ -22,7 +27,7 @@
 //!
 //! Callers: the other files of the engine, and nobody else.
 
-use crate::identity::UserId;
+use crate::identity::{GrantId, UserId};
 use crate::store::failures::{FailureKey, TriedAccount, account_prefix};
 use crate::store::{Digest, MailId};
 
@@ -72,6 +77,26 @@ pub(super) fn tokens_of(user: UserId) -> Vec<u8> {
     row(b'O', &[user.as_bytes()])
 }
 
+pub(super) fn family(id: GrantId) -> Vec<u8> {
+    row(b'R', &[id.as_bytes()])
+}
+
+pub(super) fn family_of(user: UserId, id: GrantId) -> Vec<u8> {
+    row(b'F', &[user.as_bytes(), id.as_bytes()])
+}
+
+pub(super) fn families_of(user: UserId) -> Vec<u8> {
+    row(b'F', &[user.as_bytes()])
+}
+
+pub(super) fn revoked(user: UserId, id: GrantId) -> Vec<u8> {
+    row(b'J', &[user.as_bytes(), id.as_bytes()])
+}
+
+pub(super) fn revoked_of(user: UserId) -> Vec<u8> {
+    row(b'J', &[user.as_bytes()])
+}
+
 pub(super) fn invitation(digest: Digest) -> Vec<u8> {
     row(b'I', &[b"d", digest.as_bytes()])
 }
@@ -90,6 +115,9 @@ pub(super) const END_OF_LIST: &[u8] = &[b'L' + 1];
 /// What an entry of the expiry index points at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Expiring {
+    FamiliesOf,
+    Family,
+    Revoked,
     Invitation,
     Session,
     Token,
@@ -97,11 +125,40 @@ pub(super) enum Expiring {
 
 pub(super) fn expiry(second: u64, kind: Expiring, digest: Digest) -> Vec<u8> {
     let kind = match kind {
+        Expiring::FamiliesOf => b'F',
+        Expiring::Family => b'R',
+        Expiring::Revoked => b'J',
         Expiring::Invitation => b'I',
         Expiring::Session => b'S',
         Expiring::Token => b'T',
     };
     row(b'X', &[&second.to_be_bytes(), &[kind], digest.as_bytes()])
+}
+
+/// An account and a grant of it, in place of a digest.
+pub(super) fn pair(user: UserId, grant: GrantId) -> Digest {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(user.as_bytes());
+    bytes[16..].copy_from_slice(grant.as_bytes());
+    Digest::from_bytes(bytes)
+}
+
+/// What `pair` has put together.
+pub(super) fn parse_pair(pair: Digest) -> (UserId, GrantId) {
+    let (mut user, mut grant) = ([0; 16], [0; 16]);
+    user.copy_from_slice(&pair.as_bytes()[..16]);
+    grant.copy_from_slice(&pair.as_bytes()[16..]);
+    (UserId::from_bytes(user), GrantId::from_bytes(grant))
+}
+
+/// An account alone, in place of a digest.
+pub(super) fn whole(user: UserId) -> Digest {
+    pair(user, GrantId::from_bytes([0; 16]))
+}
+
+/// Account and grant at the end of a key.
+pub(super) fn pair_of(bytes: &[u8]) -> Option<(UserId, GrantId)> {
+    digest_of(bytes).map(parse_pair)
 }
 
 /// Everything that ends before this second is below this key.
@@ -114,6 +171,9 @@ pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
     let (second, rest) = key.strip_prefix(b"X")?.split_first_chunk::<8>()?;
     let (kind, digest) = rest.split_first()?;
     let kind = match kind {
+        b'F' => Expiring::FamiliesOf,
+        b'J' => Expiring::Revoked,
+        b'R' => Expiring::Family,
         b'I' => Expiring::Invitation,
         b'S' => Expiring::Session,
         b'T' => Expiring::Token,
@@ -151,6 +211,11 @@ pub(super) fn secret(name: &str) -> Vec<u8> {
 /// The number in a value, or in the front of a key's rest.
 pub(super) fn user_id_of(bytes: &[u8]) -> Option<UserId> {
     bytes.try_into().ok().map(UserId::from_bytes)
+}
+
+/// The number of a grant at the end of a key.
+pub(super) fn grant_of(bytes: &[u8]) -> Option<GrantId> {
+    bytes.try_into().ok().map(GrantId::from_bytes)
 }
 
 /// The digest in a value, or at the end of a key.

@@ -17,6 +17,7 @@ use crate::store::{
 };
 
 mod failures;
+pub(super) mod refresh;
 mod registration;
 mod restore;
 
@@ -43,10 +44,10 @@ pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User
     claim_email(unit, id, new.email.as_ref())?;
     let user = User {
         awaits_approval: new.awaits_approval,
-        awaits_confirmation: false,
+        awaits_confirmation: new.awaits_confirmation,
         created_at: kept(new.created_at),
         credentials_since: new.password_hash.is_some().then(|| kept(new.created_at)),
-        disabled: false,
+        disabled: new.disabled,
         email: new.email.clone(),
         id,
         language: new.language.clone(),
@@ -96,12 +97,15 @@ pub(super) fn change_user(
             void_credentials(&mut user, SystemTime::now());
         }
     }
+    let ending = if user.disabled { EndSessions::All } else { change.sessions };
+    if ending.ends_tokens() && change.password.is_none() && change.disabled != Some(true) {
+        void_credentials(&mut user, SystemTime::now());
+    }
     user.awaits_approval &= !change.approved;
     user.version += 1;
     unit.put(keys::user(id), record::encode_user(&user)?);
 
-    let ending = if user.disabled { EndSessions::All } else { change.sessions };
-    end_sessions_of(unit, id, ending)?;
+    end_logins_of(unit, id, ending)?;
     if links_are_void {
         delete_tokens_of(unit, id)?;
     }
@@ -126,7 +130,7 @@ pub(super) fn upgrade_hash(
 
 pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, UserError> {
     let user = unit.user(id)?.ok_or(UserError::NotFound)?;
-    end_sessions_of(unit, id, EndSessions::All)?;
+    end_logins_of(unit, id, EndSessions::All)?;
     unit.delete(keys::username(&user.username.folded()));
     if let Some(email) = &user.email {
         unit.delete(keys::email(&email.folded()));
@@ -198,11 +202,23 @@ pub(super) fn end_session(unit: &mut Unit<'_, '_>, digest: Digest) -> Result<boo
     Ok(found.is_some())
 }
 
+/// Ends sessions of an account, and its tokens where that is asked.
 pub(super) fn end_sessions_of(
     unit: &mut Unit<'_, '_>,
     user: UserId,
     which: EndSessions,
 ) -> Result<usize, StoreError> {
+    if which.ends_tokens() {
+        refresh::end_all(unit, user)?;
+    }
+    end_logins_of(unit, user, which)
+}
+
+/// For an account of which the caller says that its credentials have ended.
+fn end_logins_of(unit: &mut Unit<'_, '_>, user: UserId, which: EndSessions) -> Result<usize, StoreError> {
+    if which.ends_tokens() {
+        refresh::mark_ended(unit, user)?;
+    }
     let keep = match which {
         EndSessions::None => return Ok(0),
         EndSessions::All => {
@@ -303,7 +319,7 @@ pub(super) fn set_password_with_token(
     user.version += 1;
     unit.put(keys::user(user.id), record::encode_user(&user)?);
     // Ends this token as well.
-    end_sessions_of(unit, user.id, EndSessions::All)?;
+    end_logins_of(unit, user.id, EndSessions::All)?;
     Ok(user)
 }
 
@@ -381,6 +397,11 @@ pub(super) fn sweep(unit: &mut Unit<'_, '_>, now: SystemTime, limit: usize) -> R
             Some((_, Expiring::Invitation, digest)) => registration::sweep_invitation(unit, digest, now)?,
             Some((second, Expiring::Session, digest)) => sweep_session(unit, digest, second, now)?,
             Some((_, Expiring::Token, digest)) => sweep_token(unit, digest, now)?,
+            Some((_, Expiring::Family, pair)) => refresh::sweep_family(unit, keys::parse_pair(pair)),
+            Some((_, Expiring::FamiliesOf, user)) => {
+                refresh::sweep_families_of(unit, keys::parse_pair(user).0)?;
+            }
+            Some((_, Expiring::Revoked, pair)) => refresh::sweep_revoked(unit, keys::parse_pair(pair)),
             None => (),
         }
     }

@@ -12,9 +12,9 @@ use std::ops::Bound;
 use ::sled::{Batch, IVec, Tree};
 
 use super::keys;
-use crate::identity::{UserId, fold};
+use crate::identity::{GrantId, UserId, fold};
 use crate::store::record::{self, KeptSession};
-use crate::store::{Digest, Invitation, OneTimeToken, SigningKey, StoreError, User};
+use crate::store::{Digest, Invitation, OneTimeToken, RefreshFamily, SigningKey, StoreError, User};
 
 /// More in one batch and the engine's garbage, which it frees only between operations, is counted in
 /// gigabytes. That is 300; the journal puts one of its own to ours.
@@ -77,6 +77,20 @@ pub(super) trait Rows {
         self.get(&keys::token(digest))?.map(|row| record::decode_token(digest, &row)).transpose()
     }
 
+    fn family(&self, id: GrantId) -> Result<Option<RefreshFamily>, StoreError> {
+        self.get(&keys::family(id))?.map(|row| record::decode_family(id, &row)).transpose()
+    }
+
+    fn families_of(&self, user: UserId) -> Result<Vec<RefreshFamily>, StoreError> {
+        let mut families = Vec::new();
+        for key in self.keys_under(&keys::families_of(user))? {
+            let (_, id) = keys::pair_of(&key[1..])
+                .ok_or_else(|| StoreError::Corrupt("an entry in a list of refresh families".to_owned()))?;
+            families.extend(self.family(id)?.filter(|family| family.user_id == user));
+        }
+        Ok(families)
+    }
+
     fn invitation(&self, digest: Digest) -> Result<Option<Invitation>, StoreError> {
         self.get(&keys::invitation(digest))?.map(|row| record::decode_invitation(digest, &row)).transpose()
     }
@@ -136,13 +150,18 @@ impl<'a> Group<'a> {
         self.changes.len() >= OPERATIONS_PER_BATCH
     }
 
+    /// Whether so many operations fit in, or would fit into no other group either.
+    pub(super) fn has_room_for(&self, operations: usize) -> bool {
+        self.changes.len() + operations <= OPERATIONS_PER_BATCH || self.changes.is_empty()
+    }
+
     pub(super) fn unit(&self) -> Unit<'_, 'a> {
         Unit { changes: Changes::new(), group: self }
     }
 
     /// Takes a unit's changes in whole, or leaves the unit for the next group where it would be too much for this one.
     pub(super) fn absorb(&mut self, changes: Changes) -> bool {
-        let fits = self.changes.len() + changes.len() <= OPERATIONS_PER_BATCH || self.changes.is_empty();
+        let fits = self.has_room_for(changes.len());
         if fits {
             self.changes.extend(changes);
         }

@@ -166,6 +166,23 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
             let user = rest.get(..16).map_or(Ok(None), user_at)?;
             (token.is_none() || user.is_none()).then_some("an account's one token that leads to none")
         }
+        b'R' => match keys::grant_of(rest) {
+            None => Some("a refresh family under a key that is no number"),
+            Some(id) => {
+                let family = record::decode_family(id, &value)?;
+                let listed = Rows::get(tree, &keys::family_of(family.user_id, id))?.is_some();
+                (!listed).then_some("a refresh family that is not in its account's list")
+            }
+        },
+        b'F' => match keys::pair_of(rest) {
+            None => Some("an entry in a list of refresh families that is none"),
+            Some((user, id)) => {
+                let family = tree.family(id)?.filter(|family| family.user_id == user);
+                family.is_none().then_some("an entry in a list of refresh families that leads to none")
+            }
+        },
+        // It may outlive its account: what it revokes may as well.
+        b'J' => keys::pair_of(rest).is_none().then_some("a revoked token under a key that is none"),
         b'Q' => match keys::parse_mail(key) {
             None => Some("a mail under a key that is none"),
             Some(_) => record::decode_mail(&value).map(|_| None)?,

@@ -155,7 +155,10 @@ impl Writer {
         let mut next = Some(first);
         while let Some(command) = next.take() {
             let refusal = match &command {
-                Command::CreateUser(..) | Command::Register(..) | Command::AcceptInvitation(..)
+                Command::CreateUser(..)
+                | Command::CreateUsers(..)
+                | Command::Register(..)
+                | Command::AcceptInvitation(..)
                     if space.is_low() =>
                 {
                     Some(StoreError::Unavailable("the disk is nearly full: no new accounts".to_owned()))

@@ -7,7 +7,7 @@ status = Status
 request-id = Anfrage-ID
 
 username = Benutzername
-username-or-email = Benutzername oder E-Mail-Adresse
+username-or-email = Benutzername oder E-Mail
 password = Passwort
 show = Anzeigen
 show-password = Passwort anzeigen
@@ -16,7 +16,7 @@ hide-password = Passwort verbergen
 caps-lock = Die Feststelltaste ist aktiv.
 
 sign-in = Anmelden
-sign-in-as-other = Mit einem anderen Konto anmelden
+sign-in-as-other = Anderes Konto verwenden
 go-to-login = Zur Anmeldeseite
 go-to-start = Zur Startseite
 try-again = Erneut versuchen

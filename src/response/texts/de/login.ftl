@@ -1,7 +1,7 @@
 ### An- und Abmelden.
 
 login-heading = Anmelden
-login-continue-html = um zu <strong>{ $place }</strong> weiterzugehen
+login-continue-html = weiter zu <strong>{ $place }</strong>
 login-still-you = Bitte zeigen Sie, dass Sie es noch sind.
 login-still-you-before-html = Bevor es zu <strong>{ $place }</strong> weitergeht, zeigen Sie bitte, dass Sie es noch sind.
 login-remember = Angemeldet bleiben ({ $lasting })

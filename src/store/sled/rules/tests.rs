@@ -9,15 +9,18 @@ use super::*;
 mod registration;
 
 /// A tree in memory, and one unit after the other on it.
-struct Bench(::sled::Db);
+pub(super) struct Bench(pub(super) ::sled::Db);
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(::sled::Config::new().temporary(true).open().expect("an engine"))
     }
 
     /// Gives what the rule gave, and how many operations it took.
-    fn run<T, E>(&self, rule: impl FnOnce(&mut Unit<'_, '_>) -> Result<T, E>) -> Result<(T, usize), E> {
+    pub(super) fn run<T, E>(
+        &self,
+        rule: impl FnOnce(&mut Unit<'_, '_>) -> Result<T, E>,
+    ) -> Result<(T, usize), E> {
         let mut group = Group::new(&self.0);
         let mut unit = group.unit();
         let done = rule(&mut unit)?;
@@ -28,7 +31,7 @@ impl Bench {
         Ok((done, operations))
     }
 
-    fn user(&self, name: &str) -> User {
+    pub(super) fn user(&self, name: &str) -> User {
         self.run(|unit| create_user(unit, &new_user(name))).expect("an account").0
     }
 }
@@ -36,7 +39,9 @@ impl Bench {
 fn new_user(name: &str) -> NewUser {
     NewUser {
         awaits_approval: false,
+        awaits_confirmation: false,
         created_at: time(1_000_000),
+        disabled: false,
         email: Some(format!("{name}@example.com").parse().expect("an address")),
         language: None,
         name: Default::default(),
