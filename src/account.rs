@@ -25,6 +25,7 @@ mod administration;
 mod backup;
 mod device;
 mod own;
+mod personal;
 mod quota;
 mod recovery;
 mod registration;
@@ -36,6 +37,7 @@ pub use address::{AddressChange, AddressError, AddressToConfirm};
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
 pub use own::{OwnChangeError, Proof, SignedIn};
+pub use personal::{MadePersonalToken, NewPersonalToken};
 pub use recovery::{LinkError, LinkRequest};
 pub use registration::{
     InviteError, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,

@@ -24,6 +24,7 @@ use crate::response::texts::{self, Language};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
 
+mod account;
 mod address;
 mod asset;
 mod confirm;
@@ -47,7 +48,7 @@ mod token;
 use csrf::{Csrf, FormToken};
 use form::{Fields, Format};
 pub use next::{Next, NextRules};
-pub use place::Place;
+pub use place::{Place, well_known};
 
 /// How long a Basic password may be waited for at `/me`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,6 +65,8 @@ const MAX_FORM_TARGETS: usize = 24;
 /// What the pages need (`portal` in the configuration).
 #[derive(Clone, Debug)]
 pub struct PortalSettings {
+    /// Whether people may delete their own account.
+    pub account_deletion: bool,
     /// Where to when there is no `next`: a path.
     pub after_login: String,
     /// Where to after signing out: a path.
@@ -255,6 +258,9 @@ impl Portal {
                 Err(Problem::method_not_allowed("GET, HEAD"))
             }
             (path, Verb::Get) if path.starts_with(asset::FOLDER) => asset::answer(self, visit, path),
+            (path, verb) if let Some(rest) = place::below(path, "/account") => {
+                account::dispatch(self, visit, verb, rest, body).await
+            }
             _ => Err(Problem::not_found()),
         }
     }

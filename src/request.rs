@@ -27,6 +27,7 @@ use head::HeadFault;
 use target::TargetFault;
 
 use crate::identity::Certificate;
+use crate::response::texts::Text;
 
 pub use forwarded::TrustedProxies;
 pub use host::{Host, InvalidHost};
@@ -319,10 +320,10 @@ impl RequestFault {
     }
 
     /// For the client: what to do, and nothing about the inside.
-    pub fn public_message(self) -> &'static str {
+    pub fn public_message(self) -> Text {
         match self {
-            Self::Authority | Self::Host => "The request does not say clearly which site it is for.",
-            Self::Forwarded(_) => "The request was passed on with contradictory information.",
+            Self::Authority | Self::Host => Text::new("unsound-host"),
+            Self::Forwarded(_) => Text::new("unsound-forwarded"),
             Self::Head(fault) => fault.public_message(),
             Self::Target(fault) => fault.public_message(),
         }

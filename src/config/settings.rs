@@ -192,7 +192,9 @@ pub(super) fn portal(root: &mut Section<'_>) -> PortalSettings {
         let after_login = portal.get("after_login").and_then(|value| value.parse(local_path));
         let after_logout = portal.get("after_logout").and_then(|value| value.parse(local_path));
         let hosts = portal.get("allowed_redirects").and_then(|value| value.parse_list(HostPattern::from_str));
+        let account_deletion = portal.get("account_deletion").and_then(|value| value.flag());
         PortalSettings {
+            account_deletion: account_deletion.unwrap_or(false),
             after_login: after_login.unwrap_or_else(|| "/".to_owned()),
             after_logout: after_logout.unwrap_or_else(|| format!("{prefix}/login")),
             allowed_redirects: hosts.unwrap_or_default(),

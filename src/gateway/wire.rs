@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use super::opening::poll_more;
 use crate::request::head::{BodyFraming, HeadFault, HeadLimits, MessageReader, Passage};
+use crate::response::texts::Text;
 
 mod control;
 mod linger;
@@ -83,10 +84,10 @@ impl WireFault {
     }
 
     /// For the client.
-    pub(super) fn public_message(self) -> &'static str {
+    pub(super) fn public_message(self) -> Text {
         match self {
             Self::Head(fault) => fault.public_message(),
-            Self::TimedOut => "The request did not arrive in time.",
+            Self::TimedOut => Text::new("problem-timeout"),
         }
     }
 }

@@ -20,7 +20,7 @@ use super::tls::{Client, Tls};
 use super::wire::{FAULT_METHOD, WireFault, WireTimeouts};
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::identity::Identity;
-use crate::portal::Place;
+use crate::portal::{Place, well_known};
 use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
@@ -328,6 +328,11 @@ impl Worker {
                 };
                 asker.see_login(pages, next, prompt)
             }
+            Refusal::NotFound
+                if let Some(page) = well_known(&context.method, &context.target, pages.prefix()) =>
+            {
+                asker.see_other(&page)
+            }
             Refusal::Ambiguous => {
                 refusal.problem(&context.host.to_string(), next).closing().respond(asker, pages)
             }
@@ -511,9 +516,9 @@ fn upstream_outcome<T>(forwarded: &Result<T, ForwardError>) -> Option<UpstreamOu
     }
 }
 
-/// A request that breaks a rule of the protocol. A browser makes none, so the rule is named for whoever wrote the program.
-fn unsound(status: StatusCode, code: &'static str, rule: &'static str) -> Problem {
-    Problem::new(status, code, Text::new("problem-bad-request-title"), Text::verbatim(rule))
+/// A request that breaks a rule of the protocol.
+fn unsound(status: StatusCode, code: &'static str, rule: Text) -> Problem {
+    Problem::new(status, code, Text::new("problem-bad-request-title"), rule)
 }
 
 /// The answer to a request that was let through and not forwarded.

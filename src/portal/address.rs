@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::form::{Fields, Format};
 use super::notice::Notice;
-use super::{Portal, RETRY, Visit, failure, set_challenge, set_cookie, set_retry_after};
+use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::{AddressChange, AddressError, OwnChangeError, Proof, SignedIn};
 use crate::identity::{Email, Identity};
 use crate::response::pages::{Page, Template};
@@ -131,11 +131,11 @@ fn show(
     let mut response = portal.pages.respond(&visit.asker, page, &view);
     set_cookie(&mut response, form_token.set_cookie);
     match message {
-        Message::Incorrect => set_challenge(&mut response),
         Message::Limited(wait) => set_retry_after(&mut response, wait),
         Message::Unavailable => set_retry_after(&mut response, RETRY),
         Message::None
         | Message::Domain
+        | Message::Incorrect
         | Message::Invalid
         | Message::Same
         | Message::StaleForm
@@ -166,7 +166,7 @@ impl Message {
         match self {
             Self::None | Self::StaleForm => None,
             Self::Domain => Some(Text::new("register-email-domain")),
-            Self::Incorrect => Some(Text::new("address-incorrect")),
+            Self::Incorrect => Some(Text::new("account-incorrect")),
             Self::Invalid => Some(Text::new("register-email-invalid")),
             Self::Limited(wait) => Some(Text::new("too-many-attempts").with("wait", in_words(*wait))),
             Self::Same => Some(Text::new("address-same")),
@@ -187,9 +187,8 @@ impl Message {
         match self {
             Self::None => StatusCode::OK,
             Self::Domain | Self::Invalid | Self::Same => StatusCode::BAD_REQUEST,
-            Self::Incorrect => StatusCode::UNAUTHORIZED,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::StaleForm => StatusCode::FORBIDDEN,
+            Self::Incorrect | Self::StaleForm => StatusCode::FORBIDDEN,
             Self::Taken => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -203,8 +202,7 @@ impl Message {
         };
         match self {
             Self::Domain => problem("email_domain", "register-email-domain-title"),
-            Self::Incorrect => problem("incorrect_credentials", "address-incorrect-title")
-                .with_header(http::header::WWW_AUTHENTICATE, super::bearer_challenge()),
+            Self::Incorrect => problem("incorrect_password", "address-incorrect-title"),
             Self::Invalid | Self::Same => problem("bad_request", "problem-bad-request-title"),
             Self::Limited(wait) => Problem::too_many_requests(wait),
             Self::Taken => problem("taken", "register-email-taken-title"),

@@ -67,7 +67,7 @@ fn challenge(visit: &Visit<'_>, bearer: HeaderValue) -> Problem {
 }
 
 /// `2026-02-03T04:05:06Z`.
-fn rfc3339(time: SystemTime) -> String {
+pub(super) fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let timestamp =
         i64::try_from(seconds).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
@@ -92,6 +92,7 @@ mod tests {
             name: "Zoë".parse().expect("a name"),
             roles: ["staff", "admin"].map(|role| role.parse().expect("a role")).into(),
             session: None,
+            token: None,
             principal: Principal::Account(UserId::generate()),
             username: "zoe".parse().expect("a username"),
         };

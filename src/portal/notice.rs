@@ -19,9 +19,10 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     values.all(|value| value == first).then_some(first)
 }
 
-/// What the next page says, once.
+/// What the next page says, once: the login page, or the account's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Notice {
+    AccountDeleted,
     AddressChanged,
     AddressChanging,
     AddressConfirmed,
@@ -29,32 +30,43 @@ pub(super) enum Notice {
     AddressSet,
     ConfirmationSent,
     LinkSent,
+    OtherSessionsEnded,
+    PasswordChanged,
     PasswordSet,
+    ProfileSaved,
     Registered,
     RegisteredConfirm,
     RegisteredWaiting,
+    SessionEnded,
     SignedOut,
 }
 
-impl Notice {
-    const ALL: [Self; 12] = [
-        Self::AddressChanged,
-        Self::AddressChanging,
-        Self::AddressConfirmed,
-        Self::AddressConfirmedWaiting,
-        Self::AddressSet,
-        Self::ConfirmationSent,
-        Self::LinkSent,
-        Self::PasswordSet,
-        Self::Registered,
-        Self::RegisteredConfirm,
-        Self::RegisteredWaiting,
-        Self::SignedOut,
-    ];
+/// All of them, each with its word in the cookie.
+const WORDS: [(Notice, &str); 17] = [
+    (Notice::AccountDeleted, "account_deleted"),
+    (Notice::AddressChanged, "address_changed"),
+    (Notice::AddressChanging, "address_changing"),
+    (Notice::AddressConfirmed, "address_confirmed"),
+    (Notice::AddressConfirmedWaiting, "address_confirmed_waiting"),
+    (Notice::AddressSet, "address_set"),
+    (Notice::ConfirmationSent, "confirmation_sent"),
+    (Notice::LinkSent, "link_sent"),
+    (Notice::OtherSessionsEnded, "other_sessions_ended"),
+    (Notice::PasswordChanged, "password_changed"),
+    (Notice::PasswordSet, "password_set"),
+    (Notice::ProfileSaved, "profile_saved"),
+    (Notice::Registered, "registered"),
+    (Notice::RegisteredConfirm, "registered_confirm"),
+    (Notice::RegisteredWaiting, "registered_waiting"),
+    (Notice::SessionEnded, "session_ended"),
+    (Notice::SignedOut, "signed_out"),
+];
 
+impl Notice {
     /// For the person.
     pub(super) fn text(self) -> Text {
         Text::new(match self {
+            Self::AccountDeleted => "notice-account-deleted",
             Self::AddressChanged => "notice-address-changed",
             Self::AddressChanging => "notice-address-changing",
             Self::AddressConfirmed => "notice-address-confirmed",
@@ -62,41 +74,28 @@ impl Notice {
             Self::AddressSet => "notice-address-set",
             Self::ConfirmationSent => "notice-confirmation-sent",
             Self::LinkSent => "notice-link-sent",
+            Self::OtherSessionsEnded => "notice-other-sessions-ended",
+            Self::PasswordChanged => "notice-password-changed",
             Self::PasswordSet => "notice-password-set",
+            Self::ProfileSaved => "notice-profile-saved",
             Self::Registered => "notice-registered",
             Self::RegisteredConfirm => "notice-registered-confirm",
             Self::RegisteredWaiting => "notice-registered-waiting",
+            Self::SessionEnded => "notice-session-ended",
             Self::SignedOut => "notice-signed-out",
         })
-    }
-
-    /// In the cookie.
-    fn word(self) -> &'static str {
-        match self {
-            Self::AddressChanged => "address_changed",
-            Self::AddressChanging => "address_changing",
-            Self::AddressConfirmed => "address_confirmed",
-            Self::AddressConfirmedWaiting => "address_confirmed_waiting",
-            Self::AddressSet => "address_set",
-            Self::ConfirmationSent => "confirmation_sent",
-            Self::LinkSent => "link_sent",
-            Self::PasswordSet => "password_set",
-            Self::Registered => "registered",
-            Self::RegisteredConfirm => "registered_confirm",
-            Self::RegisteredWaiting => "registered_waiting",
-            Self::SignedOut => "signed_out",
-        }
     }
 
     /// What these headers carry. Anybody may plant it, so it is one of our words or nothing.
     pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
         let word = value(headers, NAME)?;
-        Self::ALL.into_iter().find(|notice| notice.word() == word)
+        WORDS.iter().find(|(_, known)| *known == word).map(|(notice, _)| *notice)
     }
 
     /// `Set-Cookie` that carries it to the next page under `prefix`. It says nothing worth hiding, so it needs no `Secure`.
     pub(super) fn set(self, prefix: &str) -> Option<HeaderValue> {
-        set_cookie(self.word(), prefix, 60)
+        let (_, word) = WORDS.iter().find(|(notice, _)| *notice == self)?;
+        set_cookie(word, prefix, 60)
     }
 
     /// `Set-Cookie` that takes it away again.
@@ -135,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_notice_survives_the_way_through_the_browser() {
-        for notice in Notice::ALL {
+        for (notice, _) in WORDS {
             let set = notice.set("/.auth").expect("a header value");
             let pair = set.to_str().expect("ASCII").split(';').next().expect("a pair");
             let headers = HeaderMap::from_iter([(COOKIE, pair.parse().expect("a header value"))]);

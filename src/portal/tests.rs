@@ -118,6 +118,7 @@ impl Browser {
             link = accounts.add(account, now).await.expect("an account").1.or(link);
         }
         let settings = PortalSettings {
+            account_deletion: false,
             after_login: "/".into(),
             after_logout: "/.auth/login".into(),
             allowed_redirects: vec![HostPattern::Exact("other.test".into())],

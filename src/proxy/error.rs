@@ -91,23 +91,4 @@ impl ForwardError {
             Self::Timeout => "upstream_timeout",
         }
     }
-
-    /// Says nothing of addresses, upstream names or causes.
-    pub fn public_message(&self) -> &'static str {
-        match self {
-            Self::BadAnswer(_) | Self::Connect(_) | Self::Upstream(_) => {
-                "The application is not answering. Please try again shortly."
-            }
-            Self::BadRequest(_) | Self::RequestBody(_) => "The request could not be read.",
-            Self::BodyTooLarge { .. } => "The request is too large.",
-            Self::Identity(_) | Self::UnknownRoute(_) => "The request could not be handled.",
-            Self::NoHealthyServer { .. } => {
-                "The application is down at the moment. Please try again shortly."
-            }
-            Self::NoUpstream => "There is nothing here.",
-            Self::RequestStalled => "The request took too long to arrive.",
-            Self::Rewrite(fault) => fault.public_message(),
-            Self::Timeout => "The application took too long to answer. Please try again shortly.",
-        }
-    }
 }

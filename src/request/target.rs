@@ -16,6 +16,8 @@ use http::StatusCode;
 use http::uri::{PathAndQuery, Uri};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::response::texts::Text;
+
 mod rewrite;
 
 pub use rewrite::RewriteFault;
@@ -160,8 +162,8 @@ impl TargetFault {
     }
 
     /// For the client.
-    pub fn public_message(self) -> &'static str {
-        if self == Self::TooLong { "The address is too long." } else { "The address is not valid." }
+    pub fn public_message(self) -> Text {
+        Text::new(if self == Self::TooLong { "unsound-target-long" } else { "unsound-target" })
     }
 
     /// What it is answered with.

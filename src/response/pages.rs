@@ -38,7 +38,12 @@ use super::{Asker, Body};
 
 mod phrase;
 
-pub(super) const TEMPLATES: [(&str, &str); 11] = [
+pub(super) const TEMPLATES: [(&str, &str); 16] = [
+    ("account.html", include_str!("templates/account.html")),
+    ("account/delete.html", include_str!("templates/account/delete.html")),
+    ("account/password.html", include_str!("templates/account/password.html")),
+    ("account/profile.html", include_str!("templates/account/profile.html")),
+    ("account/sessions.html", include_str!("templates/account/sessions.html")),
     ("address.html", include_str!("templates/address.html")),
     ("base.html", include_str!("templates/base.html")),
     ("confirm.html", include_str!("templates/confirm.html")),
@@ -114,6 +119,7 @@ pub struct Pages {
 /// Which of the templates.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Template {
+    Account,
     Address,
     Confirm,
     Forgot,
@@ -142,6 +148,7 @@ impl Template {
             Self::Address => "address.html",
             Self::Confirm => "confirm.html",
             Self::Forgot => "forgot.html",
+            Self::Account => "account.html",
             Self::Login => "login.html",
             Self::Logout => "logout.html",
             Self::Pending => "pending.html",

@@ -37,7 +37,7 @@ pub use language::Language;
 pub(super) use language::Wish;
 pub(crate) use language::{COOKIE, PARAMETER};
 pub use text::{Argument, Text};
-pub(crate) use text::{in_words, lasting};
+pub(crate) use text::{ago, in_words, lasting};
 
 /// The files of one language, in their order.
 macro_rules! built_in {

@@ -10,6 +10,7 @@ const WANTED = "/reports?from=1&to=2&next=%2F%2Fevil.test";
 await withBrowser(async (browser) => {
   await signInAndOut(browser, { javaScriptEnabled: true });
   await signInAndOut(browser, { javaScriptEnabled: false });
+  await signInInAnotherTab(browser);
 });
 
 async function signInAndOut(browser, { javaScriptEnabled }) {
@@ -81,6 +82,28 @@ async function signInAndOut(browser, { javaScriptEnabled }) {
 
   await page.goto(`${base}/.auth/logout`);
   assert.match(await page.innerText("h1"), /not signed in/);
+  assertQuiet(window);
+  await context.close();
+}
+
+async function signInInAnotherTab(browser) {
+  const window = await open(browser);
+  const { context, page } = window;
+  await page.goto(`${base}${WANTED}`);
+  const notice = page.getByText("You have signed in in another tab.");
+  const comeBack = () => page.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  const [answer] = await Promise.all([page.waitForResponse("**/.auth/me"), comeBack()]);
+  assert.equal(answer.status(), 401);
+  assert.ok(!(await notice.isVisible()), "nobody has signed in yet");
+
+  const other = await context.newPage();
+  await other.goto(`${base}/reports`);
+  await fillIn(other, { username: "alice", password });
+  await submit(other);
+  await Promise.all([notice.waitFor({ state: "visible" }), comeBack()]);
+  await screenshot(page, "other-tab");
+  await loading(page, () => page.getByRole("link", { name: "Continue" }).click());
+  assert.equal(page.url(), `${base}${WANTED}`, "where this tab wanted to go");
   assertQuiet(window);
   await context.close();
 }

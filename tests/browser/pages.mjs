@@ -34,6 +34,8 @@ async function wrongPassword(page) {
 const SIZES = { desktop: [1280, 800], phone: [390, 844], small: [320, 568] };
 const LANGUAGES = { en: "en-GB", de: "de-DE" };
 const sessions = new Map();
+// For a gateway with a look of its own, and for whoever works on one page.
+const look = process.env.FOREGATE_TEST_LOOK ?? "";
 const only = process.env.FOREGATE_TEST_PAGE;
 
 await withBrowser(async (browser) => {
@@ -50,7 +52,7 @@ await withBrowser(async (browser) => {
           let response = await page.goto(`${base}${path}`);
           if (act) response = (await act(page)) ?? response;
           assert.equal(response.status(), status, `${path} at ${size}`);
-          await check(page, tag, `${size}-${colorScheme}-${tag}-${name}`);
+          await check(page, tag, `${look}${size}-${colorScheme}-${tag}-${name}`);
         }
         assertQuiet(window);
         await context.close();

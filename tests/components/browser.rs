@@ -109,6 +109,22 @@ fn every_page_fits_every_window_in_both_schemes() {
     drive("pages.mjs", &url(&gateway), &[("FOREGATE_TEST_RESET", link)]);
 }
 
+#[test]
+fn a_look_of_the_operators_is_as_sound_as_ours() {
+    let application = application();
+    let address = free_address();
+    let look = "portal: { title: Example Ltd, logo: logo.svg, color: \"#f2b705\", message: \"On Sunday from 6 to 8 nothing will work.\", \
+        footer: [{ text: Imprint, url: \"https://example.com/imprint\" }, { text: { en: Privacy, de: Datenschutz }, url: /privacy }] }\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let logo = "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 160 40'><circle cx='20' cy='20' r='18' fill='#f2b705'/>\
+        <path d='M50 20h100' stroke='#888' stroke-width='8'/></svg>";
+    std::fs::write(folder.path().join("logo.svg"), logo).expect("it is written");
+    let yaml = format!("{look}{}", yaml(address, &format!("http://{address}"), &application));
+    let gateway = with_alice(Gateway::start_in(folder, &yaml));
+    let environment = [("FOREGATE_TEST_PAGE", "login"), ("FOREGATE_TEST_LOOK", "look-")];
+    drive("pages.mjs", &url(&gateway), &environment);
+}
+
 /// A page with a WebSocket and a stream of events, over TLS.
 fn live(protocol: &str) {
     let (folder, pages, sockets) = (directory(), free_address(), free_address());

@@ -107,8 +107,17 @@ pub(crate) struct Form {
 impl Form {
     /// The one form of this page, with what its fields hold.
     pub(crate) fn read(page: &Reply) -> Self {
+        Self::beginning(page, "<form ")
+    }
+
+    /// The form of this page that goes there.
+    pub(crate) fn to(page: &Reply, action: &str) -> Self {
+        Self::beginning(page, &format!(r#"<form method="post" action="{action}""#))
+    }
+
+    fn beginning(page: &Reply, tag: &str) -> Self {
         let html = page.text();
-        let start = html.find("<form ").unwrap_or_else(|| panic!("no form in {page:?}: {html}"));
+        let start = html.find(tag).unwrap_or_else(|| panic!("no {tag} in {page:?}: {html}"));
         let form = &html[start..html[start..].find("</form>").map_or(html.len(), |end| start + end)];
         let tag = &form[..form.find('>').expect("a tag ends")];
         assert!(tag.contains(r#"method="post""#), "{tag}");

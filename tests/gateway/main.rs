@@ -4,6 +4,7 @@
 //! and reads forms, `edge` holds what the files about the HTTP edge share. A test's name is the
 //! sentence that it proves.
 
+mod account;
 mod admin;
 mod basic;
 mod browser;
@@ -29,6 +30,7 @@ mod login;
 mod mailbox;
 mod metrics;
 mod names;
+mod personal_tokens;
 mod recover;
 mod register;
 mod reload;

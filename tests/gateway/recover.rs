@@ -166,7 +166,7 @@ fn a_new_address_holds_once_it_is_confirmed_and_the_old_one_is_told() {
         &serde_json::json!({ "current_password": PASSWORD, "email": "a@b.c" }),
     );
     assert_eq!(anonymous.status, 401);
-    assert_eq!(change("wrong password", "new@example.com").status, 401);
+    assert_eq!(change("wrong password", "new@example.com").status, 403);
     assert_eq!(change(PASSWORD, "no address").status, 400);
     assert_eq!(change(PASSWORD, "alice@example.com").status, 400, "it is that already");
 
@@ -238,7 +238,7 @@ fn the_page_for_another_address_asks_for_the_password_and_keeps_what_was_typed()
     assert!(page.status == 200 && page.text().contains("alice@example.com"), "{page:?}");
     let form = Form::read(&page).with("email", "new@example.com").with("current_password", "wrong password");
     let wrong = browser.submit(&form);
-    assert_eq!(wrong.status, 401, "{wrong:?}");
+    assert_eq!(wrong.status, 403, "{wrong:?}");
     assert_eq!(Form::read(&wrong).value("email"), Some("new@example.com"));
     let done = browser.submit(&Form::read(&wrong).with("current_password", PASSWORD));
     assert_eq!((done.status, done.header("location")), (303, Some("/.auth/account")), "{done:?}");

@@ -4,6 +4,8 @@
 
 use http::StatusCode;
 
+use crate::response::texts::Text;
+
 /// Why the bytes are no request that everybody reads alike. After one the connection carries nothing more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum HeadFault {
@@ -112,15 +114,13 @@ impl HeadFault {
     }
 
     /// For the client: what to do, and nothing about the inside.
-    pub fn public_message(self) -> &'static str {
+    pub fn public_message(self) -> Text {
         match self {
-            Self::MethodRefused => "This method is not available here.",
-            Self::ProtocolUnknown => "This protocol is not spoken here.",
-            Self::TargetTooLong => "The address is too long.",
-            Self::TooLarge | Self::TooManyFields => {
-                "The request's header is too large. Deleting the cookies of this site may help."
-            }
-            Self::VersionUnsupported => "This version of HTTP is not spoken here.",
+            Self::MethodRefused => Text::new("unsound-method"),
+            Self::ProtocolUnknown => Text::new("unsound-protocol"),
+            Self::TargetTooLong => Text::new("unsound-target-long"),
+            Self::TooLarge | Self::TooManyFields => Text::new("problem-headers"),
+            Self::VersionUnsupported => Text::new("unsound-version"),
             Self::BothFramings
             | Self::Chunk
             | Self::ConnectionField
@@ -138,7 +138,7 @@ impl HeadFault {
             | Self::Target
             | Self::Trailer
             | Self::TransferEncoding
-            | Self::Version => "The request is not well-formed HTTP.",
+            | Self::Version => Text::new("unsound-http"),
         }
     }
 

@@ -10,6 +10,7 @@
 use http::StatusCode;
 
 use super::{Target, TargetFault};
+use crate::response::texts::Text;
 
 /// Why a target can't be rewritten; it is the client's fault in each case, and a 400 or a 414.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -32,7 +33,7 @@ impl RewriteFault {
     }
 
     /// For the client.
-    pub fn public_message(self) -> &'static str {
+    pub fn public_message(self) -> Text {
         self.as_target_fault().public_message()
     }
 

@@ -78,9 +78,11 @@
   each("[data-elsewhere]", function (notice) {
     document.addEventListener("visibilitychange", function () {
       if (document.hidden || !notice.hidden) return;
-      fetch(notice.dataset.elsewhere, { headers: { accept: "application/json" } }).then(function (answer) {
+      // As a person asks: a program is offered Basic, for which the browser would open a dialogue.
+      fetch(notice.dataset.elsewhere, { headers: { accept: "text/html" } }).then(function (answer) {
         notice.hidden = !answer.ok;
-      }, function () {});
+        return answer.text();
+      }).catch(function () {});
     });
   });
 })();

@@ -136,3 +136,14 @@ pub(crate) fn lasting(time: Duration) -> Text {
         _ => Text::new("lasting-minutes").with("count", minutes),
     }
 }
+
+/// "3 minutes ago".
+pub(crate) fn ago(time: Duration) -> Text {
+    let minutes = time.as_secs() / 60;
+    match minutes {
+        0 => Text::new("ago-now"),
+        1..120 => Text::new("ago-minutes").with("count", minutes),
+        120..2880 => Text::new("ago-hours").with("count", minutes / 60),
+        _ => Text::new("ago-days").with("count", minutes / 1440),
+    }
+}

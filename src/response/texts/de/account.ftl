@@ -1,1 +1,43 @@
 ### Die Kontoseite.
+
+account-heading = Ihr Konto
+account-who-html = Sie sind bei <strong>{ $place }</strong> als <strong>{ $username }</strong> angemeldet.
+account-stale = Diese Seite war länger geöffnet, und es wurde nichts geändert. Bitte versuchen Sie es noch einmal.
+account-refused-title = Nichts wurde geändert
+account-incorrect = Das ist nicht Ihr jetziges Passwort.
+account-unavailable = Das geht gerade nicht. Bitte versuchen Sie es in einigen Sekunden erneut.
+account-none = keine
+
+account-profile = Profil
+account-email = E-Mail
+account-roles = Rollen
+account-name = Name
+account-name-hint = So können Anwendungen Sie nennen.
+account-name-submit = Namen speichern
+account-name-odd = Ein Name hat höchstens 256 Zeichen, darunter keine Steuerzeichen.
+
+account-password-lead = Mit einem neuen Passwort werden Sie überall außer hier abgemeldet, und Tokens enden.
+account-present = Jetziges Passwort
+account-present-missing = Geben Sie Ihr jetziges Passwort ein.
+account-new-missing = Geben Sie ein neues Passwort ein.
+account-password-submit = Passwort ändern
+
+account-sessions = Wo Sie angemeldet sind
+account-sessions-lead = Wenn Sie eine davon nicht kennen, melden Sie sie ab und ändern Sie Ihr Passwort.
+account-device = { $browser } unter { $system }
+account-device-unknown = Unbekanntes Gerät
+account-this-device = Dieses Gerät
+account-last-use = Zuletzt benutzt
+account-signed-in = Angemeldet
+account-remembered = gemerkt
+account-sessions-submit = Alle anderen abmelden
+
+account-delete = Konto löschen
+account-delete-lead = Ihr Konto und alles, was hier dazugehört, ist sofort weg und lässt sich nicht zurückholen.
+account-delete-submit = Mein Konto löschen
+
+notice-account-deleted = Ihr Konto ist gelöscht.
+notice-other-sessions-ended = Sie sind überall außer hier abgemeldet.
+notice-password-changed = Ihr Passwort ist geändert. Sie sind überall außer hier abgemeldet.
+notice-profile-saved = Ihr Name ist gespeichert.
+notice-session-ended = Dieses Gerät ist abgemeldet.

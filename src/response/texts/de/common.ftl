@@ -51,6 +51,20 @@ lasting-days = { $count ->
    *[other] { $count } Tage
 }
 
+ago-now = gerade eben
+ago-minutes = { $count ->
+    [one] vor { $count } Minute
+   *[other] vor { $count } Minuten
+}
+ago-hours = { $count ->
+    [one] vor { $count } Stunde
+   *[other] vor { $count } Stunden
+}
+ago-days = { $count ->
+    [one] vor { $count } Tag
+   *[other] vor { $count } Tagen
+}
+
 password-guessable = Dieses Passwort ist zu leicht zu erraten.
 password-too-long = Verwenden Sie höchstens { $count } Zeichen.
 password-too-short = Verwenden Sie mindestens { $count } Zeichen.

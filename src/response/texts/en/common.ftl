@@ -51,6 +51,20 @@ lasting-days = { $count ->
    *[other] { $count } days
 }
 
+ago-now = just now
+ago-minutes = { $count ->
+    [one] { $count } minute ago
+   *[other] { $count } minutes ago
+}
+ago-hours = { $count ->
+    [one] { $count } hour ago
+   *[other] { $count } hours ago
+}
+ago-days = { $count ->
+    [one] { $count } day ago
+   *[other] { $count } days ago
+}
+
 password-guessable = This password is too easy to guess.
 password-too-long = Use at most { $count } characters.
 password-too-short = Use at least { $count } characters.

@@ -1,0 +1,357 @@
+//! The page of one's own account, and what it can change: one file for each of its sections.
+//!
+//! Everything here is for who is signed in by a session. What a session alone must not be enough for
+//! asks for the present password in the same form, so nobody is sent away to confirm a login first.
+//! A change that succeeds leads back to the page with a notice; one that fails shows it with the error
+//! in its section. A section has a template in `templates/account/` and a view here.
+//!
+//! Callers: the portal's dispatch.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::WWW_AUTHENTICATE;
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::form::{Fields, Format};
+use super::notice::Notice;
+use super::{Portal, RETRY, Verb, Visit, bearer_challenge, failure, set_cookie, set_retry_after};
+use crate::account::{OwnChangeError, Proof, SignedIn};
+use crate::response::pages::{Page, Template};
+use crate::response::texts::{Text, in_words};
+use crate::response::{Body, BodyError, Problem};
+use crate::store::User;
+
+mod delete;
+mod password;
+mod profile;
+mod sessions;
+
+use profile::Profile;
+use sessions::{SessionFacts, SessionRow};
+
+const PAGE: &str = "/account";
+
+/// The sections that can say what went wrong in them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Section {
+    Delete,
+    Password,
+    Profile,
+    Sessions,
+}
+
+impl Section {
+    /// As its template is called.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Delete => "delete",
+            Self::Password => "password",
+            Self::Profile => "profile",
+            Self::Sessions => "sessions",
+        }
+    }
+}
+
+/// Why a change was not made, for a page and for a program.
+#[derive(Debug)]
+enum Refusal {
+    /// The account or the session has gone meanwhile: sign in again.
+    Gone,
+    /// Something else than the section's usual: as it is.
+    Problem(Problem),
+    /// Said above the section's form.
+    Said { code: &'static str, retry_after: Option<Duration>, status: StatusCode, text: Text },
+    /// The page was open for too long.
+    StaleForm,
+}
+
+#[derive(Serialize)]
+struct AccountView<'a> {
+    csrf_token: &'a str,
+    can_delete: bool,
+    error: Option<Text>,
+    /// The section that the error is said in.
+    error_in: &'static str,
+    logout: String,
+    notice: Option<Text>,
+    place: &'a str,
+    profile: Profile<'a>,
+    sessions: Vec<SessionRow>,
+}
+
+/// What programs are told of the account that they are signed in to.
+#[derive(Serialize)]
+struct AccountFacts<'a> {
+    #[serde(flatten)]
+    profile: Profile<'a>,
+    sessions: Vec<SessionFacts<'a>>,
+}
+
+/// What is said on the page besides what is always there.
+#[derive(Default)]
+struct Said {
+    error: Option<(Section, Text)>,
+    notice: Option<Text>,
+    retry_after: Option<Duration>,
+    status: StatusCode,
+}
+
+/// Every path under `/account`.
+pub(super) async fn dispatch<B>(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    verb: Verb,
+    rest: &str,
+    body: B,
+) -> Result<Response<Body>, Problem>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BodyError>,
+{
+    let change = match rest {
+        "" => {
+            return match verb {
+                Verb::Get => page(portal, visit).await,
+                Verb::Post | Verb::Other => Err(Problem::method_not_allowed("GET, HEAD")),
+            };
+        }
+        "/password" => Change::Password,
+        "/profile" => Change::Profile,
+        "/sessions/revoke-others" => Change::OtherSessions,
+        "/delete" if portal.settings.account_deletion => Change::Delete,
+        _ => match rest.strip_prefix("/sessions/").and_then(|rest| rest.strip_suffix("/revoke")) {
+            Some(id) if !id.contains('/') => Change::Session(id),
+            _ => return Err(Problem::not_found()),
+        },
+    };
+    match verb {
+        // Whoever reloads what a form led to, or opens it from the history, is shown the page.
+        Verb::Get => Ok(visit.asker.see_other(&portal.pages.address(PAGE, &[]))),
+        Verb::Post => submit(portal, visit, change, portal.fields(visit, body).await?).await,
+        Verb::Other => Err(Problem::method_not_allowed("POST")),
+    }
+}
+
+/// What a POST is to change.
+enum Change<'a> {
+    Delete,
+    OtherSessions,
+    Password,
+    Profile,
+    Session(&'a str),
+}
+
+impl Change<'_> {
+    fn section(&self) -> Section {
+        match self {
+            Self::Delete => Section::Delete,
+            Self::OtherSessions | Self::Session(_) => Section::Sessions,
+            Self::Password => Section::Password,
+            Self::Profile => Section::Profile,
+        }
+    }
+}
+
+async fn submit(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    change: Change<'_>,
+    mut fields: Fields,
+) -> Result<Response<Body>, Problem> {
+    let Some(who) = who(portal, visit).await? else {
+        return signed_out(portal, visit, fields.format);
+    };
+    let (section, format) = (change.section(), fields.format);
+    let honest = portal.check_csrf(visit, &mut fields)?;
+    let done = match change {
+        _ if !honest => Err(Refusal::StaleForm),
+        Change::Delete => delete::submit(portal, visit, who, fields).await,
+        Change::OtherSessions => sessions::revoke_others(portal, visit, who, format).await,
+        Change::Password => password::submit(portal, visit, who, fields).await,
+        Change::Profile => profile::submit(portal, visit, who, fields).await,
+        Change::Session(id) => sessions::revoke(portal, visit, who, id, format).await,
+    };
+    match (done, format) {
+        (Ok(response), _) => Ok(response),
+        (Err(Refusal::Gone), _) => signed_out(portal, visit, format),
+        (Err(Refusal::Problem(problem)), _) => Err(problem),
+        (Err(refusal), Format::Form) => show(portal, visit, who, refusal.said(section)).await,
+        (Err(refusal), Format::Json) => Err(refusal.problem()),
+    }
+}
+
+async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
+    let Some(who) = who(portal, visit).await? else {
+        let format = if visit.asker.wants_html() { Format::Form } else { Format::Json };
+        return signed_out(portal, visit, format);
+    };
+    let notice = Notice::read(visit.headers);
+    let said = Said { notice: notice.map(Notice::text), ..Said::default() };
+    let mut response = show(portal, visit, who, said).await?;
+    if notice.is_some() && visit.asker.wants_html() {
+        set_cookie(&mut response, Notice::clear(&portal.settings.prefix));
+    }
+    Ok(response)
+}
+
+/// Whoever is signed in here; `None` where nobody is.
+async fn who(portal: &Portal, visit: &Visit<'_>) -> Result<Option<SignedIn>, Problem> {
+    let identity = portal.signed_in(visit).await?;
+    Ok(identity.and_then(|identity| SignedIn::of(&identity)))
+}
+
+/// A person signs in and comes back to the page; a program is told.
+fn signed_out(portal: &Portal, visit: &Visit<'_>, format: Format) -> Result<Response<Body>, Problem> {
+    let here = portal.pages.address(PAGE, &[]);
+    match format {
+        Format::Form => Ok(visit.asker.see_login(&portal.pages, Some(&here), None)),
+        Format::Json => {
+            Err(Problem::unauthorized(Some(&here)).with_header(WWW_AUTHENTICATE, bearer_challenge()))
+        }
+    }
+}
+
+async fn show(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    who: SignedIn,
+    said: Said,
+) -> Result<Response<Body>, Problem> {
+    let user = match portal.accounts.own(who) {
+        Ok(user) => user,
+        Err(error) => match Refusal::from(error) {
+            Refusal::Gone => return signed_out(portal, visit, Format::Form),
+            refusal => return Err(refusal.problem()),
+        },
+    };
+    let now = visit.context.received_at;
+    let sessions = portal.accounts.sessions_of(user.id, now).await.map_err(|error| failure(&error))?;
+    let profile = Profile::new(&user);
+    if !visit.asker.wants_html() {
+        let sessions = sessions.iter().map(|session| SessionFacts::new(session, who));
+        let facts = AccountFacts { profile, sessions: sessions.collect() };
+        return Ok(visit.asker.json(StatusCode::OK, &facts));
+    }
+    let token = portal.form_token(visit);
+    let (section, error) = said.error.unzip();
+    let view = AccountView {
+        csrf_token: &token.token,
+        can_delete: portal.settings.account_deletion,
+        error,
+        error_in: section.map(Section::name).unwrap_or_default(),
+        logout: portal.pages.address("/logout", &[]),
+        notice: said.notice,
+        place: &visit.place(),
+        profile,
+        sessions: sessions.iter().map(|session| SessionRow::new(session, who, now)).collect(),
+    };
+    let page = Page {
+        form_targets: "",
+        here: &portal.pages.address(PAGE, &[]),
+        status: said.status,
+        template: Template::Account,
+    };
+    let mut response = portal.pages.respond(&visit.asker, page, &view);
+    set_cookie(&mut response, token.set_cookie);
+    if let Some(wait) = said.retry_after {
+        set_retry_after(&mut response, wait);
+    }
+    Ok(response)
+}
+
+/// Back to the page, which says this once.
+fn done(portal: &Portal, visit: &Visit<'_>, notice: Notice) -> Response<Body> {
+    let mut response = visit.asker.see_other(&portal.pages.address(PAGE, &[]));
+    set_cookie(&mut response, notice.set(&portal.settings.prefix));
+    response
+}
+
+/// The present password out of a form, with where it comes from.
+fn proof(visit: &Visit<'_>, fields: &mut Fields) -> Result<Proof, Refusal> {
+    match fields.secret("current_password")? {
+        Some(password) => Ok(Proof { password, source: visit.context.client }),
+        None => Err(Refusal::incomplete(Text::new("account-present-missing"))),
+    }
+}
+
+impl Refusal {
+    fn incomplete(text: Text) -> Self {
+        Self::Said { code: "bad_request", retry_after: None, status: StatusCode::BAD_REQUEST, text }
+    }
+
+    fn said(self, section: Section) -> Said {
+        match self {
+            Self::Said { retry_after, status, text, .. } => {
+                Said { error: Some((section, text)), retry_after, status, ..Said::default() }
+            }
+            Self::StaleForm => Said {
+                notice: Some(Text::new("account-stale")),
+                status: StatusCode::FORBIDDEN,
+                ..Said::default()
+            },
+            // These have an answer of their own.
+            Self::Gone | Self::Problem(_) => Said::default(),
+        }
+    }
+
+    fn problem(self) -> Problem {
+        match self {
+            Self::Said { retry_after: Some(wait), status: StatusCode::TOO_MANY_REQUESTS, .. } => {
+                Problem::too_many_requests(wait)
+            }
+            Self::Said { retry_after: Some(wait), .. } => Problem::unavailable(wait),
+            Self::Said { code, status, text, .. } => {
+                Problem::new(status, code, Text::new("account-refused-title"), text)
+            }
+            Self::Problem(problem) => problem,
+            // JSON needs no token, and who has gone is told to sign in.
+            Self::Gone | Self::StaleForm => Problem::internal(),
+        }
+    }
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl From<OwnChangeError> for Refusal {
+    fn from(error: OwnChangeError) -> Self {
+        let said = |status, code, text| Self::Said { code, retry_after: None, status, text };
+        match error {
+            OwnChangeError::Gone => Self::Gone,
+            OwnChangeError::Incorrect => {
+                said(StatusCode::FORBIDDEN, "incorrect_password", Text::new("account-incorrect"))
+            }
+            OwnChangeError::Limited { retry_after } => Self::Said {
+                code: "too_many_requests",
+                retry_after: Some(retry_after),
+                status: StatusCode::TOO_MANY_REQUESTS,
+                text: Text::new("too-many-attempts").with("wait", in_words(retry_after)),
+            },
+            OwnChangeError::Weak(weakness) => {
+                let text = super::strength::weakness_text(&weakness);
+                said(StatusCode::BAD_REQUEST, "weak_password", text)
+            }
+            OwnChangeError::Store(error) => {
+                failure(&error);
+                Self::unavailable()
+            }
+            OwnChangeError::Busy => Self::unavailable(),
+        }
+    }
+}
+
+impl Refusal {
+    fn unavailable() -> Self {
+        Self::Said {
+            code: "unavailable",
+            retry_after: Some(RETRY),
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            text: Text::new("account-unavailable"),
+        }
+    }
+}

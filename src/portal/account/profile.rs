@@ -1,0 +1,53 @@
+//! Who one is here: name, address and roles; the name to be shown can be changed.
+//!
+//! Callers: `account`.
+
+use std::collections::BTreeSet;
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::{Refusal, SignedIn, User, done};
+use crate::identity::{DisplayName, Role};
+use crate::portal::form::{Fields, Format};
+use crate::portal::notice::Notice;
+use crate::portal::{Portal, Visit};
+use crate::response::Body;
+use crate::response::texts::Text;
+
+/// As the page shows it and as programs are told.
+#[derive(Serialize)]
+pub(super) struct Profile<'a> {
+    username: &'a str,
+    email: Option<&'a str>,
+    name: &'a str,
+    roles: &'a BTreeSet<Role>,
+}
+
+impl<'a> Profile<'a> {
+    pub(super) fn new(user: &'a User) -> Self {
+        Self {
+            email: user.email.as_ref().map(|email| email.as_str()),
+            name: user.name.as_str(),
+            roles: &user.roles,
+            username: user.username.as_str(),
+        }
+    }
+}
+
+/// `POST /account/profile`: `name`, which may be empty.
+pub(super) async fn submit(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    who: SignedIn,
+    mut fields: Fields,
+) -> Result<Response<Body>, Refusal> {
+    let name = fields.text("name")?.unwrap_or_default();
+    let name: DisplayName =
+        name.trim().parse().map_err(|_| Refusal::incomplete(Text::new("account-name-odd")))?;
+    let user = portal.accounts.rename_own(who, name).await?;
+    Ok(match fields.format {
+        Format::Form => done(portal, visit, Notice::ProfileSaved),
+        Format::Json => visit.asker.json(StatusCode::OK, &Profile::new(&user)),
+    })
+}

@@ -1,0 +1,145 @@
+//! Where one is signed in, and signing out there.
+//!
+//! Ending a session asks for no password: it takes nothing from whose account it is, and who has lost a
+//! device is in a hurry.
+//!
+//! Callers: `account`.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::{Refusal, SignedIn, done};
+use crate::account::Device;
+use crate::portal::form::Format;
+use crate::portal::me::rfc3339;
+use crate::portal::notice::Notice;
+use crate::portal::{Portal, Visit, failure, set_cookie};
+use crate::response::texts::{Text, ago};
+use crate::response::{Body, Problem};
+use crate::store::{Session, ShortId};
+
+/// One session, as programs are told.
+#[derive(Serialize)]
+pub(super) struct SessionFacts<'a> {
+    id: String,
+    current: bool,
+    address: IpAddr,
+    user_agent: &'a str,
+    signed_in_at: String,
+    last_seen: String,
+    expires_at: String,
+    remembered: bool,
+}
+
+/// One session, as a row of the page.
+#[derive(Serialize)]
+pub(super) struct SessionRow {
+    id: String,
+    current: bool,
+    address: IpAddr,
+    device: Text,
+    last_seen: Text,
+    last_seen_at: String,
+    signed_in: Text,
+    signed_in_at: String,
+    remembered: bool,
+}
+
+#[derive(Serialize)]
+struct Ended {
+    ended: usize,
+}
+
+impl<'a> SessionFacts<'a> {
+    pub(super) fn new(session: &'a Session, who: SignedIn) -> Self {
+        Self {
+            address: session.client,
+            current: session.digest == who.session,
+            expires_at: rfc3339(session.expires_at),
+            id: ShortId::from(session.digest).to_string(),
+            last_seen: rfc3339(session.last_seen),
+            remembered: session.remembered,
+            signed_in_at: rfc3339(session.authenticated_at),
+            user_agent: &session.user_agent,
+        }
+    }
+}
+
+impl SessionRow {
+    pub(super) fn new(session: &Session, who: SignedIn, now: SystemTime) -> Self {
+        let current = session.digest == who.session;
+        // What was written down last may be a while ago; this one is in use now.
+        let last_seen = if current { now } else { session.last_seen };
+        Self {
+            address: session.client,
+            current,
+            device: device(&session.user_agent),
+            id: ShortId::from(session.digest).to_string(),
+            last_seen: since(last_seen, now),
+            last_seen_at: rfc3339(last_seen),
+            remembered: session.remembered,
+            signed_in: since(session.authenticated_at, now),
+            signed_in_at: rfc3339(session.authenticated_at),
+        }
+    }
+}
+
+/// `POST /account/sessions/{id}/revoke`.
+pub(super) async fn revoke(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    who: SignedIn,
+    id: &str,
+    format: Format,
+) -> Result<Response<Body>, Refusal> {
+    // What names none, somebody else's and one that has ended are one answer.
+    let id: ShortId = id.parse().map_err(|_| Problem::not_found())?;
+    let ended = portal.accounts.revoke_session(id, Some(who.user)).await;
+    let ended = ended.map_err(|error| failure(&error))?.ok_or_else(Problem::not_found)?;
+    let own = ended.digest == who.session;
+    let mut response = match format {
+        Format::Form if own => {
+            let mut response = visit.asker.see_other(&portal.settings.after_logout);
+            set_cookie(&mut response, Notice::SignedOut.set(&portal.settings.prefix));
+            response
+        }
+        Format::Form => done(portal, visit, Notice::SessionEnded),
+        Format::Json => visit.asker.no_content(),
+    };
+    set_cookie(&mut response, own.then(|| portal.accounts.removal_cookie()));
+    Ok(response)
+}
+
+/// `POST /account/sessions/revoke-others`.
+pub(super) async fn revoke_others(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    who: SignedIn,
+    format: Format,
+) -> Result<Response<Body>, Refusal> {
+    let SignedIn { session, user } = who;
+    let ended = portal.accounts.revoke_other_sessions(user, session).await;
+    let ended = ended.map_err(|error| failure(&error))?;
+    Ok(match format {
+        Format::Form => done(portal, visit, Notice::OtherSessionsEnded),
+        Format::Json => visit.asker.json(StatusCode::OK, &Ended { ended }),
+    })
+}
+
+fn device(user_agent: &str) -> Text {
+    match Device::of(user_agent) {
+        Device::Known { browser, system: Some(system) } => {
+            Text::new("account-device").with("browser", browser).with("system", system)
+        }
+        Device::Known { browser, system: None } => Text::verbatim(browser),
+        Device::Silent => Text::new("account-device-unknown"),
+        Device::Unknown(words) => Text::verbatim(words.to_owned()),
+    }
+}
+
+fn since(then: SystemTime, now: SystemTime) -> Text {
+    ago(now.duration_since(then).unwrap_or_default())
+}
