@@ -12,9 +12,11 @@ use http::HeaderValue;
 use secrecy::SecretString;
 
 use super::{
-    Accounts, Busy, Digest, Ended, LoginFailure, SessionError, StoreError, User, UserError, Weakness, session,
+    Accounts, Busy, Digest, Ended, LoginFailure, SessionError, StoreError, User, UserError, Weakness,
+    language_of, session,
 };
 use crate::identity::{DisplayName, Identity, UserId};
+use crate::mail::{Mail, Message};
 use crate::store::{EndSessions, UserChange};
 
 /// Somebody who is signed in to an account of ours, in a browser.
@@ -141,6 +143,11 @@ impl Accounts {
         let user = self.confirm(who.user, proof).await?;
         let user = self.store.delete_user(user.id).await?;
         self.authenticator.ended(Ended::User(user.id));
+        if let Some(to) = user.email.clone().filter(|_| self.sends_mail()) {
+            let message = Message::AccountDeleted { username: user.username.clone() };
+            let language = language_of(&user).unwrap_or_default();
+            self.post(Some(Mail { language, message, to })).await;
+        }
         Ok(user)
     }
 }
