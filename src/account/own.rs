@@ -12,8 +12,8 @@ use http::HeaderValue;
 use secrecy::SecretString;
 
 use super::{
-    Accounts, Busy, Digest, Ended, LoginFailure, SessionError, StoreError, User, UserError, Weakness,
-    language_of, session,
+    Accounts, Busy, Digest, Ended, Event, LoginFailure, SessionError, StoreError, User, UserError, Weakness,
+    language_of, record, session,
 };
 use crate::identity::{DisplayName, Identity, UserId};
 use crate::mail::{Mail, Message};
@@ -104,6 +104,7 @@ impl Accounts {
         };
         let user = self.store.change_user(user.id, change).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::PasswordChanged, &user);
         self.tell_password_changed(&user).await;
         // Whoever has just typed the password is as fresh as after a login; not before what has made the
         // others void.
@@ -135,6 +136,7 @@ impl Accounts {
         let change = UserChange { name: Some(name), ..UserChange::default() };
         let user = self.store.change_user(who.user, change).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::AccountChanged, &user);
         Ok(user)
     }
 
@@ -143,6 +145,7 @@ impl Accounts {
         let user = self.confirm(who.user, proof).await?;
         let user = self.store.delete_user(user.id).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::AccountDeleted, &user);
         if let Some(to) = user.email.clone().filter(|_| self.sends_mail()) {
             let message = Message::AccountDeleted { username: user.username.clone() };
             let language = language_of(&user).unwrap_or_default();
