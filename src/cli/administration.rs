@@ -75,6 +75,8 @@ impl Administration {
             | Reply::Invited { .. }
             | Reply::Exported { .. }
             | Reply::Imported(_)
+            | Reply::Key { .. }
+            | Reply::Keys { .. }
             | Reply::Reloaded { .. }
             | Reply::Schemes { .. }
             | Reply::Sessions { .. }

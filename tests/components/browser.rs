@@ -24,7 +24,8 @@ fn application() -> Upstream {
 
 fn gateway(application: &Upstream) -> Gateway {
     let address = free_address();
-    with_alice(Gateway::start(&yaml(address, &format!("http://{address}"), application)))
+    let yaml = yaml(address, &format!("http://{address}"), application);
+    with_alice(Gateway::start(&format!("portal: {{ account_deletion: true }}\n{yaml}")))
 }
 
 fn with_alice(gateway: Gateway) -> Gateway {
@@ -117,6 +118,13 @@ fn a_person_registers_confirms_and_recovers_a_password_without_scripts() {
     let gateway = gateway(&application);
     let outbox = gateway.directory().join("outbox").display().to_string();
     drive("register.mjs", &url(&gateway), &[("FOREGATE_TEST_OUTBOX", &outbox)]);
+}
+
+#[test]
+fn the_account_page_fits_and_works_with_the_script_and_without_it() {
+    let application = application();
+    let gateway = gateway(&application);
+    drive("account.mjs", &url(&gateway), &[]);
 }
 
 #[test]
