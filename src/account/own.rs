@@ -13,9 +13,10 @@ use secrecy::SecretString;
 
 use super::{
     Accounts, Busy, Digest, Ended, Event, LoginFailure, SessionError, StoreError, User, UserError, Weakness,
-    record, session,
+    language_of, record, session,
 };
 use crate::identity::{DisplayName, Identity, UserId};
+use crate::mail::{Mail, Message};
 use crate::store::{EndSessions, UserChange};
 
 /// Somebody who is signed in to an account of ours, in a browser.
@@ -104,6 +105,7 @@ impl Accounts {
         let user = self.store.change_user(user.id, change).await?;
         self.authenticator.ended(Ended::User(user.id));
         record(Event::PasswordChanged, &user);
+        self.tell_password_changed(&user).await;
         // Whoever has just typed the password is as fresh as after a login; not before what has made the
         // others void.
         let from = user.credentials_since.map_or(now, |since| since.max(now));
@@ -144,6 +146,11 @@ impl Accounts {
         let user = self.store.delete_user(user.id).await?;
         self.authenticator.ended(Ended::User(user.id));
         record(Event::AccountDeleted, &user);
+        if let Some(to) = user.email.clone().filter(|_| self.sends_mail()) {
+            let message = Message::AccountDeleted { username: user.username.clone() };
+            let language = language_of(&user).unwrap_or_default();
+            self.post(Some(Mail { language, message, to })).await;
+        }
         Ok(user)
     }
 }
@@ -159,6 +166,8 @@ impl From<LoginFailure> for OwnChangeError {
         match failure {
             LoginFailure::Busy => Self::Busy,
             LoginFailure::Incorrect => Self::Incorrect,
+            // Whoever waits for something has no session.
+            LoginFailure::Unconfirmed | LoginFailure::WaitingForApproval => Self::Gone,
             LoginFailure::Limited { retry_after } => Self::Limited { retry_after },
             LoginFailure::Store(error) => Self::Store(error),
         }

@@ -10,20 +10,21 @@ account-none = none
 
 account-profile = Profile
 account-email = Email
+account-email-change = Change email
 account-roles = Roles
 account-name = Name
 account-name-hint = This is how applications may call you.
 account-name-submit = Save name
 account-name-odd = A name has at most 256 characters, none of them a control character.
 
-account-password-lead = With a new password you are signed out everywhere but here, and tokens end.
+account-password-lead = Changing it signs you out everywhere but here and ends your tokens.
 account-present = Current password
 account-present-missing = Enter your current password.
 account-new-missing = Enter a new password.
 account-password-submit = Change password
 
 account-sessions = Where you are signed in
-account-sessions-lead = If you don’t know one of these, sign it out and change your password.
+account-sessions-lead = If you don’t recognise a device, sign it out and change your password.
 account-device = { $browser } on { $system }
 account-device-unknown = Unknown device
 account-this-device = This device
