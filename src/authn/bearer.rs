@@ -57,6 +57,16 @@ pub enum TokenFault {
     Refused(#[from] jsonwebtoken::errors::Error),
 }
 
+impl TokenFault {
+    /// Whether a signature was looked at and is not the key's: what costs us something.
+    pub(super) fn is_forgery(&self) -> bool {
+        match self {
+            Self::Refused(error) => *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature,
+            Self::Algorithm | Self::Form | Self::Key => false,
+        }
+    }
+}
+
 /// Our keys, ready to sign and to verify with.
 pub struct Tokens {
     by_kid: HashMap<String, VerifyKey>,
