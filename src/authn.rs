@@ -26,9 +26,9 @@ pub mod basic;
 pub mod bearer;
 pub mod cache;
 mod ending;
-pub mod introspect;
 mod foreign;
 mod forged;
+pub mod introspect;
 pub mod issuer;
 pub mod login;
 pub mod personal;
@@ -356,7 +356,9 @@ impl Authenticator {
             // Changed once more: somebody else's turn to find out, and the client's to ask again.
             Some(Ok(entry)) if self.cache.has_ended(&entry) => Err(AuthenticationError::Busy),
             Some(Ok(entry)) => Ok(self.used(&entry, asker.now)),
-            Some(Err(LoginFailure::Incorrect)) => Ok(Authentication::Rejected(Rejection::Basic)),
+            Some(Err(
+                LoginFailure::Incorrect | LoginFailure::Unconfirmed | LoginFailure::WaitingForApproval,
+            )) => Ok(Authentication::Rejected(Rejection::Basic)),
             Some(Err(LoginFailure::Limited { retry_after })) => {
                 Ok(Authentication::Rejected(Rejection::Limited { retry_after }))
             }
