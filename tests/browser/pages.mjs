@@ -18,6 +18,7 @@ const PAGES = [
   ["reset-stale", NOBODY, "/.auth/reset?token=stale", 400],
   ["signed-out-of-nothing", NOBODY, "/.auth/logout", 200],
   ["logout", ALICE, "/.auth/logout", 200],
+  ["account", ALICE, "/.auth/account", 200],
   ["confirm", ALICE, "/.auth/login?prompt=login&next=/reports", 200],
   ["forbidden", ALICE, "/admin", 403],
   ["not-found", ALICE, "/.auth/nothing", 404],
