@@ -15,6 +15,7 @@ mod http;
 mod line;
 mod message;
 mod perform;
+mod personal;
 mod server;
 mod session;
 pub mod socket;
@@ -28,6 +29,7 @@ pub use message::{
     SetUser, UpstreamServer,
 };
 pub use perform::perform;
+pub use personal::{CreateToken, TokenCommand, TokenReply, TokenView};
 pub use server::AdminServer;
 pub use session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 pub use transfer::{AccountRecord, Awaited, ImportUsers, Imported, Refusal, SchemeCounts};

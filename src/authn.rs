@@ -26,6 +26,7 @@ pub mod bearer;
 pub mod cache;
 mod ending;
 pub mod login;
+pub mod personal;
 pub mod refresh;
 pub mod session;
 pub mod throttle;
@@ -36,7 +37,7 @@ pub use login::{LoginFailure, PasswordLogin};
 pub use session::{SameSite, SessionSettings};
 pub use throttle::{LoginLimits, Rate};
 
-use cache::{Cache, Entry};
+use cache::{Cache, Entry, Use};
 
 /// What the credentials on one request amount to.
 #[derive(Clone, Debug)]
@@ -194,7 +195,7 @@ impl Authenticator {
         };
         let digest = Digest::of(token.as_bytes());
         if let Some(entry) = self.find(digest, Credential::Session, asker.now) {
-            return Ok(self.used(&entry, digest, asker.now));
+            return Ok(self.used(&entry, asker.now));
         }
         let epoch = self.cache.epoch();
         let Some(session) = self.store.session(digest)? else { return Ok(Authentication::Absent) };
@@ -211,7 +212,7 @@ impl Authenticator {
             ..login::identity(&user, Credential::Session, session.authenticated_at)
         };
         let entry = self.cache.keep(digest, Entry::of_session(identity, &session, epoch, asker.now));
-        Ok(self.used(&entry, digest, asker.now))
+        Ok(self.used(&entry, asker.now))
     }
 
     fn bearer(
@@ -223,9 +224,13 @@ impl Authenticator {
         let digest = Digest::of(value);
         if let Some(entry) = self.cache.find(digest, Credential::Bearer, asker.now) {
             self.metrics().cache_hit();
-            return Ok(Authentication::Verified(Arc::clone(entry.identity())));
+            return Ok(self.used(&entry, asker.now));
         }
         let rejected = Authentication::Rejected(Rejection::Bearer);
+        if token.starts_with(personal::PREFIX.as_bytes()) {
+            let entry = self.personal_token(digest, token, asker.now)?;
+            return Ok(entry.map_or(rejected, |entry| self.used(&entry, asker.now)));
+        }
         if self.cache.is_known_bad(digest) {
             self.metrics().cache_hit();
             return Ok(rejected);
@@ -257,6 +262,23 @@ impl Authenticator {
         Ok(Authentication::Verified(Arc::clone(entry.identity())))
     }
 
+    fn personal_token(
+        &self,
+        shown: Digest,
+        token: &[u8],
+        now: SystemTime,
+    ) -> Result<Option<Arc<Entry>>, AuthenticationError> {
+        self.metrics().cache_missed();
+        let epoch = self.cache.epoch();
+        // What is no token by its form is not looked up: a mistyped one costs nothing.
+        let Some(digest) = personal::digest(token) else { return Ok(None) };
+        let Some((token, user)) = personal::find(&self.store, digest, now)? else { return Ok(None) };
+        let identity = personal::identity(&token, &user, Credential::Bearer);
+        let until = token.expires_at.unwrap_or(now + self.cache.ttl());
+        let entry = Entry::of_personal_token(identity, &token, until, epoch, now);
+        Ok(Some(self.cache.keep(shown, entry)))
+    }
+
     /// Whether an access token, or the login that it came of, was revoked.
     fn is_revoked(&self, user: UserId, token: AccessToken) -> Result<bool, StoreError> {
         let of_family = token.family.map_or(Ok(false), |family| self.store.is_revoked(user, family))?;
@@ -277,7 +299,7 @@ impl Authenticator {
                 .account()
                 .map_or(Ok(()), |account| self.login.throttle().check_user(asker.client, account));
             return Ok(match braked {
-                Ok(()) => Authentication::Verified(Arc::clone(entry.identity())),
+                Ok(()) => self.used(&entry, asker.now),
                 Err(retry_after) => Authentication::Rejected(Rejection::Limited { retry_after }),
             });
         }
@@ -300,7 +322,7 @@ impl Authenticator {
             None => Ok(Authentication::Rejected(Rejection::Basic)),
             // Changed once more: somebody else's turn to find out, and the client's to ask again.
             Some(Ok(entry)) if self.cache.has_ended(&entry) => Err(AuthenticationError::Busy),
-            Some(Ok(entry)) => Ok(Authentication::Verified(Arc::clone(entry.identity()))),
+            Some(Ok(entry)) => Ok(self.used(&entry, asker.now)),
             Some(Err(LoginFailure::Incorrect)) => Ok(Authentication::Rejected(Rejection::Basic)),
             Some(Err(LoginFailure::Limited { retry_after })) => {
                 Ok(Authentication::Rejected(Rejection::Limited { retry_after }))
@@ -324,10 +346,12 @@ impl Authenticator {
         self.login.metrics()
     }
 
-    /// Notes the use of a session, now and then.
-    fn used(&self, entry: &Entry, digest: Digest, now: SystemTime) -> Authentication {
-        if entry.note_use(now) {
-            self.store.touch_session(digest, now);
+    /// Notes the use of a session or a personal access token, as often as it is to be written down.
+    fn used(&self, entry: &Entry, now: SystemTime) -> Authentication {
+        match entry.note_use(now) {
+            None => {}
+            Some(Use::PersonalToken(digest)) => self.store.touch_personal_token(digest, now),
+            Some(Use::Session(digest)) => self.store.touch_session(digest, now),
         }
         Authentication::Verified(Arc::clone(entry.identity()))
     }

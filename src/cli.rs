@@ -33,6 +33,7 @@ mod server;
 mod session;
 mod store;
 mod theme;
+mod token;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.
@@ -88,6 +89,9 @@ enum Command {
     /// Begin a theme: templates, style and texts of your own
     #[command(subcommand)]
     Theme(theme::ThemeCommand),
+    /// Make, list and revoke personal access tokens, for programs
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
@@ -248,6 +252,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
         Command::Theme(command) => theme::run(&command),
+        Command::Token(command) => token::run(&load(config)?, command),
         Command::User(command) => user::run(&load(config)?, command),
         Command::Store(command) => store::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),

@@ -40,6 +40,11 @@ pub use fault::{Fault, Faults};
 pub use tls::{ClientCa, ServerCertificate, TlsSettings};
 pub use units::{InvalidListenAddress, Listen, ListenAddress};
 
+/// A duration as the file writes it, such as `90d`: for the command line. The error says what was expected.
+pub fn parse_duration(raw: &str) -> Result<std::time::Duration, String> {
+    units::duration(raw).map_err(|expected| expected.to_string())
+}
+
 /// The keys that a running process keeps, each with the fault of changing it.
 #[derive(Clone)]
 struct FixedKeys {
@@ -146,6 +151,11 @@ impl Config {
         });
         reader.finish()?;
         Ok(socket)
+    }
+
+    /// The route whose name is most like this one, if one is like it.
+    pub fn nearest_route(&self, name: &str) -> Option<&str> {
+        fault::nearest(name, self.routes.iter().map(|route| &*route.name))
     }
 
     /// What of `next` can't take this one's place without a restart.

@@ -238,6 +238,13 @@ fn judge(
         Unauthenticated::Login => true,
         Unauthenticated::Status => false,
     };
+    // Before the policy, and on optional routes too: who shows a token that is for something else has to hear of it.
+    if let Some(identity) = &identity
+        && identity.token.as_ref().is_some_and(|token| !token.covers(&route.name))
+    {
+        let (identity, route) = (Some(Arc::clone(identity)), Arc::clone(route));
+        return Decision::Refuse(Refusal::Forbid { identity, reason: Reason::TokenRoutes, route });
+    }
     match (route.policy.evaluate(identity.as_deref(), facts), identity) {
         (Verdict::Allow, identity) => Decision::Allow(Permit { identity, route: Arc::clone(route) }),
         (Verdict::Forbid(reason), identity) => {

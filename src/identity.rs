@@ -17,9 +17,10 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 pub mod certificate;
-mod grant;
-
+mod token;
 pub use certificate::Certificate;
+pub use token::{InvalidScope, InvalidTokenId, InvalidTokenLabel, Scope, TokenGrant, TokenId, TokenLabel};
+mod grant;
 pub use grant::{AccessToken, GrantId};
 
 /// An account's number: a UUIDv7, never used twice and never shown as a name.
@@ -419,6 +420,8 @@ pub struct Identity {
     pub roles: BTreeSet<Role>,
     /// The session, where it is one.
     pub session: Option<SessionId>,
+    /// What the personal access token is good for, where it is one; as Bearer, or as Basic's password.
+    pub token: Option<TokenGrant>,
     /// The login name.
     pub username: Username,
 }

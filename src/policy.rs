@@ -99,6 +99,8 @@ pub enum Reason {
     Networks,
     /// Shows no certificate, or not the right one.
     ClientCertificate,
+    /// Shows a personal access token that is for other routes.
+    TokenRoutes,
 }
 
 impl Reason {
@@ -110,6 +112,7 @@ impl Reason {
             Self::EmailDomains => "has no address in one of the required domains",
             Self::Networks => "comes from none of the required networks",
             Self::ClientCertificate => "shows none of the required client certificates",
+            Self::TokenRoutes => "shows a personal access token that is for other routes",
         }
     }
 }
@@ -171,11 +174,11 @@ impl Requirements {
         // Last: asking for the password again must be of use. With Basic it comes with every request, and
         // the time of the login is merely the one at which it was last checked.
         if let Some(max_age) = self.fresh_login
-            && identity.credential != Credential::Basic
+            && (identity.credential != Credential::Basic || identity.token.is_some())
         {
-            // A login in the future (a clock set back) is as old as can be, not as young.
+            // A personal access token is no typed password, however young it is. And a login in the future (a clock set back) is as old as can be, not as young.
             let age = facts.now.duration_since(identity.authenticated_at);
-            if age.is_err() || age.is_ok_and(|age| age > max_age) {
+            if identity.token.is_some() || age.is_err() || age.is_ok_and(|age| age > max_age) {
                 return Verdict::Stale { max_age };
             }
         }
@@ -200,6 +203,7 @@ mod tests {
             name: "Alice".parse().expect("a name"),
             roles: BTreeSet::from(["staff".parse().expect("a role")]),
             session: None,
+            token: None,
             principal: Principal::Account(UserId::generate()),
             username: "Alice".parse().expect("a username"),
         }

@@ -17,6 +17,7 @@ mod error;
 mod failures;
 mod model;
 mod outbox;
+mod personal;
 mod record;
 mod refresh;
 mod short;
@@ -37,6 +38,7 @@ pub use self::model::{
     Restoring, Session, SigningKey, Standing, User, UserChange, Verification,
 };
 pub use self::outbox::{MailContent, MailId, QueuedMail};
+pub use self::personal::{PERSONAL_TOKENS_PER_ACCOUNT, PersonalToken, PersonalTokenError, TOKEN_USE_EVERY};
 pub use self::refresh::{
     FAMILIES_PER_ACCOUNT, PreviousToken, REVOCATIONS_PER_ACCOUNT, RefreshFamily, Rotated, Rotation,
 };
@@ -251,7 +253,7 @@ impl Store {
     /// Notes that a session was used. Doesn't wait; may be lost in a crash or when the store is busy.
     pub fn touch_session(&self, digest: Digest, now: SystemTime) {
         match &self.engine {
-            Engine::Sled(sled) => sled.touch_session(digest, now),
+            Engine::Sled(sled) => sled.touch(digest, now),
         }
     }
 

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 use foregate::identity::UserId;
 use foregate::store::{
     ConfirmationLink, Digest, EndSessions, Invitation, InvitationError, NewUser, OneTimeToken, OpenError,
-    Purpose, Registered, Session, SessionError, SigningKey, Store, StoreError, StoreSettings, TokenError,
-    User, UserChange, UserError,
+    PersonalToken, Purpose, Registered, Session, SessionError, SigningKey, Store, StoreError, StoreSettings,
+    TokenError, User, UserChange, UserError,
 };
 use secrecy::{ExposeSecret, SecretBox};
 use tokio::task::JoinSet;
@@ -73,6 +73,19 @@ fn link(user: &User, label: &str) -> OneTimeToken {
         digest: Digest::of(label.as_bytes()),
         expires_at: SystemTime::now() + Duration::from_secs(600),
         purpose: Purpose::SetPassword,
+        user_id: user.id,
+    }
+}
+
+fn personal_token(user: &User, label: &str) -> PersonalToken {
+    PersonalToken {
+        created_at: SystemTime::now(),
+        digest: Digest::of(label.as_bytes()),
+        expires_at: Some(SystemTime::now() + Duration::from_secs(3600)),
+        label: label.parse().expect("a label"),
+        last_used_at: None,
+        routes: ["dav".to_owned()].into(),
+        scopes: BTreeSet::from(["introspect".parse().expect("a scope")]),
         user_id: user.id,
     }
 }
@@ -326,6 +339,36 @@ async fn disabling_ends_everything_and_nothing_new_begins() {
     assert!(matches!(session, Err(SessionError::NoAccount)), "{session:?}");
     let token = store.create_one_time_token(link(&user, "t2")).await;
     assert!(matches!(token, Err(TokenError::Invalid)), "{token:?}");
+    assert_whole(&store).await;
+}
+
+#[tokio::test]
+async fn personal_tokens_stay_through_a_new_password_and_end_with_a_disabled_account_for_good() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let user = store.create_user(new_user("alice")).await.expect("an account");
+    let other = store.create_user(new_user("bob")).await.expect("an account");
+    store.create_personal_token(personal_token(&other, "theirs"), None).await.expect("a token");
+    for n in 0..100 {
+        store.create_personal_token(personal_token(&user, &format!("t{n}")), None).await.expect("a token");
+    }
+    let password = UserChange {
+        password: Some(("new".into(), SystemTime::now())),
+        sessions: EndSessions::All,
+        ..UserChange::default()
+    };
+    store.change_user(user.id, password).await.expect("a change");
+    assert_eq!(store.personal_tokens_of(user.id).await.expect("a list").len(), 100);
+    let disabled = |disabled| UserChange { disabled: Some(disabled), ..UserChange::default() };
+    store.change_user(user.id, disabled(false)).await.expect("it is enabled as it was");
+    assert_eq!(store.personal_tokens_of(user.id).await.expect("a list").len(), 100);
+    store.change_user(user.id, disabled(true)).await.expect("a change");
+    assert_eq!(store.personal_tokens_of(user.id).await.expect("a list"), []);
+    store.change_user(user.id, disabled(false)).await.expect("a change");
+    store.create_personal_token(personal_token(&user, "new"), None).await.expect("a token");
+    store.delete_user(user.id).await.expect("a deletion");
+    assert_eq!(store.personal_token(Digest::of(b"new")).expect("a read"), None);
+    assert!(store.personal_token(Digest::of(b"theirs")).expect("a read").is_some());
     assert_whole(&store).await;
 }
 
@@ -762,11 +805,21 @@ async fn churn(store: &Store, name: &str, n: usize) -> Option<()> {
         store.create_session(session(&user, &label)).await.ok()?;
         say("made-session", &label);
     }
+    for twin in ["p", "q"] {
+        let label = format!("{name}/{twin}");
+        say("making-token", &label);
+        store.create_personal_token(personal_token(&user, &label), None).await.ok()?;
+        say("made-token", &label);
+    }
     if n.is_multiple_of(2) {
         let label = format!("{name}/b");
         say("ending-session", &label);
         store.end_session(Digest::of(label.as_bytes())).await.ok()?;
         say("ended-session", &label);
+        let label = format!("{name}/q");
+        say("ending-token", &label);
+        store.revoke_personal_token(personal_token(&user, &label).id(), None).await.ok()?;
+        say("ended-token", &label);
     }
     if n.is_multiple_of(3) {
         say("ending-user", name);
@@ -824,6 +877,7 @@ impl Worker {
 struct Expected {
     acknowledged: usize,
     sessions: HashMap<String, Option<bool>>,
+    tokens: HashMap<String, Option<bool>>,
     users: HashMap<String, Option<bool>>,
 }
 
@@ -837,15 +891,20 @@ impl Expected {
             "making-session" | "ending-session" => (&mut self.sessions, None),
             "made-session" => (&mut self.sessions, Some(true)),
             "ended-session" => (&mut self.sessions, Some(false)),
+            "making-token" | "ending-token" => (&mut self.tokens, None),
+            "made-token" => (&mut self.tokens, Some(true)),
+            "ended-token" => (&mut self.tokens, Some(false)),
             _ => return,
         };
         self.acknowledged += usize::from(state.is_some());
         rows.insert(name.to_owned(), state);
         if what == "ending-user" || what == "ended-user" {
-            for twin in ["a", "b"] {
-                let label = format!("{name}/{twin}");
-                if self.sessions.get(&label) != Some(&Some(false)) {
-                    self.sessions.insert(label, state);
+            for (rows, twins) in [(&mut self.sessions, ["a", "b"]), (&mut self.tokens, ["p", "q"])] {
+                for twin in twins {
+                    let label = format!("{name}/{twin}");
+                    if rows.get(&label) != Some(&Some(false)) {
+                        rows.insert(label, state);
+                    }
                 }
             }
         }
@@ -865,11 +924,20 @@ impl Expected {
             assert_eq!(there, state.unwrap_or(there), "{when}: the session {label}");
             *state = Some(there);
         }
+        for (label, state) in &mut self.tokens {
+            let there = store.personal_token(Digest::of(label.as_bytes())).expect("a read").is_some();
+            assert_eq!(there, state.unwrap_or(there), "{when}: the personal access token {label}");
+            *state = Some(there);
+        }
         let found = store.verify().await.expect("a check");
         assert_eq!(found.faults, 0, "{when}: {found:?}");
         let count = |rows: &HashMap<_, _>| rows.values().filter(|state| **state == Some(true)).count() as u64;
-        let counted = (count(&self.users), count(&self.sessions));
-        assert_eq!((found.accounts, found.sessions), counted, "{when}: rows that nobody asked for");
+        let counted = (count(&self.users), count(&self.sessions), count(&self.tokens));
+        assert_eq!(
+            (found.accounts, found.sessions, found.personal_tokens),
+            counted,
+            "{when}: rows that nobody asked for"
+        );
     }
 }
 

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::Username;
+use crate::identity::{TokenId, Username};
 use crate::store::ShortId;
 
 /// Why nothing was done. The sentence is for the administrator and says what to do.
@@ -19,6 +19,12 @@ pub enum Failure {
     Configuration {
         /// As `foregate check` prints them.
         faults: String,
+    },
+    /// Nothing can be made for it.
+    #[error("the account `{username}` may not sign in; `foregate user show {username}` says why")]
+    MayNotSignIn {
+        /// Whose account.
+        username: Username,
     },
     /// Another account has this address.
     #[error(
@@ -51,6 +57,14 @@ pub enum Failure {
         /// The account whose name is closest, if one is close.
         nearest: Option<Username>,
     },
+    /// There is no such token.
+    #[error(
+        "there is no personal access token {id}: it was revoked or has expired; `foregate token list NAME` shows those of an account"
+    )]
+    NoToken {
+        /// Which.
+        id: TokenId,
+    },
     /// Only a running server can do this.
     #[error("no server is running")]
     NotRunning,
@@ -77,6 +91,16 @@ pub enum Failure {
     TooLong {
         /// What a line may have.
         limit: usize,
+    },
+    /// The account has as many tokens as it may have.
+    #[error(
+        "the account `{username}` has {limit} personal access tokens, the most that it may have; revoke one first"
+    )]
+    TooManyTokens {
+        /// How many.
+        limit: usize,
+        /// Whose account.
+        username: Username,
     },
     /// Another account has this name.
     #[error(

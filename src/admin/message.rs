@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::failure::Failure;
 use super::perform::scheme;
+use super::personal::{TokenCommand, TokenReply};
 use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 use super::transfer::{AccountRecord, ImportUsers, Imported, SchemeCounts};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
@@ -51,6 +52,8 @@ pub enum Command {
         /// Behind which key.
         after: Vec<u8>,
     },
+    /// Something to do with personal access tokens.
+    Token(TokenCommand),
     /// Makes an account.
     UserAdd(AddUser),
     /// Deletes an account with everything that hangs on it.
@@ -115,6 +118,7 @@ impl Command {
             Self::StoreBackup => "store backup",
             Self::StoreChanges { .. } => "store backup: changes",
             Self::StoreRows { .. } => "store backup: rows",
+            Self::Token(command) => command.name(),
             Self::UserAdd(_) => "user add",
             Self::UserDelete { .. } => "user delete",
             Self::UserDisable { .. } => "user disable",
@@ -247,6 +251,8 @@ pub enum Reply {
     },
     /// Which server this is.
     Status(ServerStatus),
+    /// What came of a command about personal access tokens.
+    Token(TokenReply),
 }
 
 /// Which server answers, and how it does.

@@ -9,9 +9,10 @@ mod transfer;
 pub(super) use self::transfer::scheme;
 use super::failure::Failure;
 use super::message::{AccountView, AddUser, Command, LinkBase, Password, Reply, Secret, SetUser};
+use super::personal;
 use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassword};
 use crate::identity::{Username, fold};
-use crate::store::{StoreError, UserError};
+use crate::store::{StoreError, User, UserError};
 
 mod session;
 
@@ -30,6 +31,7 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
     let done = match command {
         // The server answers these itself.
         Command::Reload | Command::Status => Err(Failure::NotRunning),
+        Command::Token(command) => personal::perform(accounts, command, now).await,
         Command::StoreBackup => Ok(Reply::BackupBegun { id: accounts.begin_backup() }),
         Command::StoreChanges { id, last } => accounts
             .backup_changes(id, ROWS, last)
@@ -137,13 +139,17 @@ async fn list(accounts: &Accounts, after: Option<Username>) -> Result<Reply, Fai
 }
 
 /// The reply about one account that was named as typed.
-async fn named(
-    accounts: &Accounts,
-    login: &str,
-    outcome: Result<crate::store::User, UserError>,
-) -> Result<Reply, Failure> {
+async fn named(accounts: &Accounts, login: &str, outcome: Result<User, UserError>) -> Result<Reply, Failure> {
     match outcome {
         Ok(user) => Ok(Reply::Account(user.into())),
+        Err(error) => Err(unfound(accounts, login, error).await),
+    }
+}
+
+/// The account that was named as typed.
+pub(super) async fn found(accounts: &Accounts, login: &str) -> Result<User, Failure> {
+    match accounts.find(login) {
+        Ok(user) => Ok(user),
         Err(error) => Err(unfound(accounts, login, error).await),
     }
 }
@@ -210,7 +216,7 @@ fn failure(error: AccountError, login: &str, email: Option<String>) -> Failure {
     }
 }
 
-fn store(error: StoreError) -> Failure {
+pub(super) fn store(error: StoreError) -> Failure {
     Failure::Store { reason: error.to_string() }
 }
 

@@ -20,8 +20,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 
-use crate::identity::{Credential, GrantId, Identity, UserId};
-use crate::store::{Digest, Session, noted_after};
+use crate::identity::{Credential, GrantId, Identity, TokenId, UserId};
+use crate::store::{Digest, PersonalToken, Session, TOKEN_USE_EVERY, noted_after};
 
 /// Entries of each thread's front; when it is full it starts anew.
 const FRONT: usize = 2048;
@@ -45,6 +45,8 @@ pub struct CacheSettings {
 /// What has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ended {
+    /// One personal access token.
+    PersonalToken(TokenId),
     /// One access token, or a family of refresh tokens with all of its access tokens.
     Grant(GrantId),
     /// One session.
@@ -57,6 +59,7 @@ impl Ended {
     /// Whether this identity's credential may have ended with it.
     pub fn concerns(self, identity: &Identity) -> bool {
         match self {
+            Self::PersonalToken(id) => identity.token.as_ref().is_some_and(|token| token.id == id),
             Self::Grant(grant) => identity.access_token.is_some_and(|token| token.is_of(grant)),
             Self::Session(digest) => identity.session.is_some_and(|id| id.as_bytes() == digest.as_bytes()),
             Self::User(user) => identity.account() == Some(user),
@@ -70,6 +73,7 @@ pub struct Entry {
     /// It was valid as of this epoch.
     epoch: AtomicU64,
     identity: Arc<Identity>,
+    personal_token: Option<CachedToken>,
     session: Option<CachedSession>,
     /// The cache's own limit: then it is read again.
     fresh_until: SystemTime,
@@ -87,6 +91,23 @@ struct CachedSession {
     last_written: AtomicU64,
 }
 
+/// What of a personal access token's use was written down.
+#[derive(Debug)]
+struct CachedToken {
+    digest: Digest,
+    /// Milliseconds since 1970; 0: never.
+    last_written: AtomicU64,
+}
+
+/// A use that should be written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Use {
+    /// Of a personal access token.
+    PersonalToken(Digest),
+    /// Of a session.
+    Session(Digest),
+}
+
 impl Entry {
     /// Of a session that is live now.
     pub fn of_session(identity: Identity, session: &Session, epoch: u64, now: SystemTime) -> Self {
@@ -94,6 +115,7 @@ impl Entry {
         Self {
             epoch: AtomicU64::new(epoch),
             identity: Arc::new(identity),
+            personal_token: None,
             session: Some(CachedSession {
                 digest: session.digest,
                 idle_timeout: session.idle_timeout,
@@ -110,10 +132,24 @@ impl Entry {
         Self {
             epoch: AtomicU64::new(epoch),
             identity: Arc::new(identity),
+            personal_token: None,
             session: None,
             fresh_until: now,
             valid_until,
         }
+    }
+
+    /// Of a personal access token.
+    pub fn of_personal_token(
+        identity: Identity,
+        token: &PersonalToken,
+        valid_until: SystemTime,
+        epoch: u64,
+        now: SystemTime,
+    ) -> Self {
+        let last_written = AtomicU64::new(token.last_used_at.map_or(0, millis));
+        let personal_token = Some(CachedToken { digest: token.digest, last_written });
+        Self { personal_token, ..Self::until(identity, valid_until, epoch, now) }
     }
 
     /// Whose credential it is.
@@ -121,16 +157,17 @@ impl Entry {
         &self.identity
     }
 
-    /// Slides the idle limit; says whether the use should be written down, which the store says how often.
-    pub fn note_use(&self, now: SystemTime) -> bool {
-        let Some(session) = &self.session else { return false };
+    /// Slides a session's idle limit; says whether the use should be written down: the store says how often.
+    pub fn note_use(&self, now: SystemTime) -> Option<Use> {
         let now = millis(now);
+        if let Some(token) = &self.personal_token {
+            let due = is_due(&token.last_written, now, TOKEN_USE_EVERY);
+            return due.then_some(Use::PersonalToken(token.digest));
+        }
+        let session = self.session.as_ref()?;
         session.last_seen.fetch_max(now, Ordering::Relaxed);
-        let written = session.last_written.load(Ordering::Relaxed);
-        let unnoted = noted_after(session.idle_timeout).as_millis() as u64;
-        now.saturating_sub(written) >= unnoted.max(1)
-            // One of the threads that come here at once writes it.
-            && session.last_written.compare_exchange(written, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let due = is_due(&session.last_written, now, noted_after(session.idle_timeout));
+        due.then_some(Use::Session(session.digest))
     }
 
     fn is_live(&self, now: SystemTime) -> bool {
@@ -145,11 +182,19 @@ impl Entry {
 
     fn is_of(&self, ended: Ended) -> bool {
         match ended {
+            Ended::PersonalToken(_) => ended.concerns(&self.identity),
             Ended::Grant(_) => ended.concerns(&self.identity),
             Ended::Session(digest) => self.session.as_ref().is_some_and(|session| session.digest == digest),
             Ended::User(user) => self.identity.account() == Some(user),
         }
     }
+}
+
+/// Whether it is time to write once more; one of the threads that come here at once does.
+fn is_due(last_written: &AtomicU64, now: u64, every: Duration) -> bool {
+    let written = last_written.load(Ordering::Relaxed);
+    now.saturating_sub(written) >= (every.as_millis() as u64).max(1)
+        && last_written.compare_exchange(written, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 /// What has ended lately. One for the process: a cache under new settings goes on with it.

@@ -64,6 +64,12 @@ impl Authenticator {
                 };
                 Some(session.expires_at.min(session.last_seen + session.idle_timeout))
             }
+            // It stays through a change of the password.
+            _ if let Some(token) = &identity.token => {
+                let token = self.store.personal_token_by_id(token.id)?;
+                let Some(token) = token.filter(|token| token.is_live(now)) else { return Ok(None) };
+                token.expires_at
+            }
             // A password or a disabling since then; a token says its time in seconds.
             _ if credentials_since
                 .is_some_and(|since| since > identity.authenticated_at + Duration::from_secs(1)) =>

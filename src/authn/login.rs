@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
-use super::throttle::{LoginLimits, NotNow, Throttle};
+use super::throttle::{Attempt, LoginLimits, NotNow, Throttle};
 use crate::identity::{Credential, Identity, Principal, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Store, StoreError, TriedAccount, User};
@@ -81,17 +81,36 @@ impl PasswordLogin {
         verified
     }
 
-    async fn check(&self, source: IpAddr, login: &str, password: SecretString) -> Result<User, LoginFailure> {
-        let login = login.trim();
-        let user = self.store.user_by_login(login)?;
-        let account = match &user {
-            Some(user) => TriedAccount::Known(user.id),
-            None => TriedAccount::Unknown(Digest::of(fold(login).as_bytes())),
+    /// Something else than a password that is shown with a name, and costs no hash: `find` says whether it is good.
+    /// A failure counts as a wrong password does; a success clears nothing, or whoever has one would have
+    /// endless tries at the password.
+    pub async fn verify_otherwise<T>(
+        &self,
+        source: IpAddr,
+        login: &str,
+        find: impl FnOnce(&Store) -> Result<Option<T>, StoreError>,
+    ) -> Result<T, LoginFailure> {
+        let found = match self.begin(source, login.trim()).await {
+            Ok((_, attempt)) => match find(&self.store)? {
+                Some(found) => Ok(found),
+                None => {
+                    attempt.failed();
+                    Err(LoginFailure::Incorrect)
+                }
+            },
+            Err(failure) => Err(failure),
         };
-        let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
-            NotNow::Braked(retry_after) => LoginFailure::Limited { retry_after },
-            NotNow::Busy => LoginFailure::Busy,
-        })?;
+        match &found {
+            Err(LoginFailure::Incorrect) => self.metrics.login(Login::Failed),
+            Err(LoginFailure::Limited { .. }) => self.metrics.login(Login::Limited),
+            // Nobody has logged in.
+            Ok(_) | Err(LoginFailure::Busy | LoginFailure::Store(_)) => {}
+        }
+        found
+    }
+
+    async fn check(&self, source: IpAddr, login: &str, password: SecretString) -> Result<User, LoginFailure> {
+        let (user, attempt) = self.begin(source, login.trim()).await?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
         let verified = match self.passwords.verify(stored.clone(), password).await {
             Ok(verified) => verified,
@@ -109,6 +128,20 @@ impl PasswordLogin {
             }
         }
         Ok(user)
+    }
+
+    /// A try at the account of this name or address, once it is its turn.
+    async fn begin(&self, source: IpAddr, login: &str) -> Result<(Option<User>, Attempt), LoginFailure> {
+        let user = self.store.user_by_login(login)?;
+        let account = match &user {
+            Some(user) => TriedAccount::Known(user.id),
+            None => TriedAccount::Unknown(Digest::of(fold(login).as_bytes())),
+        };
+        let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
+            NotNow::Braked(retry_after) => LoginFailure::Limited { retry_after },
+            NotNow::Busy => LoginFailure::Busy,
+        })?;
+        Ok((user, attempt))
     }
 
     /// The counters.
@@ -138,6 +171,7 @@ pub fn identity(user: &User, credential: Credential, authenticated_at: SystemTim
         name: user.name.clone(),
         roles: user.roles.clone(),
         session: None,
+        token: None,
         principal: Principal::Account(user.id),
         username: user.username.clone(),
     }

@@ -77,7 +77,8 @@ impl Administration {
             | Reply::Reloaded { .. }
             | Reply::Schemes { .. }
             | Reply::Sessions { .. }
-            | Reply::Status(_)) => Ok(reply),
+            | Reply::Status(_)
+            | Reply::Token(_)) => Ok(reply),
         }
     }
 

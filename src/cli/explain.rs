@@ -114,6 +114,7 @@ fn identity(
         name: "".parse()?,
         roles,
         session: None,
+        token: None,
         principal: Principal::Account(UserId::generate()),
         username: "somebody".parse()?,
     };

@@ -94,7 +94,8 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::Imported(_)
         | Reply::Reloaded { .. }
         | Reply::Schemes { .. }
-        | Reply::Status(_) => Administration::unexpected(),
+        | Reply::Status(_)
+        | Reply::Token(_) => Administration::unexpected(),
     }
 }
 

@@ -21,6 +21,9 @@ use crate::telemetry::metrics::Decided;
 /// When to come back after a failure of ours.
 const RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// RFC 6750 §3.1: the token is good, and not for this.
+const INSUFFICIENT_SCOPE: &str = r#"Bearer realm="foregate", error="insufficient_scope""#;
+
 impl Refusal {
     /// The answer to a client that isn't sent to the login page. `next` is where a person wanted to
     /// go, `host` what it is called.
@@ -30,6 +33,8 @@ impl Refusal {
             Self::Challenge(challenge) => challenge.problem(next),
             Self::CrossSite { .. } => Problem::cross_site(),
             Self::Forbid { reason: Reason::ClientCertificate, .. } => Problem::no_certificate(),
+            Self::Forbid { reason: Reason::TokenRoutes, .. } => Problem::token_scope()
+                .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(INSUFFICIENT_SCOPE)),
             Self::Forbid { identity: Some(identity), .. } => {
                 Problem::forbidden(identity.username.as_str(), host, next)
             }

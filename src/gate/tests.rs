@@ -44,6 +44,7 @@ fn alice() -> Arc<Identity> {
         name: "Alice".parse().expect("a name"),
         roles: BTreeSet::from(["staff".parse().expect("a role")]),
         session: None,
+        token: None,
         principal: Principal::Account(UserId::generate()),
         username: "alice".parse().expect("a username"),
     })

@@ -92,6 +92,7 @@ mod tests {
             name: "Zoë".parse().expect("a name"),
             roles: ["staff", "admin"].map(|role| role.parse().expect("a role")).into(),
             session: None,
+            token: None,
             principal: Principal::Account(UserId::generate()),
             username: "zoe".parse().expect("a username"),
         };

@@ -110,6 +110,12 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "client_certificate", title, Text::new("problem-certificate"))
     }
 
+    /// 403: a personal access token that is for other routes. `WWW-Authenticate` is added by the caller.
+    pub fn token_scope() -> Self {
+        let title = Text::new("problem-token-scope-title");
+        Self::new(StatusCode::FORBIDDEN, "token_scope", title, Text::new("problem-token-scope"))
+    }
+
     /// 403: open to everybody, but not from everywhere.
     pub fn not_from_here() -> Self {
         let title = Text::new("problem-forbidden-title");

@@ -313,6 +313,8 @@ pub struct Verification {
     pub mails: u64,
     /// One-time tokens that are there, ended ones among them.
     pub one_time_tokens: u64,
+    /// Personal access tokens that are there, ended ones among them.
+    pub personal_tokens: u64,
     /// Sessions that are there, ended ones among them.
     pub sessions: u64,
 }

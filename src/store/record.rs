@@ -15,13 +15,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+mod personal;
+pub(super) use self::personal::{decode_personal_token, encode_personal_token};
 mod refresh;
-
-pub(super) use refresh::{decode_family, encode_family};
-
 use super::{Digest, Invitation, OneTimeToken, Purpose, Session, SigningKey, StoreError, User};
 use super::{MailContent, QueuedMail};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
+pub(super) use refresh::{decode_family, encode_family};
 
 /// sled puts a page over 128 KiB into a file of its own, which it never syncs. A page holds up to
 /// twenty rows, so the limit that keeps every page in the log is a twentieth of that, with some air.

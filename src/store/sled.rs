@@ -12,6 +12,7 @@ mod journal;
 mod keys;
 mod open;
 mod outbox;
+mod personal;
 mod rules;
 mod space;
 mod unit;
@@ -40,8 +41,7 @@ use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
     NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring, Rotated, Rotation, Session,
-    SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User, UserChange, UserError,
-    Verification,
+    SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User, UserError, Verification,
 };
 use crate::identity::{GrantId, UserId, Username};
 
@@ -333,10 +333,6 @@ impl Sled {
         self.submit(|reply| Command::Register(Box::new(new), link, reply)).await
     }
 
-    pub(super) async fn change_user(&self, id: UserId, change: UserChange) -> Result<User, UserError> {
-        self.submit(|reply| Command::ChangeUser(id, change, reply)).await
-    }
-
     pub(super) async fn upgrade_hash(
         &self,
         id: UserId,
@@ -344,10 +340,6 @@ impl Sled {
         new: SecretString,
     ) -> Result<bool, StoreError> {
         self.submit(|reply| Command::UpgradeHash(id, old, new, reply)).await
-    }
-
-    pub(super) async fn delete_user(&self, id: UserId) -> Result<User, UserError> {
-        self.submit(|reply| Command::DeleteUser(id, reply)).await
     }
 
     pub(super) async fn create_session(&self, session: Session) -> Result<Vec<Digest>, SessionError> {
@@ -366,7 +358,8 @@ impl Sled {
         self.submit(|reply| Command::EndSessionsOf(user, which, reply)).await
     }
 
-    pub(super) fn touch_session(&self, digest: Digest, now: SystemTime) {
+    /// Notes the use of a session or a personal access token: digests of random values tell themselves apart.
+    pub(super) fn touch(&self, digest: Digest, now: SystemTime) {
         let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
         let room = touched.len() < TOUCHES;
         match touched.entry(digest) {

@@ -29,6 +29,7 @@ mod log;
 mod login;
 mod metrics;
 mod names;
+mod personal_tokens;
 mod reload;
 mod requests;
 mod rewrite;

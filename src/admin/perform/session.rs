@@ -4,12 +4,11 @@
 
 use std::time::SystemTime;
 
-use super::{Accounts, Failure, Reply, store, unfound};
+use super::{Accounts, Failure, Reply, found, store};
 use crate::account;
 use crate::admin::message::Moment;
 use crate::admin::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 use crate::identity::UserId;
-use crate::store::User;
 
 /// Sessions of one slice at most. One takes less than a kilobyte of its line.
 const SLICE: usize = 500;
@@ -28,7 +27,7 @@ pub(super) async fn list(
             slice.sessions.into_iter().map(|(user, session)| SessionView::new(&user, session)).collect();
         return Ok(Reply::Sessions { next: slice.next.map(Into::into), sessions });
     };
-    let user = find(accounts, &login).await?;
+    let user = found(accounts, &login).await?;
     let sessions = accounts.sessions_of(user.id, now).await.map_err(store)?;
     let sessions = sessions.into_iter().map(|session| SessionView::new(&user, session)).collect();
     Ok(Reply::Sessions { next: None, sessions })
@@ -45,7 +44,7 @@ pub(super) async fn revoke(
             None => Err(Failure::NoSession { id }),
         },
         RevokeSessions::Of { login } => {
-            let user = find(accounts, &login).await?;
+            let user = found(accounts, &login).await?;
             let sessions = accounts.revoke_sessions(user.id).await.map_err(store)?;
             Ok(Reply::Ended { next: None, sessions })
         }
@@ -81,12 +80,4 @@ pub(super) async fn summary(
     let sessions = accounts.sessions_of(user, now).await.map_err(store)?;
     let last_seen = sessions.iter().map(|session| session.last_seen).max().map(Moment);
     Ok(SessionSummary { count: sessions.len(), last_seen })
-}
-
-/// The account that was named as typed; a failure says which is most like it.
-async fn find(accounts: &Accounts, login: &str) -> Result<User, Failure> {
-    match accounts.find(login) {
-        Ok(user) => Ok(user),
-        Err(error) => Err(unfound(accounts, login, error).await),
-    }
 }

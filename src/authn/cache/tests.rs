@@ -28,6 +28,7 @@ fn identity(user_id: UserId, credential: Credential) -> Identity {
         name: "".parse().expect("a name"),
         roles: BTreeSet::new(),
         session: None,
+        token: None,
         principal: Principal::Account(user_id),
         username: "alice".parse().expect("a username"),
     }
@@ -76,9 +77,9 @@ fn use_slides_the_idle_limit_and_is_written_once_in_a_tenth_of_it() {
     let session = session(user, digest, 100, 1000);
     let cache = cache(1000);
     let entry = cache.keep(digest, Entry::of_session(identity(user, Credential::Session), &session, 1, NOON));
-    assert!(!entry.note_use(at(9)));
-    assert!(entry.note_use(at(10)));
-    assert!(!entry.note_use(at(11)));
+    assert_eq!(entry.note_use(at(9)), None);
+    assert_eq!(entry.note_use(at(10)), Some(Use::Session(digest)));
+    assert_eq!(entry.note_use(at(11)), None);
     assert!(cache.find(digest, Credential::Session, at(110)).is_some());
     assert!(cache.find(digest, Credential::Session, at(111)).is_none());
 }

@@ -212,6 +212,7 @@ fn permit() -> Permit {
         name: crate::identity::DisplayName::default(),
         roles: BTreeSet::new(),
         session: None,
+        token: None,
         principal: Principal::Account(UserId::generate()),
         username: "alice".parse().expect("a username"),
     };

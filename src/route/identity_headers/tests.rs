@@ -19,6 +19,7 @@ fn identity(username: &str, name: &str) -> Identity {
         name: name.to_owned().try_into().expect("a display name"),
         roles: BTreeSet::from(["admin", "staff"].map(|role| role.parse().expect("a role"))),
         session: None,
+        token: None,
         principal: Principal::Account(UserId::generate()),
         username: username.parse().expect("a username"),
     }

@@ -10,11 +10,12 @@ use tokio::sync::oneshot;
 
 use super::rules;
 use super::unit::{Group, Unit};
-use crate::identity::{GrantId, UserId};
+use crate::identity::{GrantId, TokenId, UserId};
 use crate::store::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    MailId, NewUser, OneTimeToken, QueuedMail, RefreshFamily, Registered, Restoring, Rotated, Rotation,
-    Session, SessionError, SigningKey, StoreError, TokenError, User, UserChange, UserError,
+    MailId, NewUser, OneTimeToken, PersonalToken, PersonalTokenError, QueuedMail, RefreshFamily, Registered,
+    Restoring, Rotated, Rotation, Session, SessionError, SigningKey, StoreError, TokenError, User,
+    UserChange, UserError,
 };
 
 /// Accounts of one `CreateUsers`: a batch without what others may put into it, three operations each.
@@ -31,6 +32,7 @@ pub(super) enum Command {
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
+    CreatePersonalToken(PersonalToken, Option<Digest>, Reply<(), PersonalTokenError>),
     CreateFamily(RefreshFamily, Reply<usize, SessionError>),
     ConfirmEmail(Digest, SystemTime, Reply<Confirmed, ConfirmError>),
     CreateInvitation(Invitation, Reply<(), InvitationError>),
@@ -44,6 +46,8 @@ pub(super) enum Command {
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
     EnsureSecret(&'static str, [u8; 32], Reply<[u8; 32], StoreError>),
+    RevokePersonalToken(TokenId, Option<UserId>, Reply<Option<PersonalToken>, StoreError>),
+    RevokePersonalTokensOf(UserId, Reply<usize, StoreError>),
     RevokeFamily(GrantId, Reply<Option<UserId>, StoreError>),
     RevokeToken(UserId, GrantId, SystemTime, Reply<(), StoreError>),
     Rotate(Rotation, Reply<Rotated, StoreError>),
@@ -106,6 +110,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
+        C::CreatePersonalToken(token, session, reply) => {
+            settle(stage, reply, |unit| rules::create_personal_token(unit, &token, session))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreatePersonalToken(token, session, reply)))
+        }
         C::CreateFamily(family, reply) => settle(stage, reply, |unit| rules::refresh::create(unit, &family))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateFamily(family, reply))),
         C::ConfirmEmail(digest, now, reply) => {
@@ -146,6 +154,14 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::EnsureSecret(name, candidate, reply) => {
             settle(stage, reply, |unit| rules::ensure_secret(unit, name, &candidate))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::EnsureSecret(name, candidate, reply)))
+        }
+        C::RevokePersonalToken(id, user, reply) => {
+            settle(stage, reply, |unit| rules::revoke_personal_token(unit, id, user))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokePersonalToken(id, user, reply)))
+        }
+        C::RevokePersonalTokensOf(user, reply) => {
+            settle(stage, reply, |unit| rules::revoke_personal_tokens_of(unit, user))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokePersonalTokensOf(user, reply)))
         }
         C::RevokeFamily(id, reply) => settle(stage, reply, |unit| rules::refresh::revoke_family(unit, id))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::RevokeFamily(id, reply))),

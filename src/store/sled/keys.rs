@@ -10,6 +10,8 @@
 //! | `L` | user id, session digest | nothing; lists and ends all of them |
 //! | `T` | token digest | one-time token |
 //! | `O` | user id, purpose | digest of the one token that is good |
+//! | `P` | token digest | personal access token; its id is the first eight bytes of the digest |
+//! | `p` | user id, token digest | nothing; lists and ends all of them |
 //! | `X` | second of the end, `R` or `J`, user id, family or `jti` | nothing |
 //! | `X` | 0, `F`, user id | nothing; families that ended with their account's credentials |
 //! | `R` | family | refresh family |
@@ -17,7 +19,7 @@
 //! | `J` | user id, `jti` or family | second in which what is revoked has ended by itself |
 //! | `I` | `d`, token digest | invitation |
 //! | `I` | `e`, folded address | digest of the one invitation that is good |
-//! | `X` | second of the end, `S`, `T` or `I`, digest | nothing; what the sweeper looks at |
+//! | `X` | second of the end, `S`, `T`, `I` or `P`, digest | nothing; what the sweeper looks at |
 //! | `B` | account and source, or source | count of failed logins |
 //! | `K` | `kid` | signing key |
 //! | `Q` | millisecond when it is due, mail id | mail |
@@ -27,7 +29,7 @@
 //!
 //! Callers: the other files of the engine, and nobody else.
 
-use crate::identity::{GrantId, UserId};
+use crate::identity::{GrantId, TokenId, UserId};
 use crate::store::failures::{FailureKey, TriedAccount, account_prefix};
 use crate::store::{Digest, MailId};
 
@@ -77,6 +79,23 @@ pub(super) fn tokens_of(user: UserId) -> Vec<u8> {
     row(b'O', &[user.as_bytes()])
 }
 
+pub(super) fn personal_token(digest: Digest) -> Vec<u8> {
+    row(b'P', &[digest.as_bytes()])
+}
+
+/// Every token of this id is below this key: one at most, as chance goes.
+pub(super) fn personal_token_of_id(id: TokenId) -> Vec<u8> {
+    row(b'P', &[id.as_bytes()])
+}
+
+pub(super) fn personal_token_of(user: UserId, digest: Digest) -> Vec<u8> {
+    row(b'p', &[user.as_bytes(), digest.as_bytes()])
+}
+
+pub(super) fn personal_tokens_of(user: UserId) -> Vec<u8> {
+    row(b'p', &[user.as_bytes()])
+}
+
 pub(super) fn family(id: GrantId) -> Vec<u8> {
     row(b'R', &[id.as_bytes()])
 }
@@ -119,12 +138,14 @@ pub(super) enum Expiring {
     Family,
     Revoked,
     Invitation,
+    PersonalToken,
     Session,
     Token,
 }
 
 pub(super) fn expiry(second: u64, kind: Expiring, digest: Digest) -> Vec<u8> {
     let kind = match kind {
+        Expiring::PersonalToken => b'P',
         Expiring::FamiliesOf => b'F',
         Expiring::Family => b'R',
         Expiring::Revoked => b'J',
@@ -171,6 +192,7 @@ pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
     let (second, rest) = key.strip_prefix(b"X")?.split_first_chunk::<8>()?;
     let (kind, digest) = rest.split_first()?;
     let kind = match kind {
+        b'P' => Expiring::PersonalToken,
         b'F' => Expiring::FamiliesOf,
         b'J' => Expiring::Revoked,
         b'R' => Expiring::Family,
@@ -225,7 +247,16 @@ pub(super) fn digest_of(bytes: &[u8]) -> Option<Digest> {
 
 /// User and digest of an entry in the list of sessions.
 pub(super) fn parse_session_of(key: &[u8]) -> Option<(UserId, Digest)> {
-    let (user, digest) = key.strip_prefix(b"L")?.split_first_chunk::<16>()?;
+    parse_user_and_digest(key.strip_prefix(b"L")?)
+}
+
+/// User and digest of an entry in the list of personal access tokens.
+pub(super) fn parse_personal_token_of(key: &[u8]) -> Option<(UserId, Digest)> {
+    parse_user_and_digest(key.strip_prefix(b"p")?)
+}
+
+fn parse_user_and_digest(parts: &[u8]) -> Option<(UserId, Digest)> {
+    let (user, digest) = parts.split_first_chunk::<16>()?;
     Some((UserId::from_bytes(*user), digest_of(digest)?))
 }
 

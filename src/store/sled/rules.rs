@@ -17,11 +17,15 @@ use crate::store::{
 };
 
 mod failures;
+mod personal;
 pub(super) mod refresh;
 mod registration;
 mod restore;
 
 pub(super) use failures::{clear_failures, note_failures, sweep_failures};
+pub(super) use personal::{
+    create_personal_token, end_second as personal_token_end, revoke_personal_token, revoke_personal_tokens_of,
+};
 pub(super) use registration::{
     accept_invitation, confirm_email, create_invitation, live_invitation, register,
 };
@@ -131,6 +135,7 @@ pub(super) fn upgrade_hash(
 pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, UserError> {
     let user = unit.user(id)?.ok_or(UserError::NotFound)?;
     end_logins_of(unit, id, EndSessions::All)?;
+    revoke_personal_tokens_of(unit, id)?;
     unit.delete(keys::username(&user.username.folded()));
     if let Some(email) = &user.email {
         unit.delete(keys::email(&email.folded()));
@@ -236,13 +241,13 @@ fn end_logins_of(unit: &mut Unit<'_, '_>, user: UserId, which: EndSessions) -> R
     Ok(sessions.len())
 }
 
-/// Writes down when sessions were last used, unless what is written is recent enough.
-pub(super) fn touch_sessions(
-    unit: &mut Unit<'_, '_>,
-    touches: &[(Digest, SystemTime)],
-) -> Result<(), StoreError> {
+/// Writes down when sessions and personal access tokens were last used, unless what is written is recent enough.
+pub(super) fn touch(unit: &mut Unit<'_, '_>, touches: &[(Digest, SystemTime)]) -> Result<(), StoreError> {
     for (digest, now) in touches {
-        let Some(mut kept) = unit.session(*digest)? else { continue };
+        let Some(mut kept) = unit.session(*digest)? else {
+            personal::touch(unit, *digest, *now)?;
+            continue;
+        };
         let since = now.duration_since(kept.session.last_seen).unwrap_or_default();
         if since > noted_after(kept.session.idle_timeout) {
             kept.session.last_seen = time(millis(*now));
@@ -391,6 +396,7 @@ pub(super) fn sweep(unit: &mut Unit<'_, '_>, now: SystemTime, limit: usize) -> R
             Some((_, Expiring::Invitation, digest)) => registration::sweep_invitation(unit, digest, now)?,
             Some((second, Expiring::Session, digest)) => sweep_session(unit, digest, second, now)?,
             Some((_, Expiring::Token, digest)) => sweep_token(unit, digest, now)?,
+            Some((_, Expiring::PersonalToken, digest)) => personal::sweep(unit, digest, now)?,
             Some((_, Expiring::Family, pair)) => refresh::sweep_family(unit, keys::parse_pair(pair)),
             Some((_, Expiring::FamiliesOf, user)) => {
                 refresh::sweep_families_of(unit, keys::parse_pair(user).0)?;

@@ -12,9 +12,11 @@ use std::ops::Bound;
 use ::sled::{Batch, IVec, Tree};
 
 use super::keys;
-use crate::identity::{GrantId, UserId, fold};
+use crate::identity::{GrantId, TokenId, UserId, fold};
 use crate::store::record::{self, KeptSession};
-use crate::store::{Digest, Invitation, OneTimeToken, RefreshFamily, SigningKey, StoreError, User};
+use crate::store::{
+    Digest, Invitation, OneTimeToken, PersonalToken, RefreshFamily, SigningKey, StoreError, User,
+};
 
 /// More in one batch and the engine's garbage, which it frees only between operations, is counted in
 /// gigabytes. That is 300; the journal puts one of its own to ours.
@@ -75,6 +77,29 @@ pub(super) trait Rows {
 
     fn token(&self, digest: Digest) -> Result<Option<OneTimeToken>, StoreError> {
         self.get(&keys::token(digest))?.map(|row| record::decode_token(digest, &row)).transpose()
+    }
+
+    fn personal_token(&self, digest: Digest) -> Result<Option<PersonalToken>, StoreError> {
+        let row = self.get(&keys::personal_token(digest))?;
+        row.map(|row| record::decode_personal_token(digest, &row)).transpose()
+    }
+
+    fn personal_token_by_id(&self, id: TokenId) -> Result<Option<PersonalToken>, StoreError> {
+        let found = self.keys_under(&keys::personal_token_of_id(id))?;
+        match found.first().and_then(|key| keys::digest_of(&key[1..])) {
+            Some(digest) => self.personal_token(digest),
+            None => Ok(None),
+        }
+    }
+
+    fn personal_tokens_of(&self, user: UserId) -> Result<Vec<PersonalToken>, StoreError> {
+        let mut tokens = Vec::new();
+        for key in self.keys_under(&keys::personal_tokens_of(user))? {
+            let (_, digest) = keys::parse_personal_token_of(&key)
+                .ok_or_else(|| StoreError::Corrupt("an entry in a list of tokens".to_owned()))?;
+            tokens.extend(self.personal_token(digest)?.filter(|token| token.user_id == user));
+        }
+        Ok(tokens)
     }
 
     fn family(&self, id: GrantId) -> Result<Option<RefreshFamily>, StoreError> {

@@ -64,6 +64,7 @@ fn check_slice(tree: &Tree, after: &mut Vec<u8>, found: &mut Verification) -> Re
         match key.first() {
             Some(b'Q') => found.mails += 1,
             Some(b'U') => found.accounts += 1,
+            Some(b'P') => found.personal_tokens += 1,
             Some(b'S') => found.sessions += 1,
             Some(b'T') => found.one_time_tokens += 1,
             Some(b'I') if key.get(1) == Some(&b'd') => found.invitations += 1,
@@ -166,6 +167,30 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
             let user = rest.get(..16).map_or(Ok(None), user_at)?;
             (token.is_none() || user.is_none()).then_some("an account's one token that leads to none")
         }
+        b'P' => match keys::digest_of(rest) {
+            None => Some("a personal access token under a key that is no digest"),
+            Some(digest) => {
+                let token = record::decode_personal_token(digest, &value)?;
+                let entry = super::rules::personal_token_end(&token)
+                    .map(|second| keys::expiry(second, Expiring::PersonalToken, digest));
+                if tree.user(token.user_id)?.is_none() {
+                    Some("a personal access token of no account")
+                } else if Rows::get(tree, &keys::personal_token_of(token.user_id, digest))?.is_none() {
+                    Some("a personal access token that is not in its account's list")
+                } else {
+                    let is_swept =
+                        entry.map_or(Ok(true), |entry| Rows::get(tree, &entry).map(|row| row.is_some()))?;
+                    (!is_swept).then_some("a personal access token that never expires")
+                }
+            }
+        },
+        b'p' => match keys::parse_personal_token_of(key) {
+            None => Some("an entry in a list of personal access tokens that is none"),
+            Some((user, digest)) => {
+                let token = tree.personal_token(digest)?.filter(|token| token.user_id == user);
+                token.is_none().then_some("an entry in a list of personal access tokens that leads to none")
+            }
+        },
         b'R' => match keys::grant_of(rest) {
             None => Some("a refresh family under a key that is no number"),
             Some(id) => {

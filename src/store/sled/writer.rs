@@ -259,7 +259,7 @@ impl Writer {
             some.into_iter().filter_map(|digest| touched.remove_entry(&digest)).collect()
         };
         if !touches.is_empty() {
-            self.write_chore("noting the use of sessions", |unit| rules::touch_sessions(unit, &touches));
+            self.write_chore("noting the use of sessions and tokens", |unit| rules::touch(unit, &touches));
         }
     }
 

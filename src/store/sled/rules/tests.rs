@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::unit::{Group, OPERATIONS_PER_BATCH, Rows};
 use super::*;
+use crate::store::{PERSONAL_TOKENS_PER_ACCOUNT, PersonalToken, PersonalTokenError};
 
 mod registration;
 
@@ -191,7 +192,7 @@ fn a_session_in_use_outlives_its_first_entry_and_an_idle_one_does_not() {
         bench.run(|unit| create_session(unit, &session(&user, n))).expect("a session");
     }
     let used = session(&user, 0).digest;
-    let touch = |at: u64| bench.run(|unit| touch_sessions(unit, &[(used, time(at))])).expect("a touch").1;
+    let touch = |at: u64| bench.run(|unit| touch(unit, &[(used, time(at))])).expect("a touch").1;
     assert_eq!(touch(1_005_000), 0, "within a tenth of the idle timeout nothing is written");
     assert_eq!(touch(1_090_000), 1);
     // Both have an entry at 1100 s; the used one lives until 1190 s.
@@ -213,7 +214,7 @@ fn a_session_that_may_lie_idle_for_weeks_still_says_when_it_was_used() {
     let seen = millis(long.last_seen);
     for (minutes, written) in [(14, 0), (16, 1)] {
         let touch = [(long.digest, time(seen + minutes * 60_000))];
-        assert_eq!(bench.run(|unit| touch_sessions(unit, &touch)).expect("a touch").1, written, "{minutes}");
+        assert_eq!(bench.run(|unit| super::touch(unit, &touch)).expect("a touch").1, written, "{minutes}");
     }
 }
 
@@ -226,4 +227,99 @@ fn a_token_is_swept_with_its_entries() {
     assert_eq!(keys(&bench, b'T'), 1);
     bench.run(|unit| sweep(unit, time(1_502_000), 90)).expect("a sweep");
     assert_eq!(keys(&bench, b'T') + keys(&bench, b'O') + keys(&bench, b'X'), 0);
+}
+
+fn personal_token(user: &User, n: u64, expires_at: Option<u64>) -> PersonalToken {
+    PersonalToken {
+        created_at: time(1_000_000 + n),
+        digest: Digest::of(format!("{} token {n}", user.id).as_bytes()),
+        expires_at: expires_at.map(time),
+        label: "phone".parse().expect("a label"),
+        last_used_at: None,
+        routes: ["dav".to_owned()].into(),
+        scopes: Default::default(),
+        user_id: user.id,
+    }
+}
+
+#[test]
+fn an_account_holds_so_many_personal_tokens_and_no_more_and_they_end_in_units_that_fit() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    let create = |user: &User, n| {
+        bench.run(|unit| create_personal_token(unit, &personal_token(user, n, Some(1_500_000)), None))
+    };
+    for n in 0..PERSONAL_TOKENS_PER_ACCOUNT as u64 {
+        create(&alice, n).expect("a token");
+    }
+    let further = create(&alice, 1000);
+    assert!(matches!(further, Err(PersonalTokenError::TooMany)), "{further:?}");
+    create(&bob, 0).expect("another account's");
+    let mut ended = 0;
+    loop {
+        let (some, operations) =
+            bench.run(|unit| revoke_personal_tokens_of(unit, alice.id)).expect("a revocation");
+        assert!(operations <= OPERATIONS_PER_BATCH, "{operations}");
+        ended += some;
+        if some == 0 {
+            break;
+        }
+    }
+    assert_eq!(ended, PERSONAL_TOKENS_PER_ACCOUNT);
+    assert_eq!([b'P', b'p', b'X'].map(|table| keys(&bench, table)), [1, 1, 1], "bob's stays");
+    bench.run(|unit| delete_user(unit, bob.id)).expect("a deletion");
+    assert_eq!([b'P', b'p', b'X'].map(|table| keys(&bench, table)), [0, 0, 0]);
+}
+
+#[test]
+fn a_personal_token_is_revoked_by_its_id_and_by_its_own_account_alone() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    let token = personal_token(&alice, 0, None);
+    bench.run(|unit| create_personal_token(unit, &token, None)).expect("a token");
+    assert_eq!(bench.0.personal_token_by_id(token.id()).expect("a read").as_ref(), Some(&token));
+    let revoke =
+        |user| bench.run(|unit| revoke_personal_token(unit, token.id(), user)).expect("no failure").0;
+    assert_eq!(revoke(Some(bob.id)), None);
+    assert_eq!(revoke(Some(alice.id)).as_ref(), Some(&token));
+    assert_eq!(revoke(None), None, "it is gone");
+    assert_eq!(keys(&bench, b'P') + keys(&bench, b'p') + keys(&bench, b'X'), 0);
+}
+
+#[test]
+fn a_personal_token_is_made_by_a_session_that_is_there_and_for_an_account_that_is_enabled() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    let create = |session: Option<Digest>| {
+        bench.run(|unit| create_personal_token(unit, &personal_token(&alice, 0, None), session))
+    };
+    let gone = create(Some(session(&alice, 1).digest));
+    assert!(matches!(gone, Err(PersonalTokenError::NoSession)), "{gone:?}");
+    bench.run(|unit| create_session(unit, &session(&bob, 1))).expect("a session");
+    let anothers = create(Some(session(&bob, 1).digest));
+    assert!(matches!(anothers, Err(PersonalTokenError::NoSession)), "{anothers:?}");
+    bench.run(|unit| create_session(unit, &session(&alice, 1))).expect("a session");
+    create(Some(session(&alice, 1).digest)).expect("a token");
+    let disable = UserChange { disabled: Some(true), ..UserChange::default() };
+    bench.run(|unit| change_user(unit, alice.id, &disable)).expect("a change");
+    let disabled = create(None);
+    assert!(matches!(disabled, Err(PersonalTokenError::NoAccount)), "{disabled:?}");
+}
+
+#[test]
+fn the_use_of_a_personal_token_is_written_sparsely_and_its_end_swept() {
+    let bench = Bench::new();
+    let user = bench.user("alice");
+    let token = personal_token(&user, 0, Some(2_000_000));
+    bench.run(|unit| create_personal_token(unit, &token, None)).expect("a token");
+    let used_at = |at: u64| bench.run(|unit| touch(unit, &[(token.digest, time(at))])).expect("a touch").1;
+    assert_eq!(used_at(1_100_000), 1);
+    assert_eq!(used_at(1_399_999), 0, "not again within five minutes");
+    assert_eq!(used_at(1_400_000), 1);
+    let kept = bench.0.personal_token(token.digest).expect("a read").expect("it is there");
+    assert_eq!(kept.last_used_at, Some(time(1_400_000)));
+    bench.run(|unit| sweep(unit, time(1_999_000), 90)).expect("a sweep");
+    assert_eq!(keys(&bench, b'P'), 1);
+    bench.run(|unit| sweep(unit, time(2_002_000), 90)).expect("a sweep");
+    assert_eq!(keys(&bench, b'P') + keys(&bench, b'p') + keys(&bench, b'X'), 0);
 }
