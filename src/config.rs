@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::account::RegistrationSettings;
 use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
 use crate::mail::MailSettings;
 use crate::password::PasswordSettings;
@@ -28,6 +29,7 @@ mod headers;
 mod look;
 mod mail;
 mod reader;
+mod registration;
 mod routes;
 mod settings;
 #[cfg(test)]
@@ -96,6 +98,8 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// The origin that browsers use.
     pub public_url: Origin,
+    /// Who may make an account, and how.
+    pub registration: RegistrationSettings,
     /// In the order of the file; each can be reached.
     pub routes: Vec<Route>,
     /// How long sessions live.
@@ -216,8 +220,11 @@ impl Config {
         let tokens = settings::tokens(root, public_url.as_ref());
         let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
-        let (limits, login_limits) = settings::limits(root);
+        let (limits, login_limits, registrations) = settings::limits(root);
         let mail = mail::read(root);
+        // A faulty one is told of itself alone.
+        let has_mail = mail.is_some() || root.has("mail");
+        let registration = registration::read(root, has_mail, registrations);
         let upstreams = upstreams::read(root);
         let cookies = Portal::cookie_names(&session);
         let around = routes::Around {
@@ -263,6 +270,7 @@ impl Config {
             portal,
             proxy_protocol,
             public_url: public_url?,
+            registration,
             routes,
             session,
             store,
