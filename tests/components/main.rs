@@ -19,6 +19,9 @@ mod haproxy;
 mod harness;
 mod http2;
 mod jupyter;
+#[path = "../gateway/mailbox.rs"]
+#[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
+mod mailbox;
 mod nginx;
 mod program;
 mod prometheus;
