@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use crate::harness::{Gateway, PASSWORD, Upstream, foregate, wait_until};
+use crate::mailbox::{MAIL, last_mail_to};
 use crate::program::{Program, components, directory, free_address, missing, python, repository, system};
 use crate::tls::over_tls;
 
@@ -101,12 +102,23 @@ fn certificate(gateway: &Gateway) -> String {
 #[test]
 fn every_page_fits_every_window_in_both_schemes() {
     let application = application();
-    let gateway = gateway(&application);
+    let address = free_address();
+    let more = format!("{MAIL}registration: {{ mode: open }}\n");
+    let gateway = with_alice(Gateway::start(&format!(
+        "{more}{}",
+        yaml(address, &format!("http://{address}"), &application)
+    )));
+    let newcomer = serde_json::json!({ "username": "unconfirmed", "email": "unconfirmed@example.com", "password": PASSWORD });
+    let json = [("content-type", "application/json")];
+    let registered = gateway.request("POST", "/.auth/register", &json, newcomer.to_string().as_bytes());
+    assert_eq!(registered.status, 201, "{registered:?}");
+    let confirm = last_mail_to(&gateway, "unconfirmed@example.com", 1).link("confirm");
     let added = gateway.command(&["user", "add", "newcomer", "--email", "newcomer@example.com"], "");
     let said = String::from_utf8_lossy(&added.stdout).into_owned();
     let link = said.find("/.auth/reset").and_then(|at| said[at..].split_whitespace().next());
     let link = link.unwrap_or_else(|| panic!("no link: {added:?}"));
-    drive("pages.mjs", &url(&gateway), &[("FOREGATE_TEST_RESET", link)]);
+    let environment = [("FOREGATE_TEST_CONFIRM", confirm.as_str()), ("FOREGATE_TEST_RESET", link)];
+    drive("pages.mjs", &url(&gateway), &environment);
 }
 
 #[test]

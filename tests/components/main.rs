@@ -20,6 +20,9 @@ mod harness;
 mod http2;
 mod jupyter;
 mod mail;
+#[path = "../gateway/mailbox.rs"]
+#[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
+mod mailbox;
 mod nginx;
 mod program;
 mod prometheus;

@@ -4,7 +4,7 @@ account-heading = Your account
 account-who-html = You are signed in to <strong>{ $place }</strong> as <strong>{ $username }</strong>.
 account-stale = This page was open for a while, and nothing was changed. Please try once more.
 account-refused-title = Nothing was changed
-account-incorrect = That is not your present password.
+account-incorrect = That is not your current password.
 account-unavailable = This can’t be done at the moment. Please try again in a few seconds.
 account-none = none
 
@@ -16,14 +16,14 @@ account-name-hint = This is how applications may call you.
 account-name-submit = Save name
 account-name-odd = A name has at most 256 characters, none of them a control character.
 
-account-password-lead = With a new password you are signed out everywhere but here, and tokens end.
-account-present = Present password
-account-present-missing = Enter your present password.
+account-password-lead = Changing it signs you out everywhere but here and ends your tokens.
+account-present = Current password
+account-present-missing = Enter your current password.
 account-new-missing = Enter a new password.
 account-password-submit = Change password
 
 account-sessions = Where you are signed in
-account-sessions-lead = If you don’t know one of these, sign it out and change your password.
+account-sessions-lead = If you don’t recognise a device, sign it out and change your password.
 account-device = { $browser } on { $system }
 account-device-unknown = Unknown device
 account-this-device = This device
