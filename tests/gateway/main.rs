@@ -6,6 +6,7 @@
 
 mod account;
 mod admin;
+mod audit;
 mod basic;
 mod browser;
 mod config_files;
