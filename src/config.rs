@@ -218,7 +218,7 @@ impl Config {
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits) = settings::limits(root);
         let mail = mail::read(root);
-        let upstreams = upstreams::read(root);
+        let upstreams = upstreams::read(root, tokens.algorithm);
         let cookies = Portal::cookie_names(&session);
         let around = routes::Around {
             client_headers: tls.iter().flat_map(|tls| tls.client_headers.names().cloned()).collect(),

@@ -29,10 +29,11 @@ pub(super) enum Notice {
     ProfileSaved,
     SessionEnded,
     SignedOut,
+    TokenRevoked,
 }
 
 /// All of them, each with its word in the cookie.
-const WORDS: [(Notice, &str); 7] = [
+const WORDS: [(Notice, &str); 8] = [
     (Notice::AccountDeleted, "account_deleted"),
     (Notice::OtherSessionsEnded, "other_sessions_ended"),
     (Notice::PasswordChanged, "password_changed"),
@@ -40,6 +41,7 @@ const WORDS: [(Notice, &str); 7] = [
     (Notice::ProfileSaved, "profile_saved"),
     (Notice::SessionEnded, "session_ended"),
     (Notice::SignedOut, "signed_out"),
+    (Notice::TokenRevoked, "token_revoked"),
 ];
 
 impl Notice {
@@ -53,6 +55,7 @@ impl Notice {
             Self::ProfileSaved => Text::new("notice-profile-saved"),
             Self::SessionEnded => Text::new("notice-session-ended"),
             Self::SignedOut => Text::new("notice-signed-out"),
+            Self::TokenRevoked => Text::new("notice-token-revoked"),
         }
     }
 

@@ -38,12 +38,13 @@ use super::{Asker, Body};
 
 mod phrase;
 
-pub(super) const TEMPLATES: [(&str, &str); 11] = [
+pub(super) const TEMPLATES: [(&str, &str); 12] = [
     ("account.html", include_str!("templates/account.html")),
     ("account/delete.html", include_str!("templates/account/delete.html")),
     ("account/password.html", include_str!("templates/account/password.html")),
     ("account/profile.html", include_str!("templates/account/profile.html")),
     ("account/sessions.html", include_str!("templates/account/sessions.html")),
+    ("account/tokens.html", include_str!("templates/account/tokens.html")),
     ("base.html", include_str!("templates/base.html")),
     ("login.html", include_str!("templates/login.html")),
     ("logout.html", include_str!("templates/logout.html")),

@@ -6,6 +6,7 @@
 
 mod account;
 mod admin;
+mod assertion;
 mod basic;
 mod browser;
 mod config_files;

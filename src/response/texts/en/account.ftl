@@ -16,7 +16,7 @@ account-name-hint = This is how applications may call you.
 account-name-submit = Save name
 account-name-odd = A name has at most 256 characters, none of them a control character.
 
-account-password-lead = With a new password you are signed out everywhere but here, and tokens end.
+account-password-lead = With a new password you are signed out everywhere but here, and access tokens end; personal access tokens stay.
 account-present = Present password
 account-present-missing = Enter your present password.
 account-new-missing = Enter a new password.
