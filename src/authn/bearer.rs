@@ -21,12 +21,14 @@ use serde::Deserialize;
 use crate::identity::{AccessToken, GrantId, Identity, UserId};
 use crate::store::SigningKey;
 
+mod assertion;
 mod claims;
 mod form;
 mod keys;
 pub mod ring;
 mod settings;
 
+pub use assertion::LIFETIME as ASSERTION_LIFETIME;
 pub use claims::VerifiedClaims;
 pub use keys::{UnusableKey, generate_key};
 pub use ring::KeyState;
