@@ -24,9 +24,10 @@ const PAGES = [
   ["reset", NOBODY, process.env.FOREGATE_TEST_RESET, 200],
   ["reset-stale", NOBODY, "/.auth/reset?token=stale", 400],
   ["signed-out-of-nothing", NOBODY, "/.auth/logout", 200],
-  ["logout", ALICE, "/.auth/logout", 200],
   ["account", ALICE, "/.auth/account", 200],
-  ["account-error", ALICE, "/.auth/account", 403, wrongCurrentPassword],
+  ["account-password-error", ALICE, "/.auth/account", 403, wrongCurrentPassword],
+  ["account-name-error", ALICE, "/.auth/account", 400, tooLongName],
+  ["logout", ALICE, "/.auth/logout", 200],
   ["account-email", ALICE, "/.auth/account/email", 200],
   ["confirm", ALICE, "/.auth/login?prompt=login&next=/reports", 200],
   ["forbidden", ALICE, "/admin", 403],
@@ -57,10 +58,13 @@ async function askForLink(page) {
 }
 
 async function wrongCurrentPassword(page) {
-  await page.fill("#current_password", "wrong");
-  await page.fill("#new-password", "a horse of another colour");
-  await page.fill("#new-password-again", "a horse of another colour");
-  return loading(page, () => page.click('form[action="/.auth/account/password"] [type=submit]'));
+  await fillIn(page, { current_password: "wrong", password: "whatever it is", password_again: "whatever it is" });
+  return loading(page, () => page.click('[action$="/account/password"] [type=submit]'));
+}
+
+async function tooLongName(page) {
+  await fillIn(page, { name: "x".repeat(300) });
+  return loading(page, () => page.click('[action$="/account/profile"] [type=submit]'));
 }
 
 const SIZES = { desktop: [1280, 800], phone: [390, 844], small: [320, 568] };

@@ -241,6 +241,14 @@ fn a_bad_value_is_told_with_what_was_expected() {
         ],
     );
     told(
+        &with("portal: { account_deletion: ask }"),
+        &[
+            "foregate.yaml:1:29: `account_deletion` can't be `ask`",
+            "    1 | portal: { account_deletion: ask }",
+            "      |                             ^^^ expected `true` or `false`",
+        ],
+    );
+    told(
         &with("proxy_protocol: v2\nlimits: { drain_delay: soon }"),
         &[
             "foregate.yaml:1:17: `proxy_protocol` can't be `v2`",

@@ -30,6 +30,7 @@ account-this-device = Dieses Gerät
 account-last-use = Zuletzt benutzt
 account-signed-in = Angemeldet
 account-remembered = gemerkt
+account-session-gone = Dieses Gerät ist schon abgemeldet.
 account-sessions-submit = Alle anderen abmelden
 
 account-delete = Konto löschen

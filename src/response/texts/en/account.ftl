@@ -30,6 +30,7 @@ account-this-device = This device
 account-last-use = Last used
 account-signed-in = Signed in
 account-remembered = remembered
+account-session-gone = This device is signed out already.
 account-sessions-submit = Sign out all others
 
 account-delete = Delete account
