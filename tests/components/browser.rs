@@ -40,6 +40,8 @@ fn yaml(address: SocketAddr, public_url: &str, application: &Upstream) -> String
         "listen: {address}\n\
          public_url: {public_url}\n\
          upstreams: {{ app: \"http://{}\", dead: \"http://{dead}\" }}\n\
+         mail: {{ url: \"file:./outbox\", from: login@app.test }}\n\
+         registration: {{ mode: open }}\n\
          limits: {{ login: {{ per_account: 100/15m, per_ip: 1000/15m }} }}\n\
          routes:\n\
          \x20 - {{ path: /admin/**, require: {{ roles: [admin] }}, upstream: app }}\n\
@@ -127,6 +129,14 @@ fn the_account_page_fits_and_works_with_the_script_and_without_it() {
     let application = application();
     let gateway = gateway(&application);
     drive("account.mjs", &url(&gateway), &[]);
+}
+
+#[test]
+fn a_person_registers_confirms_and_recovers_a_password_without_scripts() {
+    let application = application();
+    let gateway = gateway(&application);
+    let outbox = gateway.directory().join("outbox").display().to_string();
+    drive("register.mjs", &url(&gateway), &[("FOREGATE_TEST_OUTBOX", &outbox)]);
 }
 
 #[test]
