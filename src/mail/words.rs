@@ -42,6 +42,16 @@ fn words<'m>(message: &'m Message, site: &str) -> Words<'m> {
     let set_password = || Text::new("mail-set-password");
     let ignore = || Text::new("mail-ignore");
     match message {
+        Message::AccountDeleted { username } => Words {
+            subject: Text::new("mail-deleted-subject").with("site", site),
+            greeting: hello(username),
+            before: vec![
+                Text::new("mail-deleted-what").with("site", site).with("username", shown(username)),
+                Text::new("mail-deleted-else"),
+            ],
+            buttons: Vec::new(),
+            after: Vec::new(),
+        },
         Message::AddressTaken { forgot_link, login_link, username } => Words {
             subject: Text::new("mail-address-taken-subject").with("site", site),
             greeting: hello(username),

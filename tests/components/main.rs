@@ -22,6 +22,7 @@ mod haproxy;
 mod harness;
 mod hashes;
 mod http2;
+mod issuers;
 mod jupyter;
 mod mail;
 #[path = "../gateway/mailbox.rs"]

@@ -178,6 +178,7 @@ impl From<PersonalTokenError> for Refusal {
         match error {
             PersonalTokenError::NoAccount | PersonalTokenError::NoSession => Self::Gone,
             PersonalTokenError::TooMany => Self::Said {
+                field: "name",
                 code: "too_many_tokens",
                 retry_after: None,
                 status: StatusCode::CONFLICT,
