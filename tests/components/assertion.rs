@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Gateway, free_address as gateway_address};
+use crate::harness::Gateway;
 use crate::program::{Program, directory, free_address, python, repository};
 
 const ISSUER: &str = "http://app.test";
@@ -26,7 +26,7 @@ fn flask(gateway: std::net::SocketAddr) -> (Program, std::net::SocketAddr) {
 #[test]
 fn a_flask_application_verifies_who_it_is_and_for_whom_that_was_said() {
     for algorithm in ["EdDSA", "ES256", "RS256"] {
-        let listen = gateway_address();
+        let listen = free_address();
         let (_flask, address) = flask(listen);
         let gateway = Gateway::start(&format!(
             "listen: {listen}\npublic_url: {ISSUER}\ntokens: {{ algorithm: {algorithm} }}\n\
