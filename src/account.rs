@@ -22,6 +22,7 @@ use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, To
 mod administration;
 mod backup;
 mod device;
+mod keys;
 mod own;
 mod personal;
 mod sessions;
@@ -30,6 +31,7 @@ mod transfer;
 
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
+pub use keys::KeyError;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use personal::{MadePersonalToken, NewPersonalToken};
 pub use sessions::{SessionMark, SessionSlice};

@@ -25,8 +25,8 @@ pub use client::{Client, ClientError, connect};
 pub use failure::Failure;
 pub use http::{AdminHttp, AdminListenError, AdminSources, NotReady};
 pub use message::{
-    AccountView, AddUser, Command, LinkBase, Moment, Password, ReloadStatus, Reply, Secret, ServerStatus,
-    SetUser, UpstreamServer,
+    AccountView, AddUser, Command, KeyView, LinkBase, Moment, Password, ReloadStatus, Reply, Secret,
+    ServerStatus, SetUser, UpstreamServer,
 };
 pub use perform::perform;
 pub use personal::{CreateToken, TokenCommand, TokenReply, TokenView};

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -26,6 +27,10 @@ pub mod basic;
 pub mod bearer;
 pub mod cache;
 mod ending;
+mod foreign;
+mod forged;
+pub mod introspect;
+pub mod issuer;
 pub mod login;
 pub mod personal;
 pub mod refresh;
@@ -34,6 +39,7 @@ pub mod throttle;
 
 pub use bearer::{Algorithm, TokenFault, TokenSettings, Tokens};
 pub use cache::{CacheSettings, Ended};
+pub use issuer::{IssuerSettings, IssuerState, Issuers};
 pub use login::{LoginFailure, PasswordLogin};
 pub use session::{SameSite, SessionSettings};
 pub use throttle::{LoginLimits, Rate};
@@ -58,7 +64,8 @@ pub enum Rejection {
     Basic,
     /// A Bearer that is not good.
     Bearer,
-    /// Too many failures from this source for this account; the right password waits as well.
+    /// Too many failures from this source: of passwords for this account, where the right one waits as well, or of tokens
+    /// with a signature that is nobody's.
     Limited {
         /// When to try again.
         retry_after: Duration,
@@ -90,10 +97,12 @@ pub struct Asker {
 /// Verifies credentials. One for the process, shared by its threads.
 pub struct Authenticator {
     cache: Arc<Cache>,
+    forged: Arc<forged::Forged>,
+    issuers: Arc<Issuers>,
     login: PasswordLogin,
     sessions: SessionSettings,
     store: Store,
-    tokens: Arc<Tokens>,
+    tokens: ArcSwap<Tokens>,
     waiting: Arc<basic::Waiting>,
 }
 
@@ -108,10 +117,12 @@ impl Authenticator {
     ) -> Self {
         Self {
             cache: Arc::new(Cache::new(cache)),
+            forged: Arc::default(),
+            issuers: Arc::default(),
             login,
             sessions,
             store,
-            tokens: Arc::new(tokens),
+            tokens: ArcSwap::from_pointee(tokens),
             waiting: Arc::default(),
         }
     }
@@ -127,12 +138,20 @@ impl Authenticator {
     ) -> Self {
         Self {
             cache: Arc::new(self.cache.renewed(cache)),
+            forged: Arc::clone(&self.forged),
+            issuers: Arc::clone(&self.issuers),
             login,
             sessions,
             store: self.store.clone(),
-            tokens: Arc::new(tokens),
+            tokens: ArcSwap::from_pointee(tokens),
             waiting: Arc::default(),
         }
+    }
+
+    /// With these issuers besides ourselves; the keys of those that were there are kept.
+    #[must_use]
+    pub fn with_issuers(self, settings: Vec<IssuerSettings>) -> Self {
+        Self { issuers: Arc::new(self.issuers.renewed(settings)), ..self }
     }
 
     /// Looks at the credentials of the accepted schemes alone.
@@ -157,7 +176,7 @@ impl Authenticator {
                 let doubled = shown.next().is_some();
                 return match credential {
                     Credential::Bearer if doubled => Ok(Authentication::Rejected(Rejection::Bearer)),
-                    Credential::Bearer => self.bearer(value.as_bytes(), rest, asker),
+                    Credential::Bearer => self.bearer(value.as_bytes(), rest, asker).await,
                     _ if doubled => Ok(Authentication::Rejected(Rejection::Basic)),
                     _ => self.basic(value.as_bytes(), rest, asker).await,
                 };
@@ -176,8 +195,13 @@ impl Authenticator {
     }
 
     /// Our own tokens: minting them, and their public keys.
-    pub fn tokens(&self) -> &Tokens {
-        &self.tokens
+    pub fn tokens(&self) -> Arc<Tokens> {
+        self.tokens.load_full()
+    }
+
+    /// Other keys from the next token on; what was verified stays so.
+    pub fn take_over(&self, tokens: Tokens) {
+        self.tokens.store(Arc::new(tokens));
     }
 
     /// The check of a name and a password, with its throttle.
@@ -216,7 +240,7 @@ impl Authenticator {
         Ok(self.used(&entry, asker.now))
     }
 
-    fn bearer(
+    async fn bearer(
         &self,
         value: &[u8],
         token: &[u8],
@@ -237,10 +261,19 @@ impl Authenticator {
             return Ok(rejected);
         }
         self.metrics().cache_missed();
+        if let Some(foreign) = self.foreign(token) {
+            return Ok(self.verify_foreign(foreign, digest, asker).await);
+        }
+        if let Some(retry_after) = self.forged.wait(asker.client) {
+            return Ok(Authentication::Rejected(Rejection::Limited { retry_after }));
+        }
         let epoch = self.cache.epoch();
-        let claims = match self.tokens.verify(token, asker.now) {
+        let claims = match self.tokens.load().verify(token, asker.now) {
             Ok(claims) => claims,
             Err(reason) => {
+                if reason.is_forgery() {
+                    self.forged.note(asker.client);
+                }
                 tracing::debug!(%reason, "a bearer token was refused");
                 self.cache.keep_bad(digest);
                 return Ok(rejected);

@@ -27,6 +27,7 @@ mod check;
 pub mod demo;
 mod explain;
 mod generated;
+mod key;
 mod password_input;
 mod serve;
 mod server;
@@ -77,6 +78,9 @@ enum Command {
     Explain(ExplainArguments),
     /// Have the running server read its configuration again; a faulty one changes nothing, and its faults are shown
     Reload,
+    /// List the keys that sign tokens, and take a new one into use
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// List and end sessions
     #[command(subcommand)]
     Session(session::SessionCommand),
@@ -249,6 +253,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Check => check::run(&configuration(config)?),
         Command::Explain(arguments) => explain::run(&configuration(config)?, &arguments),
         Command::Reload => server::reload(&configuration(config)?),
+        Command::Key(command) => key::run(&load(config)?, command),
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),
         Command::Theme(command) => theme::run(&command),

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::authn::{CacheSettings, LoginLimits, SessionSettings, TokenSettings};
+use crate::authn::{CacheSettings, IssuerSettings, LoginLimits, SessionSettings, TokenSettings};
 use crate::mail::MailSettings;
 use crate::password::PasswordSettings;
 use crate::portal::{Portal, PortalSettings};
@@ -25,6 +25,7 @@ mod expand;
 mod fault;
 mod file;
 mod headers;
+mod issuers;
 mod look;
 mod mail;
 mod reader;
@@ -78,6 +79,8 @@ pub struct Config {
     fixed: FixedKeys,
     /// The headers that say who it is, where a route has none of its own.
     pub identity_headers: Arc<IdentityHeaders>,
+    /// Whose tokens are taken besides our own.
+    pub issuers: Vec<IssuerSettings>,
     /// What a client can make us hold.
     pub limits: Limits,
     /// Where we listen: at least one address.
@@ -214,6 +217,7 @@ impl Config {
         let cache = settings::cache(root);
         let password = settings::password(root);
         let tokens = settings::tokens(root, public_url.as_ref());
+        let issuers = issuers::read(root, &tokens);
         let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits) = settings::limits(root);
@@ -254,6 +258,7 @@ impl Config {
                 store: store_fixed,
             },
             identity_headers,
+            issuers,
             limits,
             listen,
             log,

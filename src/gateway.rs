@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::AdminSources;
+use crate::authn::IssuerState;
 use crate::config::Config;
 use crate::proxy::{InvalidProxy, Tunnels};
 use crate::request::Origin;
@@ -33,6 +34,7 @@ mod doors;
 mod figures;
 mod files;
 mod http2;
+mod keys;
 mod listener;
 mod notify;
 mod opening;
@@ -151,7 +153,12 @@ impl Gateway {
     pub fn watched(&self) -> AdminSources {
         let process = Arc::clone(&self.rooms.process);
         let metrics = process.metrics.clone();
-        AdminSources { metrics, ready: Arc::new(move || process.readiness()) }
+        let control = self.control.clone();
+        let troubles = move || {
+            let rooms = control.state().rooms.load();
+            rooms.authenticator.issuers().states().iter().filter_map(IssuerState::trouble).collect()
+        };
+        AdminSources { metrics, ready: Arc::new(move || process.readiness()), troubles: Arc::new(troubles) }
     }
 
     /// What is in force, and the way to change it.
@@ -171,6 +178,7 @@ impl Gateway {
         // From here on the rooms are those of the configuration in force.
         drop(rooms);
         let watching = tokio::spawn(files::watch(control.clone()));
+        let tending = tokio::spawn(keys::tend(control.clone()));
         let feeding = tokio::spawn(notify::feed_watchdog(crew.pulse()));
         notify::ready(&format!("Listening on {}", doors.shown().join(" ")));
         let serving = async {
@@ -187,6 +195,7 @@ impl Gateway {
             () = serving => false,
         };
         watching.abort();
+        tending.abort();
         // Who orders a reload from now on is told that it is too late.
         drop(orders);
         // Readiness turns first, for whoever asks on an open connection, or on a new one within the delay.
@@ -315,6 +324,7 @@ async fn try_reload(
     // Before any thread counts under a new name.
     figures::name(&rooms);
     crew.change(&rooms, doors.fresh(), &closed).await;
+    rooms.authenticator.retire_issuers(&old.authenticator);
     crate::telemetry::set_level(level);
     rooms.process.access.set_level(level);
     rooms.process.mailer.configure(rooms.config.mail.clone(), mail_links(&rooms.config));

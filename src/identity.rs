@@ -330,6 +330,14 @@ impl Principal {
             Self::Foreign(_) => None,
         }
     }
+
+    /// Who it is at another issuer, where it is somebody of another one.
+    pub fn foreign(&self) -> Option<&Foreign> {
+        match self {
+            Self::Account(_) => None,
+            Self::Foreign(foreign) => Some(foreign),
+        }
+    }
 }
 
 impl fmt::Display for Principal {

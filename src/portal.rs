@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE};
+use http::header::{RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::account::Accounts;
@@ -30,6 +30,7 @@ mod form;
 mod login;
 mod logout;
 mod me;
+mod metadata;
 mod next;
 mod notice;
 mod place;
@@ -157,6 +158,18 @@ impl Portal {
         [session.cookie_name.clone()].into_iter().chain(others).collect()
     }
 
+    /// Answers what is ours outside of the prefix, where no route claims it: where our token endpoints are.
+    pub fn well_known(
+        &self,
+        context: &Context,
+        headers: &HeaderMap,
+        asker: &Asker,
+    ) -> Option<Response<Body>> {
+        let asked =
+            matches!(context.method, Method::GET | Method::HEAD) && context.target.path() == metadata::PATH;
+        asked.then(|| metadata::server(self, asker, headers))
+    }
+
     /// Answers a request whose path is under the prefix.
     pub async fn handle<B>(&self, context: &Context, request: Request<B>) -> Response<Body>
     where
@@ -222,22 +235,26 @@ impl Portal {
                 self.check_origin(visit)?;
                 token::submit(self, visit, body).await
             }
+            // A page elsewhere has no personal access token to show, so nobody is asked where it comes from.
+            ("/token/introspect", Verb::Post) => token::introspect::submit(self, visit, body).await,
             ("/token/revoke", Verb::Post) => {
                 self.check_origin(visit)?;
                 token::revoke::submit(self, visit, body).await
             }
             ("/me", Verb::Get) => me::answer(self, visit).await,
-            ("/jwks.json", Verb::Get) => Ok(self.jwks(visit)),
+            ("/jwks.json", Verb::Get) => Ok(metadata::keys(self, &visit.asker, visit.headers)),
+            (metadata::PATH, Verb::Get) => Ok(metadata::server(self, &visit.asker, visit.headers)),
             ("/healthz", Verb::Get) => Ok(visit.asker.text(StatusCode::OK, "ok")),
             ("/readyz", Verb::Get) if (self.ready)() => Ok(visit.asker.text(StatusCode::OK, "ok")),
             ("/readyz", Verb::Get) => Ok(visit.asker.text(StatusCode::SERVICE_UNAVAILABLE, "not ready")),
             ("/login" | "/logout" | "/reset", Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD, POST"))
             }
-            ("/token" | "/token/revoke" | "/password-strength", Verb::Get | Verb::Other) => {
-                Err(Problem::method_not_allowed("POST"))
-            }
-            ("/me" | "/jwks.json" | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
+            (
+                "/token" | "/token/introspect" | "/token/revoke" | "/password-strength",
+                Verb::Get | Verb::Other,
+            ) => Err(Problem::method_not_allowed("POST")),
+            ("/me" | "/jwks.json" | metadata::PATH | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
                 Err(Problem::method_not_allowed("GET, HEAD"))
             }
             (path, Verb::Get) if path.starts_with(asset::FOLDER) => asset::answer(self, visit, path),
@@ -325,13 +342,6 @@ impl Portal {
         targets.sort_unstable();
         targets.dedup();
         targets.join(" ")
-    }
-
-    fn jwks(&self, visit: &Visit<'_>) -> Response<Body> {
-        let keys = self.authenticator.tokens().jwks();
-        let mut response = visit.asker.answer(StatusCode::OK, "application/json", keys.to_string());
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=300"));
-        response
     }
 }
 

@@ -410,6 +410,17 @@ impl Store {
         }
     }
 
+    /// Takes a key in and others away, in one unit; gives all of them, newest first.
+    pub async fn change_signing_keys(
+        &self,
+        add: Option<SigningKey>,
+        remove: Vec<String>,
+    ) -> Result<Vec<SigningKey>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.change_signing_keys(add, remove).await,
+        }
+    }
+
     /// Keeps a secret under a name unless one is there already; gives the one that is kept.
     pub async fn ensure_secret(
         &self,

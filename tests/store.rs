@@ -510,6 +510,7 @@ async fn keys_and_secrets_are_made_once_for_all() {
                 created_at: SystemTime::now(),
                 kid: format!("kid-{n}"),
                 private: SecretBox::new(vec![n; 48].into_boxed_slice()),
+                signs_from: SystemTime::now(),
             };
             let keys = store.ensure_signing_key(candidate).await.expect("keys");
             assert_eq!(keys.len(), 1);

@@ -90,7 +90,8 @@ impl Accounts {
         let source = proof.source;
         let user = self.confirm(who.user, proof).await?;
         let present = self.store.session(who.session)?;
-        let remembered = present.as_ref().is_some_and(|session| session.remembered);
+        let remembered = present.is_some_and(|session| session.remembered)
+            && self.authenticator.sessions().remember.is_some();
         let hash = self.hash(&user, new).await??;
         let change = UserChange {
             // A password that an administrator has set meanwhile is not replaced by who knew the one before.
@@ -114,6 +115,11 @@ impl Accounts {
                 Ok(self.removal_cookie())
             }
         }
+    }
+
+    /// Whether this session was begun with "remember me".
+    pub fn is_remembered(&self, who: SignedIn) -> Result<bool, StoreError> {
+        Ok(self.store.session(who.session)?.is_some_and(|session| session.remembered))
     }
 
     /// The account as it is now.

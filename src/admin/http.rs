@@ -81,6 +81,8 @@ pub struct AdminSources {
     pub metrics: Metrics,
     /// Whether new requests are welcome.
     pub ready: Arc<dyn Fn() -> Result<(), NotReady> + Send + Sync>,
+    /// What does not work and keeps requests welcome, a line for each.
+    pub troubles: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
 }
 
 /// The bound listener. Nothing is answered before `run`.
@@ -208,7 +210,16 @@ fn answer<B>(request: &Request<B>, sources: &AdminSources) -> Response<Full<Byte
         }
         "/healthz" => text(StatusCode::OK, PLAIN, "ok\n"),
         "/readyz" => match (sources.ready)() {
-            Ok(()) => text(StatusCode::OK, PLAIN, "ok\n"),
+            // Another issuer's outage is no reason to take this instance out: sessions and our own tokens go on, and
+            // every other instance has the same trouble.
+            Ok(()) => {
+                let troubles = (sources.troubles)().into_iter().map(|line| line + "\n");
+                text(
+                    StatusCode::OK,
+                    PLAIN,
+                    std::iter::once("ok\n".to_owned()).chain(troubles).collect::<String>(),
+                )
+            }
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, reason.as_str()),
         },
         _ => text(StatusCode::NOT_FOUND, PLAIN, "expected /metrics, /healthz or /readyz\n"),

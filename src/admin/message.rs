@@ -19,12 +19,16 @@ use super::personal::{TokenCommand, TokenReply};
 use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 use super::transfer::{AccountRecord, ImportUsers, Imported, SchemeCounts};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
-use crate::store::{BackupRow, User};
+use crate::store::{BackupRow, SigningKey, User};
 
 /// Something to do. `login` is a username or an address, as typed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Command {
+    /// Lists the keys that sign tokens.
+    KeyList,
+    /// Signs with a new key from the next token on.
+    KeyRotate,
     /// Reads the configuration again and puts it into force.
     Reload,
     /// One slice of the sessions of an account or of all; `next` of the reply is the `after` of the next slice.
@@ -111,6 +115,8 @@ impl Command {
     /// As on the command line: for the log.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::KeyList => "key list",
+            Self::KeyRotate => "key rotate",
             Self::Reload => "reload",
             Self::SessionList { .. } => "session list",
             Self::SessionRevoke(_) => "session revoke",
@@ -228,6 +234,16 @@ pub enum Reply {
     Failed(Failure),
     /// What came of the accounts that were sent.
     Imported(Imported),
+    /// The key that was made.
+    Key {
+        /// As it is now.
+        key: KeyView,
+    },
+    /// The keys, newest first.
+    Keys {
+        /// Each with what it does.
+        keys: Vec<KeyView>,
+    },
     /// The configuration is in force.
     Reloaded {
         /// Its file.
@@ -302,6 +318,34 @@ pub struct ReloadStatus {
     pub at: Moment,
     /// Why nothing changed; `None` where the configuration was put into force.
     pub error: Option<String>,
+}
+
+/// A key as administrators see it; the private part is in the store alone.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct KeyView {
+    /// Its name in tokens and in the key set.
+    pub kid: String,
+    /// What it signs with.
+    pub algorithm: String,
+    /// `next`, `signing` or `verifying`.
+    pub state: String,
+    /// When it was made.
+    pub created_at: Moment,
+    /// From then on it signs, or has begun to.
+    pub signs_from: Moment,
+}
+
+impl KeyView {
+    /// Of a stored key and what it does.
+    pub fn new(key: &SigningKey, state: &str) -> Self {
+        Self {
+            algorithm: key.algorithm.clone(),
+            created_at: Moment(key.created_at),
+            kid: key.kid.clone(),
+            signs_from: Moment(key.signs_from),
+            state: state.to_owned(),
+        }
+    }
 }
 
 /// An account as administrators see it. There is no hash in it.

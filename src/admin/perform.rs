@@ -14,6 +14,7 @@ use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassw
 use crate::identity::{Username, fold};
 use crate::store::{StoreError, User, UserError};
 
+mod key;
 mod session;
 
 /// Accounts of one slice at most.
@@ -43,6 +44,8 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
             .await
             .map(|rows| Reply::BackupRows { all: rows.is_empty(), rows })
             .map_err(store),
+        Command::KeyList => key::list(accounts, now),
+        Command::KeyRotate => key::rotate(accounts, now).await,
         Command::SessionList { after, login } => session::list(accounts, login, after, now).await,
         Command::SessionRevoke(which) => session::revoke(accounts, which, now).await,
         Command::UserAdd(user) => add(accounts, links, user, now).await,

@@ -25,11 +25,13 @@ mod assertion;
 mod claims;
 mod form;
 mod keys;
+pub mod ring;
 mod settings;
 
 pub use assertion::LIFETIME as ASSERTION_LIFETIME;
 pub use claims::VerifiedClaims;
 pub use keys::{UnusableKey, generate_key};
+pub use ring::KeyState;
 pub use settings::{Algorithm, TokenSettings};
 
 pub(super) use form::Compact;
@@ -57,15 +59,27 @@ pub enum TokenFault {
     Refused(#[from] jsonwebtoken::errors::Error),
 }
 
+impl TokenFault {
+    /// Whether a signature was looked at and is not the key's: what costs us something.
+    pub(super) fn is_forgery(&self) -> bool {
+        match self {
+            Self::Refused(error) => *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature,
+            Self::Algorithm | Self::Form | Self::Key => false,
+        }
+    }
+}
+
 /// Our keys, ready to sign and to verify with.
 pub struct Tokens {
     by_kid: HashMap<String, VerifyKey>,
     jwks: Arc<str>,
     settings: TokenSettings,
-    signing: SignKey,
+    /// At least one; each signs from its time on, in their order.
+    signing: Vec<SignKey>,
 }
 
 struct SignKey {
+    from: SystemTime,
     header: jsonwebtoken::Header,
     key: EncodingKey,
 }
@@ -85,11 +99,11 @@ struct Header<'a> {
 }
 
 impl Tokens {
-    /// Makes the stored keys ready; the newest of the configured algorithm signs, all verify.
+    /// Makes the stored keys ready; those of the configured algorithm sign, one after the other, and all verify.
     pub fn new(settings: TokenSettings, keys: &[SigningKey]) -> Result<Self, UnusableKey> {
         let mut by_kid = HashMap::new();
         let mut published = Vec::new();
-        let mut signing = None;
+        let mut signing = Vec::new();
         for stored in keys {
             let unusable = |reason: &dyn fmt::Display| UnusableKey::new(&stored.kid, reason);
             let algorithm =
@@ -105,15 +119,19 @@ impl Tokens {
                 published.push(jwk);
                 key
             };
-            if algorithm == settings.algorithm && signing.is_none() {
-                signing = Some(SignKey { header: token_header(algorithm, &stored.kid), key: private });
+            if algorithm == settings.algorithm {
+                let header = token_header(algorithm, &stored.kid);
+                signing.push(SignKey { from: stored.signs_from, header, key: private });
             }
             let validation = validation(&settings, algorithm);
             by_kid.insert(stored.kid.clone(), VerifyKey { algorithm, key, validation });
         }
-        let signing = signing.ok_or_else(|| {
-            UnusableKey::new("none", &format_args!("the store has none for {}", settings.algorithm))
-        })?;
+        if signing.is_empty() {
+            let reason = format_args!("the store has none for {}", settings.algorithm);
+            return Err(UnusableKey::new("none", &reason));
+        }
+        // As `ring::signing` has it.
+        signing.sort_by(|a, b| (a.from, &a.header.kid).cmp(&(b.from, &b.header.kid)));
         let jwks = serde_json::json!({ "keys": published }).to_string().into();
         Ok(Self { by_kid, jwks, settings, signing })
     }
@@ -156,9 +174,20 @@ impl Tokens {
             sid: family,
             sub: account,
         };
-        jsonwebtoken::encode(&self.signing.header, &claims, &self.signing.key)
+        let signing = self.signing_at(now);
+        jsonwebtoken::encode(&signing.header, &claims, &signing.key)
             .expect("a key that could be read signs")
             .into()
+    }
+
+    /// Whether it has these keys and no others.
+    pub fn has_exactly(&self, keys: &[SigningKey]) -> bool {
+        self.by_kid.len() == keys.len() && keys.iter().all(|key| self.by_kid.contains_key(&key.kid))
+    }
+
+    fn signing_at(&self, now: SystemTime) -> &SignKey {
+        let begun = self.signing.iter().rev().find(|key| key.from <= now);
+        begun.unwrap_or(&self.signing[0])
     }
 
     /// Verifies form, key, signature and claims.

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 
-use crate::identity::{Credential, GrantId, Identity, TokenId, UserId};
+use crate::identity::{Credential, ForeignKey, GrantId, Identity, TokenId, UserId};
 use crate::store::{Digest, PersonalToken, Session, TOKEN_USE_EVERY, noted_after};
 
 /// Entries of each thread's front; when it is full it starts anew.
@@ -51,6 +51,8 @@ pub enum Ended {
     Grant(GrantId),
     /// One session.
     Session(Digest),
+    /// One key of another issuer, and with it all that it vouched for.
+    ForeignKey(ForeignKey),
     /// Everything of one account: it was disabled, deleted, or changed in what an identity holds.
     User(UserId),
 }
@@ -62,6 +64,7 @@ impl Ended {
             Self::PersonalToken(id) => identity.token.as_ref().is_some_and(|token| token.id == id),
             Self::Grant(grant) => identity.access_token.is_some_and(|token| token.is_of(grant)),
             Self::Session(digest) => identity.session.is_some_and(|id| id.as_bytes() == digest.as_bytes()),
+            Self::ForeignKey(key) => identity.principal.foreign().is_some_and(|foreign| foreign.key == key),
             Self::User(user) => identity.account() == Some(user),
         }
     }
@@ -185,7 +188,7 @@ impl Entry {
             Ended::PersonalToken(_) => ended.concerns(&self.identity),
             Ended::Grant(_) => ended.concerns(&self.identity),
             Ended::Session(digest) => self.session.as_ref().is_some_and(|session| session.digest == digest),
-            Ended::User(user) => self.identity.account() == Some(user),
+            Ended::ForeignKey(_) | Ended::User(_) => ended.concerns(&self.identity),
         }
     }
 }
@@ -203,6 +206,34 @@ struct Ends {
     recent: RwLock<VecDeque<(u64, Ended)>>,
     /// For those who wait for an end.
     waiting: broadcast::Sender<Ended>,
+}
+
+impl Ends {
+    fn ended(&self, what: Ended) {
+        let Self { epoch, recent, waiting } = self;
+        let mut recent = recent.write().unwrap_or_else(PoisonError::into_inner);
+        let next = epoch.load(Ordering::Relaxed) + 1;
+        if recent.len() == REMEMBERED_ENDS {
+            recent.pop_front();
+        }
+        recent.push_back((next, what));
+        // After the list, so that whoever sees the epoch finds the end in the list.
+        epoch.store(next, Ordering::Release);
+        drop(recent);
+        // Nobody may be waiting.
+        let _ = waiting.send(what);
+    }
+}
+
+/// Says what has ended, for who has nothing else to do with the cache.
+#[derive(Clone)]
+pub struct Endings(Arc<Ends>);
+
+impl Endings {
+    /// From here on no entry of this is found, on any thread.
+    pub fn ended(&self, what: Ended) {
+        self.0.ended(what);
+    }
 }
 
 /// The cache. One for the process, until its settings change.
@@ -301,18 +332,12 @@ impl Cache {
 
     /// From here on no entry of this session or account is found, on any thread.
     pub fn ended(&self, what: Ended) {
-        let Ends { epoch, recent, waiting } = &*self.ends;
-        let mut recent = recent.write().unwrap_or_else(PoisonError::into_inner);
-        let next = epoch.load(Ordering::Relaxed) + 1;
-        if recent.len() == REMEMBERED_ENDS {
-            recent.pop_front();
-        }
-        recent.push_back((next, what));
-        // After the list, so that whoever sees the epoch finds the end in the list.
-        epoch.store(next, Ordering::Release);
-        drop(recent);
-        // Nobody may be waiting.
-        let _ = waiting.send(what);
+        self.ends.ended(what);
+    }
+
+    /// For who ends something else than a session or an account.
+    pub fn endings(&self) -> Endings {
+        Endings(Arc::clone(&self.ends))
     }
 
     /// Every end from now on.

@@ -53,7 +53,9 @@ impl Authenticator {
                 Some(user) => user.credentials_since,
                 None => return Ok(None),
             },
-            Principal::Foreign(_) => None,
+            // Nothing of it is in the store.
+            Principal::Foreign(foreign) if self.issuers().has_key(&foreign.issuer, foreign.key) => None,
+            Principal::Foreign(_) => return Ok(None),
         };
         let until = match (identity.credential, identity.session) {
             (Credential::Session, Some(id)) => {

@@ -74,6 +74,8 @@ impl Administration {
             | Reply::Ended { .. }
             | Reply::Exported { .. }
             | Reply::Imported(_)
+            | Reply::Key { .. }
+            | Reply::Keys { .. }
             | Reply::Reloaded { .. }
             | Reply::Schemes { .. }
             | Reply::Sessions { .. }

@@ -92,6 +92,8 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::Sessions { .. }
         | Reply::Exported { .. }
         | Reply::Imported(_)
+        | Reply::Key { .. }
+        | Reply::Keys { .. }
         | Reply::Reloaded { .. }
         | Reply::Schemes { .. }
         | Reply::Status(_)

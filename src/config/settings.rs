@@ -314,6 +314,9 @@ pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> Tok
             .and_then(|value| value.word(&algorithms))
             .unwrap_or(Algorithm::EdDsa),
         access_ttl: tokens.get("access_ttl").and_then(|value| value.parse(duration)).unwrap_or(15 * MINUTE),
+        key_rotation: Some(tokens.get("key_rotation").and_then(|value| value.parse(rotation)))
+            .map(|rotation| rotation.unwrap_or(90 * DAY))
+            .filter(|rotation| !rotation.is_zero()),
         refresh_grace: tokens
             .get("refresh_grace")
             .and_then(|value| value.parse(grace))
@@ -423,6 +426,12 @@ pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Fault) {
         };
         (settings, fixed(log, format, "log.format"))
     })
+}
+
+/// A key is published for minutes before it signs, and looked after every few minutes.
+fn rotation(raw: &str) -> Result<Duration, Expected> {
+    let expected = Expected("a time of at least `1h`, such as `90d`; `0` for never");
+    duration_or_zero(raw).ok().filter(|rotation| rotation.is_zero() || *rotation >= HOUR).ok_or(expected)
 }
 
 /// For clients that race themselves; longer, and a stolen token would be of use for as long.

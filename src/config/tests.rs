@@ -10,6 +10,7 @@ use crate::proxy::Balance;
 use crate::route::HeaderEdit;
 
 mod faults;
+mod issuers;
 mod tls;
 
 const REFERENCE: &str = include_str!("../../config/foregate.yaml");

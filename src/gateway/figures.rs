@@ -4,8 +4,10 @@
 //! Callers: `gateway`, for the rooms that it starts with and for those of each reload.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::rooms::{Process, Rooms};
+use crate::authn::IssuerState;
 use crate::mail::MailOutcome;
 use crate::proxy::{ServerSnapshot, ServerState};
 use crate::telemetry::metrics::{Kind, Row};
@@ -18,6 +20,7 @@ pub(super) fn name(rooms: &Rooms) {
         rooms.config.upstreams.iter().map(|upstream| upstream.name.as_str()),
     );
     servers(rooms);
+    issuers(rooms);
     let store = rooms.process.store.clone();
     metrics.set_collector("store_healthy", "Whether the store can be written", Kind::Gauge, move || {
         Row::alone(f64::from(u8::from(store.health().is_ok())))
@@ -96,4 +99,45 @@ fn servers(rooms: &Rooms) {
         Kind::Counter,
         |server| server.retries as f64,
     );
+}
+
+/// What is known of the keys of each issuer.
+fn issuers(rooms: &Rooms) {
+    let metrics = &rooms.process.metrics;
+    let collect = |name, help, kind, rows: fn(IssuerState) -> Vec<Row>| {
+        let authenticator = Arc::clone(&rooms.authenticator);
+        metrics.set_collector(name, help, kind, move || {
+            authenticator.issuers().states().into_iter().flat_map(rows).collect()
+        });
+    };
+    collect("issuer_keys", "Usable keys of another issuer", Kind::Gauge, |state| {
+        let keys = state.keys as f64;
+        vec![Row { labels: vec![("issuer", state.issuer)], value: keys }]
+    });
+    collect(
+        "issuer_healthy",
+        "Whether another issuer has keys, and the last try to fetch them did not fail",
+        Kind::Gauge,
+        |state| {
+            let healthy = state.is_healthy();
+            vec![Row { labels: vec![("issuer", state.issuer)], value: f64::from(u8::from(healthy)) }]
+        },
+    );
+    collect(
+        "issuer_fetched_timestamp_seconds",
+        "When the keys of another issuer were last fetched; 0: never, or they are in a file",
+        Kind::Gauge,
+        |state| {
+            let since_1970 = state.fetched_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+            let seconds = since_1970.unwrap_or_default().as_secs() as f64;
+            vec![Row { labels: vec![("issuer", state.issuer)], value: seconds }]
+        },
+    );
+    collect("issuer_fetches", "Tries to fetch the keys of another issuer", Kind::Counter, |state| {
+        let row = |outcome: &str, count: u64| Row {
+            labels: vec![("issuer", state.issuer.clone()), ("outcome", outcome.to_owned())],
+            value: count as f64,
+        };
+        vec![row("ok", state.fetched), row("failed", state.failed)]
+    });
 }

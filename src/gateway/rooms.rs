@@ -66,7 +66,7 @@ impl AccountRooms {
         let tokens = Tokens::new(config.tokens.clone(), &keys)?;
         let authenticator =
             Authenticator::new(store.clone(), login, tokens, config.session.clone(), config.cache);
-        let authenticator = Arc::new(authenticator);
+        let authenticator = Arc::new(authenticator.with_issuers(config.issuers.clone()));
         let accounts = Accounts::new(store.clone(), Arc::clone(&authenticator), config.public_url.host());
         let mailer = Mailer::new(store.clone(), config.mail.clone(), mail_links(config)).await?;
         Ok(Self { accounts, authenticator, csrf_key, mailer, metrics, store })
@@ -135,6 +135,8 @@ impl Rooms {
         let metrics = Metrics::new(SystemTime::now());
         let AccountRooms { accounts, authenticator, csrf_key, mailer, metrics, store } =
             AccountRooms::build(&config, store, metrics).await?;
+        // Administration by itself has no use for them.
+        authenticator.start_issuers();
         let tls = Tls::renewed(None, config.tls.as_ref())?;
         let process = Process {
             access: AccessWriter::start(config.log),
@@ -165,7 +167,8 @@ impl Rooms {
             && old.login_limits == config.login_limits
             && old.password == config.password
             && old.session == config.session
-            && old.tokens == config.tokens;
+            && old.tokens == config.tokens
+            && old.issuers == config.issuers;
         if is_same {
             return Ok(Arc::clone(&self.authenticator));
         }
@@ -173,6 +176,8 @@ impl Rooms {
         let login = self.authenticator.login().renewed(config.password, config.login_limits);
         let tokens = Tokens::new(config.tokens.clone(), &keys)?;
         let renewed = self.authenticator.renewed(login, tokens, config.session.clone(), config.cache);
+        let renewed = renewed.with_issuers(config.issuers.clone());
+        renewed.start_issuers();
         Ok(Arc::new(renewed))
     }
 

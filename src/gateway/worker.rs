@@ -329,6 +329,11 @@ impl Worker {
                 asker.see_login(pages, next, prompt)
             }
             Refusal::NotFound
+                if let Some(response) = self.rooms.portal.well_known(context, request.headers(), asker) =>
+            {
+                response
+            }
+            Refusal::NotFound
                 if let Some(page) = well_known(&context.method, &context.target, pages.prefix()) =>
             {
                 asker.see_other(&page)

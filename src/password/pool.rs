@@ -161,7 +161,8 @@ impl Passwords {
 
 /// Four bytes a code point at most: a longer text is refused before anything counts it.
 fn is_too_long(password: &SecretString) -> bool {
-    password.expose_secret().len() > MAX_LENGTH * 4
+    let password = password.expose_secret();
+    password.len() > MAX_LENGTH * 4 || password.chars().nth(MAX_LENGTH).is_some()
 }
 
 fn work(queue: &Mutex<Receiver<Job>>, load: &Load, pace: &Pace, settings: &PasswordSettings) {

@@ -16,7 +16,7 @@ use super::me::Me;
 use super::next::Next;
 use super::notice::Notice;
 use super::{Portal, RETRY, Visit, bearer_challenge, failure, set_challenge, set_cookie, set_retry_after};
-use crate::account::{LoggedIn, LoginAttempt};
+use crate::account::{LoggedIn, LoginAttempt, SignedIn};
 use crate::authn::LoginFailure;
 use crate::request::Host;
 use crate::response::pages::{Page, Template};
@@ -46,7 +46,7 @@ struct LoginView<'a> {
 }
 
 #[derive(Serialize)]
-struct SignedIn<'a> {
+struct Welcome<'a> {
     user: Me<'a>,
 }
 
@@ -73,6 +73,11 @@ pub(super) async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<
     let next = portal.next(visit.parameter(&["next", "rd"]));
     let prompt = visit.parameter(&["prompt"]).and_then(Prompt::parse);
     let identity = portal.signed_in(visit).await?;
+    // Who confirms a login goes on as before: remembered, where the box was ticked then.
+    let present = identity.as_ref().filter(|_| prompt == Some(Prompt::Login));
+    let remembered =
+        present.and_then(|identity| SignedIn::of(identity)).map(|who| portal.accounts.is_remembered(who));
+    let remember = remembered.transpose().map_err(|error| failure(&error))?.unwrap_or(false);
     let (prompt, username) = match (identity, prompt) {
         (Some(_), None) => return Ok(visit.asker.see_other(destination(portal, next.as_ref()))),
         (Some(identity), Some(Prompt::Login)) => (prompt, identity.username.to_string()),
@@ -80,7 +85,7 @@ pub(super) async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<
         // Nobody is signed in: there is nothing to confirm and nobody to change from.
         (None, _) => (None, String::new()),
     };
-    let form = LoginForm { next, prompt, remember: false, username };
+    let form = LoginForm { next, prompt, remember, username };
     let notice = Notice::read(visit.headers);
     let message = notice.map_or(Message::None, Message::Notice);
     let mut response = form.show(portal, visit, message);
@@ -119,7 +124,7 @@ pub(super) async fn submit(
         }
         (Ok(logged_in), Format::Json) => {
             let user = Me::of(&logged_in.identity);
-            let mut response = visit.asker.json(StatusCode::OK, &SignedIn { user });
+            let mut response = visit.asker.json(StatusCode::OK, &Welcome { user });
             set_cookie(&mut response, Some(logged_in.cookie));
             Ok(response)
         }

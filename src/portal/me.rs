@@ -22,7 +22,8 @@ pub(super) struct Me<'a> {
     name: &'a str,
     roles: &'a BTreeSet<Role>,
     credential: &'static str,
-    authenticated_at: String,
+    /// `None` where another issuer does not say.
+    authenticated_at: Option<String>,
 }
 
 impl<'a> Me<'a> {
@@ -33,7 +34,9 @@ impl<'a> Me<'a> {
             name: identity.name.as_str(),
             roles: &identity.roles,
             credential: identity.credential.as_str(),
-            authenticated_at: rfc3339(identity.authenticated_at),
+            authenticated_at: Some(identity.authenticated_at)
+                .filter(|at| *at > SystemTime::UNIX_EPOCH)
+                .map(rfc3339),
         }
     }
 }

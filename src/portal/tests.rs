@@ -85,6 +85,7 @@ impl Browser {
             algorithm: Algorithm::EdDsa,
             audience: "http://app.test".into(),
             issuer: "http://app.test".into(),
+            key_rotation: None,
             refresh_grace: Duration::from_secs(10),
             refresh_ttl: Some(Duration::from_secs(3600)),
         };
@@ -365,7 +366,8 @@ async fn programs_speak_json() {
     assert!(bad.status == 401 && challenge.contains("error=\"invalid_token\""), "{challenge}");
     let keys = browser.get("/.auth/jwks.json").await;
     assert!(
-        keys.headers[CACHE_CONTROL] == "public, max-age=300" && keys.json()["keys"][0]["kid"].is_string()
+        keys.headers[http::header::CACHE_CONTROL] == "public, max-age=300"
+            && keys.json()["keys"][0]["kid"].is_string()
     );
 }
 

@@ -9,6 +9,7 @@ use http::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
+pub(super) mod introspect;
 pub(super) mod revoke;
 
 use super::form::{self, Fields, Format};

@@ -176,6 +176,16 @@ impl UpstreamTls {
         Ok(Self { http1: Arc::new(http1), offered: Arc::new(offered), seal, server_name })
     }
 
+    /// For another client than ours: HTTP/1.1 over TLS with the same trust.
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.http1)
+    }
+
+    /// A digest of everything that went into it: two that are equal trust the same, and come as the same.
+    pub fn seal(&self) -> [u8; 32] {
+        self.seal
+    }
+
     /// Shakes hands with a server that is known as `host`.
     pub(crate) async fn connect(
         &self,

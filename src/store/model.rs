@@ -283,6 +283,8 @@ pub struct SigningKey {
     pub kid: String,
     /// PKCS#8 in DER (version 1 for Ed25519), or the raw secret of `HS256`.
     pub private: secrecy::SecretBox<[u8]>,
+    /// From then on it signs, until the next one does.
+    pub signs_from: SystemTime,
 }
 
 /// What of a backup is written.

@@ -38,6 +38,9 @@ const USER_VERSION: u8 = 2;
 /// Of one-time tokens: they can carry an address.
 const TOKEN_VERSION: u8 = 2;
 
+/// Of signing keys: they say from when on they sign.
+const KEY_VERSION: u8 = 2;
+
 /// Fields are read by position.
 #[derive(Deserialize, Serialize)]
 struct UserRow {
@@ -277,6 +280,17 @@ struct KeyRow {
     kid: String,
     #[serde(with = "secret_bytes")]
     private: SecretBox<[u8]>,
+    signs_from: u64,
+}
+
+/// It signed from its making on.
+#[derive(Deserialize)]
+struct KeyRow1 {
+    algorithm: String,
+    created_at: u64,
+    kid: String,
+    #[serde(with = "secret_bytes")]
+    private: SecretBox<[u8]>,
 }
 
 pub(super) fn encode_key(key: &SigningKey) -> Result<Zeroizing<Vec<u8>>, StoreError> {
@@ -285,17 +299,26 @@ pub(super) fn encode_key(key: &SigningKey) -> Result<Zeroizing<Vec<u8>>, StoreEr
         created_at: millis(key.created_at),
         kid: key.kid.clone(),
         private: key.private.clone(),
+        signs_from: millis(key.signs_from),
     };
-    encode(&row).map(Zeroizing::new)
+    encode_as(KEY_VERSION, &row).map(Zeroizing::new)
 }
 
 pub(super) fn decode_key(bytes: &[u8]) -> Result<SigningKey, StoreError> {
-    let row: KeyRow = decode(bytes, "a signing key")?;
+    let what = "a signing key";
+    let row: KeyRow = match bytes.first() {
+        Some(&VERSION) => {
+            let KeyRow1 { algorithm, created_at, kid, private } = decode(bytes, what)?;
+            KeyRow { algorithm, created_at, kid, private, signs_from: created_at }
+        }
+        _ => decode_as(KEY_VERSION, bytes, what)?,
+    };
     Ok(SigningKey {
         algorithm: row.algorithm,
         created_at: time(row.created_at),
         kid: row.kid,
         private: row.private,
+        signs_from: time(row.signs_from),
     })
 }
 

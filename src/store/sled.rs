@@ -454,6 +454,14 @@ impl Sled {
         self.submit(|reply| Command::EnsureKey(candidate, reply)).await
     }
 
+    pub(super) async fn change_signing_keys(
+        &self,
+        add: Option<SigningKey>,
+        remove: Vec<String>,
+    ) -> Result<Vec<SigningKey>, StoreError> {
+        self.submit(|reply| Command::ChangeKeys(add, remove, reply)).await
+    }
+
     pub(super) async fn ensure_secret(
         &self,
         name: &'static str,

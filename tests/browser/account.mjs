@@ -1,11 +1,10 @@
-// The page of one's own account, with the script and without it: it fits every window, says how strong a new password
-// is, changes it, and signs out other devices.
+// The page of one's own account, with the script and without it: says how strong a new password is, changes it, and
+// signs out other devices. How it looks is in pages.mjs.
 
 import assert from "node:assert/strict";
 import { assertQuiet, base, fillIn, loading, measure, open, password, screenshot, submit, withBrowser } from "./browser.mjs";
 
 const ACCOUNT = `${base}/.auth/account`;
-const SIZES = { desktop: [1280, 900], phone: [390, 844], small: [320, 568] };
 const CHOSEN = "a horse of another colour";
 
 const send = (page, action) => loading(page, () => page.click(`form[action="/.auth/account/${action}"] [type=submit]`));
@@ -34,21 +33,6 @@ async function change(page, from, to) {
 }
 
 await withBrowser(async (browser) => {
-  for (const [size, [width, height]] of Object.entries(SIZES)) {
-    for (const colorScheme of ["light", "dark"]) {
-      const window = await open(browser, { viewport: { width, height }, colorScheme });
-      await signIn(window.page);
-      await look(window.page, `${size}-${colorScheme}`);
-      await fillIn(window.page, { name: "x".repeat(300) });
-      assert.equal((await send(window.page, "profile")).status(), 400);
-      await look(window.page, `${size}-${colorScheme}-error`);
-      await window.page.goto(`${ACCOUNT}?lang=de`);
-      await look(window.page, `${size}-${colorScheme}-de`);
-      assertQuiet(window);
-      await window.context.close();
-    }
-  }
-
   // With the script: a hint at the strength, in the words of the server, and nothing in anybody's way.
   const window = await open(browser, { viewport: { width: 390, height: 844 } });
   const { page } = window;

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import axe from "axe-core";
-import { assertFocused, assertQuiet, base, fillIn, measure, open, password, screenshot, submit, withBrowser } from "./browser.mjs";
+import { assertFocused, assertQuiet, base, fillIn, loading, measure, open, password, screenshot, submit, withBrowser } from "./browser.mjs";
 
 const NOBODY = "nobody";
 const ALICE = "alice";
@@ -17,6 +17,9 @@ const PAGES = [
   ["reset", NOBODY, process.env.FOREGATE_TEST_RESET, 200],
   ["reset-stale", NOBODY, "/.auth/reset?token=stale", 400],
   ["signed-out-of-nothing", NOBODY, "/.auth/logout", 200],
+  ["account", ALICE, "/.auth/account", 200],
+  ["account-password-error", ALICE, "/.auth/account", 403, wrongCurrentPassword],
+  ["account-name-error", ALICE, "/.auth/account", 400, tooLongName],
   ["logout", ALICE, "/.auth/logout", 200],
   ["confirm", ALICE, "/.auth/login?prompt=login&next=/reports", 200],
   ["forbidden", ALICE, "/admin", 403],
@@ -29,6 +32,16 @@ async function wrongPassword(page) {
   await assertFocused(page, "username");
   await fillIn(page, { username: "alice", password: "wrong" });
   return submit(page);
+}
+
+async function wrongCurrentPassword(page) {
+  await fillIn(page, { current_password: "wrong", password: "whatever it is", password_again: "whatever it is" });
+  return loading(page, () => page.click('[action$="/account/password"] [type=submit]'));
+}
+
+async function tooLongName(page) {
+  await fillIn(page, { name: "x".repeat(300) });
+  return loading(page, () => page.click('[action$="/account/profile"] [type=submit]'));
 }
 
 const SIZES = { desktop: [1280, 800], phone: [390, 844], small: [320, 568] };

@@ -24,7 +24,8 @@ fn application() -> Upstream {
 
 fn gateway(application: &Upstream) -> Gateway {
     let address = free_address();
-    with_alice(Gateway::start(&yaml(address, &format!("http://{address}"), application)))
+    let yaml = yaml(address, &format!("http://{address}"), application);
+    with_alice(Gateway::start(&format!("portal: {{ account_deletion: true }}\n{yaml}")))
 }
 
 fn with_alice(gateway: Gateway) -> Gateway {
@@ -107,6 +108,13 @@ fn every_page_fits_every_window_in_both_schemes() {
     let link = said.find("/.auth/reset").and_then(|at| said[at..].split_whitespace().next());
     let link = link.unwrap_or_else(|| panic!("no link: {added:?}"));
     drive("pages.mjs", &url(&gateway), &[("FOREGATE_TEST_RESET", link)]);
+}
+
+#[test]
+fn the_account_page_fits_and_works_with_the_script_and_without_it() {
+    let application = application();
+    let gateway = gateway(&application);
+    drive("account.mjs", &url(&gateway), &[]);
 }
 
 #[test]

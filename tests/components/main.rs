@@ -28,6 +28,7 @@ mod prometheus;
 mod requests;
 mod smuggling;
 mod tls;
+mod tokens;
 mod traefik;
 mod webdav;
 mod websocket;

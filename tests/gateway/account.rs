@@ -89,8 +89,8 @@ fn a_new_password_ends_everything_else_and_this_browser_goes_on_with_a_new_cooki
     let token = format!("Bearer {}", gateway.token("alice"));
     let page = browser.open(PAGE);
     for (form, status, says) in [
-        (password_form(&page, "not the password", NEW), 403, "That is not your present password."),
-        (password_form(&page, "", NEW), 400, "Enter your present password."),
+        (password_form(&page, "not the password", NEW), 403, "That is not your current password."),
+        (password_form(&page, "", NEW), 400, "Enter your current password."),
         (password_form(&page, PASSWORD, ""), 400, "Enter a new password."),
         (password_form(&page, PASSWORD, NEW).with("password_again", "x"), 400, "are not the same"),
         (password_form(&page, PASSWORD, "short"), 400, "Use at least 8 characters."),
@@ -324,7 +324,7 @@ fn an_account_is_deleted_by_its_person_where_that_is_allowed() {
     let form = Form::to(&browser.open(PAGE), path);
     let refused = browser.submit(&form.clone().with("current_password", "not it"));
     assert_eq!(refused.status, 403);
-    assert!(refused.text().contains("That is not your present password."), "{}", refused.text());
+    assert!(refused.text().contains("That is not your current password."), "{}", refused.text());
     let gone = browser.submit(&form.with("current_password", PASSWORD));
     assert_eq!((gone.status, gone.header("location")), (303, Some("/.auth/login")), "{gone:?}");
     assert_eq!(browser.cookie("foregate"), None, "the cookie is taken away");

@@ -95,6 +95,27 @@ fn a_stale_form_is_shown_afresh_with_the_name_kept() {
 }
 
 #[test]
+fn a_login_that_is_sent_twice_does_no_harm() {
+    let (_upstream, gateway) = gateway();
+    let browser = Browser::new(&gateway);
+    let form = Form::read(&browser.open("/.auth/login?next=/a")).with("username", "alice");
+    let form = form.with("password", PASSWORD);
+    let cookies = browser.cookies();
+    assert_eq!(browser.submit(&form).header("location"), Some("/a"));
+    // On its way before the first was answered, with the cookies of before.
+    let headers = [("content-type", "application/x-www-form-urlencoded"), ("cookie", cookies.as_str())];
+    let second = gateway.request("POST", &form.action, &headers, form.encoded().as_bytes());
+    assert_eq!((second.status, second.header("location")), (303, Some("/a")), "{second:?}");
+    // Whichever cookie the browser keeps is good, and a third time changes nothing either.
+    let kept = second.cookie("foregate").expect("a session");
+    for cookie in [browser.cookies(), kept] {
+        assert_eq!(gateway.get("/a", &[("cookie", &cookie)]).status, 200);
+    }
+    assert_eq!(browser.submit(&form).header("location"), Some("/a"));
+    assert_eq!(browser.open("/a").status, 200);
+}
+
+#[test]
 fn a_login_that_another_site_sends_is_refused() {
     let (_upstream, gateway) = gateway();
     let browser = Browser::new(&gateway);

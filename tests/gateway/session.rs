@@ -222,6 +222,48 @@ fn no_login_with_the_old_password_outlives_a_new_one() {
 }
 
 #[test]
+fn a_remembered_login_is_fresh_as_long_as_any_other_and_stays_remembered_when_it_is_confirmed() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&format!(
+        "session: {{ idle_timeout: 1s, lifetime: 2s, remember: 30d }}\nupstreams: {{ app: \"http://{0}\" }}\nroutes:\n\
+         \x20 - {{ path: /vault, upstream: app, require: {{ fresh_login: 3s }} }}\n\
+         \x20 - {{ path: /**, upstream: app }}\n",
+        upstream.address
+    ));
+    gateway.add_user("alice", &[]);
+    let browser = Browser::new(&gateway);
+    let page = browser.open("/.auth/login");
+    let form = Form::read(&page).with("username", "alice").with("password", PASSWORD).with("remember", "1");
+    assert_eq!(browser.submit(&form).status, 303);
+    let began = Instant::now();
+    // The browser shows the same cookie after it was closed: nothing else tells the two apart.
+    assert_eq!(browser.open("/vault").status, 200, "the password was typed just now");
+    pass(began, Duration::from_millis(3200));
+    assert_eq!(browser.open("/").status, 200, "neither limit of an ordinary session ends it");
+    let stale = browser.open("/vault");
+    assert_eq!(
+        (stale.status, stale.header("location")),
+        (303, Some("/.auth/login?next=/vault&prompt=login"))
+    );
+    assert_eq!(gateway.get("/vault", &[("cookie", &browser.cookies())]).status, 401);
+
+    let page = browser.open("/.auth/login?next=/vault&prompt=login");
+    let form = Form::read(&page);
+    assert_eq!((form.value("username"), form.value("remember")), (Some("alice"), Some("1")));
+    let confirmed = browser.submit(&form.with("password", PASSWORD));
+    assert_eq!((confirmed.status, confirmed.header("location")), (303, Some("/vault")));
+    let cookie = confirmed.all("set-cookie").join("\n");
+    assert!(cookie.contains("Max-Age=2592000"), "{cookie}");
+    assert_eq!(browser.open("/vault").status, 200);
+    // So does a change of the password, by whoever is remembered.
+    let form = Form::to(&browser.open("/.auth/account"), "/.auth/account/password");
+    let form = form.with("current_password", PASSWORD).with("password", "another horse battery");
+    let changed = browser.submit(&form.with("password_again", "another horse battery"));
+    assert!(changed.all("set-cookie").join("\n").contains("Max-Age=2592000"), "{changed:?}");
+    assert_eq!(browser.open("/vault").status, 200, "who has just typed the password is fresh");
+}
+
+#[test]
 fn many_people_at_once_are_never_taken_for_one_another() {
     let upstream = Upstream::answering(|request| {
         let user = request.lines().find_map(|line| line.strip_prefix("remote-user: ")).unwrap_or("nobody");

@@ -4,7 +4,8 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::harness::{Gateway, Reply, Upstream, foregate, run};
+use crate::browser::{Browser, Form};
+use crate::harness::{Gateway, PASSWORD, Reply, Upstream, foregate, run};
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0";
 
@@ -89,12 +90,104 @@ fn an_administrator_sees_and_ends_sessions() {
     assert_eq!(listed(&gateway, &[]), Vec::<Value>::new());
 }
 
+/// The ids of the sessions that the account page tells a program, this one first.
+fn own(gateway: &Gateway, cookie: &str) -> Vec<String> {
+    let told = gateway.get("/.auth/account", &[("cookie", cookie)]).json();
+    let mut sessions = told["sessions"].as_array().expect("a list").clone();
+    sessions.sort_by_key(|session| session["current"] != Value::Bool(true));
+    sessions.iter().map(|session| session["id"].as_str().expect("an id").to_owned()).collect()
+}
+
+#[test]
+fn people_see_and_end_their_own_sessions_and_nobody_elses() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(upstream.address, "");
+    gateway.add_user("alice", &[]);
+    gateway.add_user("bob", &[]);
+    let bobs = gateway.sign_in("bob");
+    let body = serde_json::json!({ "username": "alice", "password": PASSWORD, "remember": true }).to_string();
+    let signed_in = |agent: &str| {
+        let headers = [("content-type", "application/json"), ("user-agent", agent)];
+        let reply = gateway.request("POST", "/.auth/login", &headers, body.as_bytes());
+        reply.cookie("foregate").expect("a session")
+    };
+    let phone = signed_in(
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
+    );
+    let odd = signed_in("<script>alert(1)</script>");
+    let browser = Browser::new(&gateway);
+    assert_eq!(browser.sign_in("alice").status, 303);
+    let page = browser.open("/.auth/account");
+    let text = page.text();
+    for shown in [
+        "Safari on iPhone",
+        "&lt;script&gt;alert(1)",
+        "Unknown device",
+        "This device",
+        "127.0.0.1",
+        "remembered",
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    assert_eq!(text.matches("This device").count(), 1);
+    assert!(!text.contains("<script>alert(1)"), "{text}");
+    for cookie in [&phone, &odd, &bobs, &browser.cookies()] {
+        assert!(!text.contains(cookie.split('=').next_back().expect("a value")), "no cookie is shown");
+    }
+
+    // Somebody else's, one that never was, and what is no id: not there, and nothing happens.
+    let post = |id: &str, cookie: &str| {
+        let headers = [("content-type", "application/json"), ("cookie", cookie)];
+        gateway.request("POST", &format!("/.auth/account/sessions/{id}/revoke"), &headers, b"{}").status
+    };
+    let of_bob = own(&gateway, &bobs)[0].clone();
+    for id in [of_bob.as_str(), "AAAAAAAAAAAAAAAAAAAAAA", "x", "%2e%2e", ""] {
+        let status = post(id, &browser.cookies());
+        assert!(status == 404 || (id == "%2e%2e" && status == 400), "{id:?}: {status}");
+    }
+    assert_eq!([&bobs, &phone, &odd].map(|cookie| me(&gateway, cookie).status), [200; 3]);
+    assert_eq!(post(&of_bob, &bobs.replace("foregate=", "other=")), 401, "without a session");
+
+    // One of their own, by the page.
+    let of_phone = own(&gateway, &phone)[0].clone();
+    let revoke = format!("/.auth/account/sessions/{of_phone}/revoke");
+    let done = browser.submit(&Form::to(&page, &revoke));
+    assert_eq!((done.status, done.header("location")), (303, Some("/.auth/account")), "{done:?}");
+    assert_eq!([&phone, &odd].map(|cookie| me(&gateway, cookie).status), [401, 200]);
+    assert!(browser.open("/.auth/account").text().contains("That device is signed out."));
+    // Once more, from a page that is old by now: it is gone, and that is all.
+    let again = browser.submit(&Form::to(&page, &revoke));
+    assert_eq!(again.status, 404);
+    assert!(again.text().contains("This device is signed out already."), "{}", again.text());
+
+    // All the others; then this one, which is signing out.
+    let others = Form::to(&browser.open("/.auth/account"), "/.auth/account/sessions/revoke-others");
+    assert_eq!(browser.submit(&others).status, 303);
+    assert_eq!(me(&gateway, &odd).status, 401);
+    let page = browser.open("/.auth/account");
+    assert!(page.text().contains("You are signed out everywhere but here."), "{}", page.text());
+    assert!(!page.text().contains("revoke-others"), "there are none");
+    let this = own(&gateway, &browser.cookies())[0].clone();
+    let done = browser.submit(&Form::to(&page, &format!("/.auth/account/sessions/{this}/revoke")));
+    assert_eq!((done.status, done.header("location")), (303, Some("/.auth/login")), "{done:?}");
+    assert_eq!(browser.cookie("foregate"), None);
+    assert!(browser.open("/.auth/login").text().contains("You are signed out."));
+    assert_eq!(me(&gateway, &bobs).status, 200);
+
+    // By JSON it says how many.
+    let (first, _second, third) = (signed_in("a"), signed_in("b"), signed_in("c"));
+    let headers = [("content-type", "application/json"), ("cookie", first.as_str())];
+    let told = gateway.request("POST", "/.auth/account/sessions/revoke-others", &headers, b"{}");
+    assert_eq!((told.status, &told.json()["ended"]), (200, &2.into()), "{told:?}");
+    assert_eq!([&first, &third].map(|cookie| me(&gateway, cookie).status), [200, 401]);
+}
+
 #[test]
 fn sessions_are_listed_and_ended_without_a_server() {
     let upstream = Upstream::start();
     let mut gateway = Gateway::in_front_of(upstream.address, "");
     gateway.add_user("alice", &[]);
-    let body = format!(r#"{{"username":"alice","password":"{}"}}"#, crate::harness::PASSWORD);
+    let body = format!(r#"{{"username":"alice","password":"{PASSWORD}"}}"#);
     let headers = [("content-type", "application/json"), ("user-agent", FIREFOX)];
     let reply = gateway.request("POST", "/.auth/login", &headers, body.as_bytes());
     assert_eq!(reply.status, 200, "{reply:?}");

@@ -47,6 +47,7 @@ impl Office {
             algorithm: Algorithm::EdDsa,
             audience: "https://login.test".to_owned(),
             issuer: "https://login.test".to_owned(),
+            key_rotation: None,
             refresh_grace: Duration::from_secs(10),
             refresh_ttl: Some(Duration::from_secs(3600)),
         };

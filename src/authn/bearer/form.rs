@@ -15,6 +15,7 @@ pub(in crate::authn) struct Compact<'a> {
     header: &'a [u8],
     payload: &'a [u8],
     signature: &'a [u8],
+    signed: &'a [u8],
 }
 
 impl<'a> Compact<'a> {
@@ -25,7 +26,10 @@ impl<'a> Compact<'a> {
         }
         let mut parts = token.split(|&byte| byte == b'.');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(header), Some(payload), Some(signature), None) => Ok(Self { header, payload, signature }),
+            (Some(header), Some(payload), Some(signature), None) => {
+                let signed = &token[..header.len() + 1 + payload.len()];
+                Ok(Self { header, payload, signature, signed })
+            }
             _ => Err(TokenFault::Form),
         }
     }
@@ -40,10 +44,20 @@ impl<'a> Compact<'a> {
         decode(self.payload)
     }
 
+    /// The signature's bytes.
+    pub(in crate::authn) fn signature(&self) -> Result<Vec<u8>, TokenFault> {
+        decode(self.signature)
+    }
+
+    /// What the signature is over: header and payload as they came.
+    pub(in crate::authn) fn signed(&self) -> &'a [u8] {
+        self.signed
+    }
+
     /// Strict base64url in the other two parts as well: one token in two spellings would be two entries of the cache.
     pub(in crate::authn) fn check(&self) -> Result<(), TokenFault> {
         self.payload()?;
-        decode(self.signature)?;
+        self.signature()?;
         Ok(())
     }
 }

@@ -64,6 +64,7 @@ pub fn generate_key(algorithm: Algorithm, now: SystemTime) -> SigningKey {
         created_at: now,
         kid,
         private: SecretBox::new(private.into_boxed_slice()),
+        signs_from: now,
     }
 }
 

@@ -16,6 +16,8 @@ pub struct TokenSettings {
     pub audience: String,
     /// `iss`.
     pub issuer: String,
+    /// How long a key signs; `None`: until an administrator takes another.
+    pub key_rotation: Option<Duration>,
     /// How long a refresh token that was replaced may be shown again.
     pub refresh_grace: Duration,
     /// How long a login of a program can be refreshed; `None`: there are no refresh tokens.

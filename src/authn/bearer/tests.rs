@@ -17,6 +17,7 @@ fn settings(algorithm: Algorithm) -> TokenSettings {
         algorithm,
         audience: "http://localhost".to_owned(),
         issuer: "http://localhost".to_owned(),
+        key_rotation: None,
         refresh_grace: Duration::from_secs(10),
         refresh_ttl: None,
     }

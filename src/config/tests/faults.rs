@@ -25,7 +25,7 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         &[
             "foregate.yaml:1:1: unknown key `vhosts`",
             "    1 | vhosts: {}",
-            "      | ^^^^^^ expected `listen`, `tls`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
+            "      | ^^^^^^ expected `listen`, `tls`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `issuers`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
         ],
     );
 }
@@ -241,6 +241,14 @@ fn a_bad_value_is_told_with_what_was_expected() {
         ],
     );
     told(
+        &with("portal: { account_deletion: ask }"),
+        &[
+            "foregate.yaml:1:29: `account_deletion` can't be `ask`",
+            "    1 | portal: { account_deletion: ask }",
+            "      |                             ^^^ expected `true` or `false`",
+        ],
+    );
+    told(
         &with("proxy_protocol: v2\nlimits: { drain_delay: soon }"),
         &[
             "foregate.yaml:1:17: `proxy_protocol` can't be `v2`",
@@ -260,6 +268,14 @@ fn a_bad_value_is_told_with_what_was_expected() {
             "foregate.yaml:1:47: `domain` can't be `example.com`",
             "    1 | session: { cookie: { same_site: none, domain: example.com } }",
             "      |                                               ^^^^^^^^^^^ expected a domain that the host of `public_url` is in",
+        ],
+    );
+    told(
+        &with("tokens: { key_rotation: 5m }"),
+        &[
+            "foregate.yaml:1:25: `key_rotation` can't be `5m`",
+            "    1 | tokens: { key_rotation: 5m }",
+            "      |                         ^^ expected a time of at least `1h`, such as `90d`; `0` for never",
         ],
     );
     told(

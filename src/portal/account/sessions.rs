@@ -17,8 +17,8 @@ use crate::portal::form::Format;
 use crate::portal::me::rfc3339;
 use crate::portal::notice::Notice;
 use crate::portal::{Portal, Visit, failure, set_cookie};
+use crate::response::Body;
 use crate::response::texts::{Text, ago};
-use crate::response::{Body, Problem};
 use crate::store::{Session, ShortId};
 
 /// One session, as programs are told.
@@ -96,9 +96,9 @@ pub(super) async fn revoke(
     format: Format,
 ) -> Result<Response<Body>, Refusal> {
     // What names none, somebody else's and one that has ended are one answer.
-    let id: ShortId = id.parse().map_err(|_| Problem::not_found())?;
+    let id: ShortId = id.parse().map_err(|_| gone())?;
     let ended = portal.accounts.revoke_session(id, Some(who.user)).await;
-    let ended = ended.map_err(|error| failure(&error))?.ok_or_else(Problem::not_found)?;
+    let ended = ended.map_err(|error| failure(&error))?.ok_or_else(gone)?;
     let own = ended.digest == who.session;
     let mut response = match format {
         Format::Form if own => {
@@ -127,6 +127,11 @@ pub(super) async fn revoke_others(
         Format::Form => done(portal, visit, Notice::OtherSessionsEnded),
         Format::Json => visit.asker.json(StatusCode::OK, &Ended { ended }),
     })
+}
+
+fn gone() -> Refusal {
+    let text = Text::new("account-session-gone");
+    Refusal::Said { code: "not_found", retry_after: None, status: StatusCode::NOT_FOUND, text }
 }
 
 fn device(user_agent: &str) -> Text {

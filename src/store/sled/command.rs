@@ -29,6 +29,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 pub(super) enum Command {
     BackupChanges(u64, usize, Reply<(Vec<BackupRow>, bool), StoreError>),
     AcceptInvitation(Digest, Box<NewUser>, SystemTime, Reply<User, InvitationError>),
+    ChangeKeys(Option<SigningKey>, Vec<String>, Reply<Vec<SigningKey>, StoreError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
@@ -102,6 +103,10 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         C::AcceptInvitation(digest, new, now, reply) => {
             settle(stage, reply, |unit| rules::accept_invitation(unit, digest, &new, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::AcceptInvitation(digest, new, now, reply)))
+        }
+        C::ChangeKeys(add, remove, reply) => {
+            settle(stage, reply, |unit| rules::change_signing_keys(unit, add.as_ref(), &remove))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeKeys(add, remove, reply)))
         }
         C::ChangeUser(id, change, reply) => {
             settle(stage, reply, |unit| rules::change_user(unit, id, &change))

@@ -363,6 +363,20 @@ pub(super) fn ensure_signing_key(
     unit.signing_keys()
 }
 
+pub(super) fn change_signing_keys(
+    unit: &mut Unit<'_, '_>,
+    add: Option<&SigningKey>,
+    remove: &[String],
+) -> Result<Vec<SigningKey>, StoreError> {
+    if let Some(key) = add {
+        unit.put(keys::signing_key(&key.kid), record::encode_key(key)?.as_slice());
+    }
+    for kid in remove {
+        unit.delete(keys::signing_key(kid));
+    }
+    unit.signing_keys()
+}
+
 pub(super) fn ensure_secret(
     unit: &mut Unit<'_, '_>,
     name: &str,

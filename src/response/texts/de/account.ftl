@@ -4,7 +4,7 @@ account-heading = Ihr Konto
 account-who-html = Sie sind bei <strong>{ $place }</strong> als <strong>{ $username }</strong> angemeldet.
 account-stale = Diese Seite war länger geöffnet, und es wurde nichts geändert. Bitte versuchen Sie es noch einmal.
 account-refused-title = Nichts wurde geändert
-account-incorrect = Das ist nicht Ihr jetziges Passwort.
+account-incorrect = Das ist nicht Ihr aktuelles Passwort.
 account-unavailable = Das geht gerade nicht. Bitte versuchen Sie es in einigen Sekunden erneut.
 account-none = keine
 
@@ -17,8 +17,8 @@ account-name-submit = Namen speichern
 account-name-odd = Ein Name hat höchstens 256 Zeichen, darunter keine Steuerzeichen.
 
 account-password-lead = Mit einem neuen Passwort werden Sie überall außer hier abgemeldet, und Zugriffstoken enden; persönliche Zugriffstoken bleiben.
-account-present = Jetziges Passwort
-account-present-missing = Geben Sie Ihr jetziges Passwort ein.
+account-present = Aktuelles Passwort
+account-present-missing = Geben Sie Ihr aktuelles Passwort ein.
 account-new-missing = Geben Sie ein neues Passwort ein.
 account-password-submit = Passwort ändern
 
@@ -30,6 +30,7 @@ account-this-device = Dieses Gerät
 account-last-use = Zuletzt benutzt
 account-signed-in = Angemeldet
 account-remembered = gemerkt
+account-session-gone = Dieses Gerät ist schon abgemeldet.
 account-sessions-submit = Alle anderen abmelden
 
 account-delete = Konto löschen

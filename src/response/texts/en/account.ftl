@@ -4,7 +4,7 @@ account-heading = Your account
 account-who-html = You are signed in to <strong>{ $place }</strong> as <strong>{ $username }</strong>.
 account-stale = This page was open for a while, and nothing was changed. Please try once more.
 account-refused-title = Nothing was changed
-account-incorrect = That is not your present password.
+account-incorrect = That is not your current password.
 account-unavailable = This can’t be done at the moment. Please try again in a few seconds.
 account-none = none
 
@@ -17,8 +17,8 @@ account-name-submit = Save name
 account-name-odd = A name has at most 256 characters, none of them a control character.
 
 account-password-lead = With a new password you are signed out everywhere but here, and access tokens end; personal access tokens stay.
-account-present = Present password
-account-present-missing = Enter your present password.
+account-present = Current password
+account-present-missing = Enter your current password.
 account-new-missing = Enter a new password.
 account-password-submit = Change password
 
@@ -30,6 +30,7 @@ account-this-device = This device
 account-last-use = Last used
 account-signed-in = Signed in
 account-remembered = remembered
+account-session-gone = This device is signed out already.
 account-sessions-submit = Sign out all others
 
 account-delete = Delete account

@@ -1,0 +1,63 @@
+//! A Bearer that another issuer has signed: to whom it goes, and what is remembered of it.
+//!
+//! Callers: `authn`, for what is not in its cache.
+
+use std::sync::Arc;
+
+use super::cache::Entry;
+use super::issuer::{ForeignFault, Issuers, Unverified};
+use super::{Asker, Authentication, Authenticator, Rejection};
+use crate::store::Digest;
+
+impl Authenticator {
+    /// The other issuers.
+    pub fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
+    /// Begins to fetch the keys of the other issuers, and does not wait for them. Where this is not called, none are.
+    pub fn start_issuers(&self) {
+        self.issuers.start(&self.cache.endings());
+    }
+
+    /// This has taken the place of `before`: of the issuers that are no more, nothing holds.
+    pub fn retire_issuers(&self, before: &Self) {
+        before.issuers.retire(&self.issuers, &self.cache.endings());
+    }
+
+    /// A token that says that it is from another issuer that we know. Nothing in it is believed yet.
+    pub(super) fn foreign<'t>(&self, token: &'t [u8]) -> Option<Unverified<'t>> {
+        // Most know none, and need not look.
+        let token = Some(token).filter(|_| !self.issuers.is_empty()).and_then(Unverified::read);
+        token.filter(|token| self.issuers.know(token))
+    }
+
+    /// Verifies a token of another issuer, and remembers what becomes of it.
+    pub(super) async fn verify_foreign(
+        &self,
+        token: Unverified<'_>,
+        digest: Digest,
+        asker: Asker,
+    ) -> Authentication {
+        // Before the keys: whoever takes one back in between ends what is made here.
+        let epoch = self.cache.epoch();
+        match self.issuers.verify(token, &self.forged, asker).await {
+            Ok(token) => {
+                let entry = Entry::until(token.identity, token.accepted_until, epoch, asker.now);
+                let entry = self.cache.keep(digest, entry);
+                Authentication::Verified(Arc::clone(entry.identity()))
+            }
+            Err(ForeignFault::Braked { retry_after }) => {
+                Authentication::Rejected(Rejection::Limited { retry_after })
+            }
+            Err(reason) => {
+                tracing::debug!(%reason, "a bearer token of another issuer was refused");
+                // The key may be there in a moment, and costs little to look for.
+                if reason != ForeignFault::Key {
+                    self.cache.keep_bad(digest);
+                }
+                Authentication::Rejected(Rejection::Bearer)
+            }
+        }
+    }
+}
