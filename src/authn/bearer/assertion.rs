@@ -44,8 +44,9 @@ impl Tokens {
             roles: identity.roles.iter().map(|role| role.as_str()).collect(),
             sub: identity.principal.to_string(),
         };
-        let mut header = self.signing.header.clone();
+        let signing = self.signing_at(now);
+        let mut header = signing.header.clone();
         header.typ = Some("assertion+jwt".to_owned());
-        jsonwebtoken::encode(&header, &claims, &self.signing.key).expect("a key that could be read signs")
+        jsonwebtoken::encode(&header, &claims, &signing.key).expect("a key that could be read signs")
     }
 }
