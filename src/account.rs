@@ -15,9 +15,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::authn::login::identity;
 use crate::authn::{Authenticator, Ended, LoginFailure, session};
-use crate::identity::{Credential, Identity, Username};
+use crate::identity::{Credential, Identity, UserId, Username};
 use crate::password::{Busy, Strength, Weakness};
 use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
+use crate::telemetry::audit::{self, About, Event};
 
 mod administration;
 mod backup;
@@ -114,7 +115,7 @@ impl Accounts {
             Err(SessionError::Store(error)) => return Err(error.into()),
         };
         if let Some(previous) = previous {
-            self.log_out(previous).await?;
+            self.end_session(Digest::of(previous.as_bytes())).await?;
         }
         Ok(LoggedIn {
             cookie: session::set_cookie(settings, &token, remembered),
@@ -155,9 +156,29 @@ impl Accounts {
     /// Ends the session of this cookie's value, everywhere and at once.
     pub async fn log_out(&self, cookie: &str) -> Result<(), StoreError> {
         let digest = Digest::of(cookie.as_bytes());
-        self.store.end_session(digest).await?;
-        self.authenticator.ended(Ended::Session(digest));
+        let session = self.store.session(digest)?;
+        if self.end_session(digest).await?
+            && let Some(session) = session
+        {
+            self.record(Event::Logout, session.user_id);
+        }
         Ok(())
+    }
+
+    /// Says whether it was there.
+    async fn end_session(&self, digest: Digest) -> Result<bool, StoreError> {
+        let was_there = self.store.end_session(digest).await?;
+        self.authenticator.ended(Ended::Session(digest));
+        Ok(was_there)
+    }
+
+    /// Writes an event about an account down of which only the number is known.
+    fn record(&self, event: Event, id: UserId) {
+        match self.store.user(id) {
+            Ok(Some(user)) => record(event, &user),
+            // It went meanwhile, or can't be read: the number tells.
+            Ok(None) | Err(_) => audit::record(event, About::Account(&id, "")),
+        }
     }
 
     /// `Set-Cookie` that takes our cookie away.
@@ -181,6 +202,7 @@ impl Accounts {
         let hash = self.hash(&user, password).await??;
         let user = self.store.set_password_with_token(Digest::of(token.as_bytes()), hash, now).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::PasswordReset, &user);
         Ok(())
     }
 
@@ -233,6 +255,11 @@ impl From<TokenError> for SetPasswordError {
             TokenError::Store(error) => Self::Store(error),
         }
     }
+}
+
+/// Writes an event about an account down.
+fn record(event: Event, user: &User) {
+    audit::record(event, About::Account(&user.id, user.username.as_str()));
 }
 
 /// As much of a text as fits, cut between two characters.

@@ -23,6 +23,7 @@ use crate::identity::Role;
 use crate::telemetry;
 
 mod administration;
+mod audit;
 mod check;
 pub mod demo;
 mod explain;
@@ -70,6 +71,8 @@ struct Cli {
 enum Command {
     /// Start the gateway in front of a sample application, with a throw-away store and two accounts
     Demo(DemoArguments),
+    /// Show who signed in or failed to, and who changed which account, from the file that `log.audit` names
+    Audit(audit::AuditArguments),
     /// Run the gateway; SIGHUP reads the configuration again, SIGTERM finishes what is running, and stops
     Serve,
     /// Validate the configuration; every fault is shown with its line
@@ -248,6 +251,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         return print(&Cli::command().render_help().to_string());
     };
     match command {
+        Command::Audit(arguments) => audit::run(&load(config)?, &arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve => serve::run(&configuration(config)?),
         Command::Check => check::run(&configuration(config)?),

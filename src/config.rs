@@ -69,6 +69,8 @@ pub struct Config {
     pub admin_listen: Option<ListenAddress>,
     /// Where a running server takes orders.
     pub admin_socket: PathBuf,
+    /// Where the audit trail is written, beside the log.
+    pub audit: Option<PathBuf>,
     /// The cache of validated credentials.
     pub cache: CacheSettings,
     /// Where it stands.
@@ -244,10 +246,11 @@ impl Config {
         let ((admin_socket, socket_fixed), (admin_listen, listen_fixed)) = root.section("admin", |admin| {
             (settings::admin_socket(admin, &store), settings::admin_listen(admin, &listen))
         });
-        let (log, format_fixed) = settings::log(root);
+        let (log, audit, format_fixed) = settings::log(root);
         Some(Self {
             admin_listen,
             admin_socket,
+            audit,
             cache,
             file: PathBuf::new(),
             files: BTreeSet::new(),

@@ -17,6 +17,7 @@ use crate::identity::{Credential, Identity};
 use crate::policy::{Facts, Policy, Reason, Verdict};
 use crate::request::{Context, Origin, SentFrom, Target, sent_from};
 use crate::route::{Route, Table, Unauthenticated};
+use crate::telemetry::audit;
 
 mod explain;
 mod refusal;
@@ -156,8 +157,15 @@ impl Gate {
             Policy::PublicIf(_) => judge(route, Authentication::Absent, facts, || false),
             Policy::Authenticated | Policy::Optional | Policy::Require(_) => {
                 let asker = Asker { client: context.client, now: context.received_at, patience };
-                let authentication =
-                    self.authenticator.authenticate(headers, &route.credentials, asker).await?;
+                let authenticating = self.authenticator.authenticate(headers, &route.credentials, asker);
+                let authentication = if route.credentials.contains(&Credential::Basic) {
+                    // A password may be checked there, and that is written down.
+                    let id = context.id.header_value().clone();
+                    audit::within(audit::Origin::Request { id, source: context.client }, authenticating)
+                        .await?
+                } else {
+                    authenticating.await?
+                };
                 judge(route, authentication, facts, || context.navigates(headers))
             }
         };

@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::proxy::{InvalidProxy, Tunnels};
 use crate::request::Origin;
 use crate::store::{OpenError, StoreError};
+use crate::telemetry::audit::{self, About, AuditFileError, Event};
 
 mod connection;
 mod control;
@@ -70,6 +71,9 @@ const CLOSING: Duration = Duration::from_secs(15);
 /// Why the gateway does not start, or does not take a configuration over. The sentence is for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The file of the audit trail can't be written.
+    #[error(transparent)]
+    Audit(#[from] AuditFileError),
     /// An address can't be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -119,6 +123,7 @@ impl Gateway {
             // The process before this one lets go of it at the end of its drain.
             _ => config.limits.drain_timeout + CLOSING,
         };
+        audit::open(config.audit.as_deref())?;
         let store = open_store(&config, patience).await?;
         if let Err(error) = doors.change(&listed(&config)).await {
             store.close().await;
@@ -269,10 +274,17 @@ async fn reload(control: &Control, doors: &mut Doors, crew: &mut Crew) -> Result
             }
         }
         Err(error) => {
+            // It may have been another one's by then.
+            let before = control.with_config(|config| config.audit.clone());
+            if let Err(error) = audit::open(before.as_deref()) {
+                tracing::error!(%error, "the audit trail is in the log alone");
+            }
             let error = error.brief();
             tracing::error!(error, "the configuration was not reloaded: the one before stays in force")
         }
     }
+    let event = if outcome.is_ok() { Event::ConfigurationReloaded } else { Event::ConfigurationRefused };
+    audit::record(event, About::Server);
     control.note(outcome.as_ref().map(drop));
     let listening = doors.shown().join(" ");
     notify::ready(&match &outcome {
@@ -307,6 +319,7 @@ async fn try_reload(
     let config = loaded.map_err(ReloadError::Faulty)?;
     old.config.refuse_change(&config).map_err(ReloadError::Faulty)?;
     let refused = |error: StartError| ReloadError::Refused(Arc::new(error));
+    audit::open(config.audit.as_deref()).map_err(|error| refused(error.into()))?;
     // New sockets before the old ones close: there is no moment in which nobody listens.
     let mut closing = doors.change(&listed(&config)).await.map_err(|error| refused(error.into()))?;
     let warnings = config.warnings.iter().map(ToString::to_string).collect();

@@ -22,6 +22,7 @@ use crate::response::look::Look;
 use crate::response::texts::{self, Language};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
 use crate::route::HostPattern;
+use crate::telemetry::audit;
 
 mod account;
 mod asset;
@@ -190,7 +191,9 @@ impl Portal {
             Method::POST => Verb::Post,
             _ => Verb::Other,
         };
-        let mut response = match self.dispatch(&visit, verb, path, body).await {
+        let origin = audit::Origin::Request { id: context.id.header_value().clone(), source: context.client };
+        let answered = audit::within(origin, self.dispatch(&visit, verb, path, body)).await;
+        let mut response = match answered {
             Ok(response) => response,
             Err(problem) => problem.respond(&visit.asker, &self.pages),
         };

@@ -21,6 +21,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, reload};
 
+pub mod audit;
 pub mod metrics;
 mod queue;
 mod ration;
@@ -86,6 +87,7 @@ pub fn start(settings: LogSettings) {
 pub fn finish(bound: Duration) -> bool {
     // The last second is over.
     ration::settle(Instant::now() + Duration::from_secs(1));
+    audit::flush(bound);
     queue::get().is_none_or(|queue| queue.flush(bound))
 }
 

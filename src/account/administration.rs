@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Accounts, Busy, Digest, Ended, Purpose, StoreError, TokenError, User, UserError, Username, Weakness,
+    Accounts, Busy, Digest, Ended, Event, Purpose, StoreError, TokenError, User, UserError, Username,
+    Weakness, record,
 };
 use crate::authn::session;
 use crate::identity::{DisplayName, Email, Role};
@@ -94,6 +95,7 @@ impl Accounts {
         match new.password {
             NewPassword::Link => {
                 let user = self.store.create_user(account).await?;
+                record(Event::AccountAdded, &user);
                 let link = self.make_link(&user, now).await?;
                 return Ok((user, Some(link)));
             }
@@ -109,7 +111,9 @@ impl Accounts {
                 account.password_hash = Some(hashed.map_err(|Busy| AccountError::Busy)??);
             }
         }
-        Ok((self.store.create_user(account).await?, None))
+        let user = self.store.create_user(account).await?;
+        record(Event::AccountAdded, &user);
+        Ok((user, None))
     }
 
     /// The account with this name or address.
@@ -137,20 +141,33 @@ impl Accounts {
             stored.password = Some((hash, now));
             stored.sessions = EndSessions::All;
         }
-        Ok(self.apply(user.id, stored).await?)
+        let password = stored.password.is_some();
+        let others = stored.email.is_some() || stored.name.is_some() || stored.roles.is_some();
+        let user = self.apply(user.id, stored).await?;
+        if password {
+            record(Event::PasswordChanged, &user);
+        }
+        if others {
+            record(Event::AccountChanged, &user);
+        }
+        Ok(user)
     }
 
     /// Disables an account, which ends all its sessions and tokens, or enables it again.
     pub async fn set_disabled(&self, login: &str, disabled: bool) -> Result<User, UserError> {
         let user = self.find(login)?;
         let sessions = if disabled { EndSessions::All } else { EndSessions::None };
-        self.apply(user.id, UserChange { disabled: Some(disabled), sessions, ..UserChange::default() }).await
+        let change = UserChange { disabled: Some(disabled), sessions, ..UserChange::default() };
+        let user = self.apply(user.id, change).await?;
+        record(if disabled { Event::AccountDisabled } else { Event::AccountEnabled }, &user);
+        Ok(user)
     }
 
     /// Clears the failed logins at an account, whatever their source.
     pub async fn unlock(&self, login: &str) -> Result<User, UserError> {
         let user = self.find(login)?;
         self.authenticator.login().throttle().clear(user.id).await?;
+        record(Event::AccountUnlocked, &user);
         Ok(user)
     }
 
@@ -159,6 +176,7 @@ impl Accounts {
         let user = self.find(login)?;
         let user = self.store.delete_user(user.id).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::AccountDeleted, &user);
         Ok(user)
     }
 

@@ -12,7 +12,8 @@ use http::HeaderValue;
 use secrecy::SecretString;
 
 use super::{
-    Accounts, Busy, Digest, Ended, LoginFailure, SessionError, StoreError, User, UserError, Weakness, session,
+    Accounts, Busy, Digest, Ended, Event, LoginFailure, SessionError, StoreError, User, UserError, Weakness,
+    record, session,
 };
 use crate::identity::{DisplayName, Identity, UserId};
 use crate::store::{EndSessions, UserChange};
@@ -102,6 +103,7 @@ impl Accounts {
         };
         let user = self.store.change_user(user.id, change).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::PasswordChanged, &user);
         // Whoever has just typed the password is as fresh as after a login; not before what has made the
         // others void.
         let from = user.credentials_since.map_or(now, |since| since.max(now));
@@ -132,6 +134,7 @@ impl Accounts {
         let change = UserChange { name: Some(name), ..UserChange::default() };
         let user = self.store.change_user(who.user, change).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::AccountChanged, &user);
         Ok(user)
     }
 
@@ -140,6 +143,7 @@ impl Accounts {
         let user = self.confirm(who.user, proof).await?;
         let user = self.store.delete_user(user.id).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::AccountDeleted, &user);
         Ok(user)
     }
 }

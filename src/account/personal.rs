@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Accounts, Digest, Ended, StoreError};
+use super::{Accounts, Digest, Ended, Event, StoreError};
 use crate::authn::personal;
 use crate::identity::{Scope, SessionId, TokenId, TokenLabel, UserId};
 use crate::store::{PersonalToken, PersonalTokenError};
@@ -57,6 +57,7 @@ impl Accounts {
         };
         let session = session.map(|session| Digest::from_bytes(*session.as_bytes()));
         self.store.create_personal_token(kept.clone(), session).await?;
+        self.record(Event::TokenCreated, user);
         Ok(MadePersonalToken { kept, token })
     }
 
@@ -73,8 +74,9 @@ impl Accounts {
         user: Option<UserId>,
     ) -> Result<Option<PersonalToken>, StoreError> {
         let ended = self.store.revoke_personal_token(id, user).await?;
-        if ended.is_some() {
+        if let Some(ended) = &ended {
             self.authenticator.ended(Ended::PersonalToken(id));
+            self.record(Event::TokenRevoked, ended.user_id);
         }
         Ok(ended)
     }
@@ -84,6 +86,9 @@ impl Accounts {
         let ended = self.store.revoke_personal_tokens_of(user).await;
         // Also after a failure in the middle of it; what has not ended is merely read again.
         self.authenticator.ended(Ended::User(user));
+        if ended.as_ref().is_ok_and(|ended| *ended > 0) {
+            self.record(Event::TokenRevoked, user);
+        }
         ended
     }
 }

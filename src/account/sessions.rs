@@ -4,7 +4,7 @@
 
 use std::time::SystemTime;
 
-use super::{Accounts, Digest, Ended, Session, StoreError, User, session};
+use super::{Accounts, Digest, Ended, Event, Session, StoreError, User, session};
 use crate::identity::UserId;
 use crate::store::{EndSessions, ShortId};
 
@@ -70,6 +70,9 @@ impl Accounts {
         };
         let was_there = self.store.end_session(found.digest).await?;
         self.authenticator.ended(Ended::Session(found.digest));
+        if was_there {
+            self.record(Event::SessionRevoked, found.user_id);
+        }
         Ok(was_there.then_some(found))
     }
 
@@ -86,6 +89,9 @@ impl Accounts {
     async fn end_sessions(&self, user: UserId, which: EndSessions) -> Result<usize, StoreError> {
         let ended = self.store.end_sessions_of(user, which).await?;
         self.authenticator.ended(Ended::User(user));
+        if ended > 0 {
+            self.record(Event::SessionRevoked, user);
+        }
         Ok(ended)
     }
 

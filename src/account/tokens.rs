@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::Accounts;
+use super::{Accounts, Event};
 use crate::authn::login::identity;
 use crate::authn::refresh::{self, RefreshToken};
 use crate::authn::{Ended, LoginFailure, TokenFault};
@@ -103,6 +103,7 @@ impl Accounts {
             Rotated::Grace { family, nonce, user } => (family, user, shown.next(&nonce)),
             Rotated::Reused { user_id } => {
                 self.authenticator.ended(Ended::Grant(shown.family()));
+                self.record(Event::RefreshTokenReused, user_id);
                 tracing::warn!(
                     user.id = %user_id, client.address = %source, token.family = %shown.family(),
                     "a refresh token was shown a second time: its whole family is revoked"
@@ -121,8 +122,9 @@ impl Accounts {
     pub async fn revoke_token(&self, token: &SecretString, now: SystemTime) -> Result<(), StoreError> {
         if refresh::is_meant(token) {
             let Some(token) = RefreshToken::parse(token.expose_secret()) else { return Ok(()) };
-            if self.store.revoke_refresh_family(token.family()).await?.is_some() {
+            if let Some(user) = self.store.revoke_refresh_family(token.family()).await? {
                 self.authenticator.ended(Ended::Grant(token.family()));
+                self.record(Event::TokenRevoked, user);
             }
             return Ok(());
         }
@@ -135,6 +137,7 @@ impl Accounts {
         };
         self.store.revoke_access_token(claims.user_id, claims.id.jti, claims.accepted_until).await?;
         self.authenticator.ended(Ended::Grant(claims.id.jti));
+        self.record(Event::TokenRevoked, claims.user_id);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use secrecy::SecretString;
 
-use super::{Accounts, StoreError, UserError, Username};
+use super::{Accounts, Event, StoreError, UserError, Username, record};
 use crate::identity::{DisplayName, Email, Role};
 use crate::password::{UnusableHash, check_hash};
 use crate::store::NewUser;
@@ -55,7 +55,11 @@ impl Accounts {
     ) -> Vec<Result<(), NotImported>> {
         let (mut answers, sound) = sound(accounts, now);
         let made = self.store.create_users(sound).await;
-        let mut made = made.into_iter().map(|one| one.map(drop));
+        let mut made = made.into_iter().map(|one| {
+            let user = one?;
+            record(Event::AccountImported, &user);
+            Ok(())
+        });
         fill(&mut answers, &mut made);
         answers
     }

@@ -109,7 +109,14 @@ pub enum Command {
 impl Command {
     /// Whether it is one of thousands that belong together, of which the first is told.
     pub fn is_one_of_many(&self) -> bool {
-        matches!(self, Self::StoreChanges { .. } | Self::StoreRows { .. })
+        matches!(
+            self,
+            Self::StoreChanges { .. }
+                | Self::StoreRows { .. }
+                | Self::UserExport { .. }
+                | Self::UserImport(_)
+                | Self::UserSchemes { .. }
+        )
     }
 
     /// As on the command line: for the log.

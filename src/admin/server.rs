@@ -22,6 +22,7 @@ use super::failure::Failure;
 use super::line::{self, LineError};
 use super::message::{Command, Reply};
 use super::socket::{self, SocketFile};
+use crate::telemetry::audit;
 
 /// How long a connection may take to send its command.
 const READ_WAIT: Duration = Duration::from_secs(10);
@@ -95,6 +96,7 @@ where
     A: Fn(Command) -> R,
     R: Future<Output = Reply>,
 {
+    let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
     let mut stream = BufReader::new(stream);
     loop {
         let command = tokio::select! {
@@ -104,7 +106,7 @@ where
         let (reply, goes_on) = match command {
             Ok(Some(command)) => {
                 let (name, quiet) = (command.name(), command.is_one_of_many());
-                let reply = answer(command).await;
+                let reply = audit::within(audit::Origin::CommandLine { uid }, answer(command)).await;
                 let failed = matches!(reply, Reply::Failed(_));
                 if failed || !quiet {
                     tracing::info!(admin.command = name, admin.failed = failed, "administration");

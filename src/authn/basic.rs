@@ -22,6 +22,7 @@ use super::login::{self, LoginFailure, PasswordLogin};
 use super::personal;
 use crate::identity::Credential;
 use crate::store::Digest;
+use crate::telemetry::audit;
 
 /// Bytes of the longest value that is decoded: 128 characters of name and 1024 of password, in base64.
 const MAX_VALUE: usize = 8 * 1024;
@@ -76,14 +77,15 @@ impl Waiting {
         };
         if begins {
             let waiting = Arc::clone(self);
-            tokio::spawn(async move {
+            // Written down as of the request that began it.
+            tokio::spawn(audit::inherited(async move {
                 // Taken out when the check ends in whatever way: nobody waits for a check that is gone.
                 let mut done = Done { key, taken: false, waiting: &waiting };
                 let outcome = check.run(asker).await;
                 for answer in done.take() {
                     drop(answer.send(outcome.clone()));
                 }
-            });
+            }));
         }
         match tokio::time::timeout(asker.patience, outcome).await {
             Ok(Ok(outcome)) => Some(outcome),

@@ -13,6 +13,7 @@ use super::throttle::{Attempt, LoginLimits, NotNow, Throttle};
 use crate::identity::{Credential, Identity, Principal, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Store, StoreError, TriedAccount, User};
+use crate::telemetry::audit::{self, About, Event};
 use crate::telemetry::metrics::{Login, Metrics};
 
 /// Why a name and a password did not do.
@@ -91,10 +92,11 @@ impl PasswordLogin {
         find: impl FnOnce(&Store) -> Result<Option<T>, StoreError>,
     ) -> Result<T, LoginFailure> {
         let found = match self.begin(source, login.trim()).await {
-            Ok((_, attempt)) => match find(&self.store)? {
+            Ok((user, attempt)) => match find(&self.store)? {
                 Some(found) => Ok(found),
                 None => {
                     attempt.failed();
+                    record(Event::LoginFailed, user.as_ref());
                     Err(LoginFailure::Incorrect)
                 }
             },
@@ -116,11 +118,13 @@ impl PasswordLogin {
             Ok(verified) => verified,
             Err(Busy) => return Err(LoginFailure::Busy),
         };
-        let Some(user) = user.filter(|user| verified.matches && user.may_sign_in()) else {
+        let Some(user) = user.as_ref().filter(|user| verified.matches && user.may_sign_in()).cloned() else {
             attempt.failed();
+            record(Event::LoginFailed, user.as_ref());
             return Err(LoginFailure::Incorrect);
         };
         attempt.succeeded();
+        record(Event::LoginOk, Some(&user));
         if let (Some(old), Some(new)) = (stored, verified.upgrade) {
             // Whether it is kept is of no account for this login: the old hash goes on working.
             if let Err(error) = self.store.upgrade_hash(user.id, old, new).await {
@@ -138,7 +142,10 @@ impl PasswordLogin {
             None => TriedAccount::Unknown(Digest::of(fold(login).as_bytes())),
         };
         let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
-            NotNow::Braked(retry_after) => LoginFailure::Limited { retry_after },
+            NotNow::Braked(retry_after) => {
+                record(Event::LoginBraked, user.as_ref());
+                LoginFailure::Limited { retry_after }
+            }
             NotNow::Busy => LoginFailure::Busy,
         })?;
         Ok((user, attempt))
@@ -158,6 +165,12 @@ impl PasswordLogin {
     pub fn passwords(&self) -> &Passwords {
         &self.passwords
     }
+}
+
+/// Writes down what became of a try.
+fn record(event: Event, user: Option<&User>) {
+    let about = user.map_or(About::Unknown, |user| About::Account(&user.id, user.username.as_str()));
+    audit::record(event, about);
 }
 
 /// The identity of an account, as the store has it now.

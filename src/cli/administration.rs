@@ -16,6 +16,7 @@ use crate::admin::{Client, Command, Failure, LinkBase, Reply, connect, perform};
 use crate::config::Config;
 use crate::gateway::AccountRooms;
 use crate::store::{OpenError, Store, StoreSettings};
+use crate::telemetry::audit;
 use crate::telemetry::metrics::Metrics;
 
 /// Carries out commands.
@@ -61,7 +62,9 @@ impl Administration {
         let reply = match self {
             Self::Server(client) => client.request(&command).await?,
             Self::Store(offline) => {
-                perform(&offline.accounts, &offline.links, command, SystemTime::now()).await
+                let origin = audit::Origin::CommandLine { uid: rustix::process::getuid().as_raw() };
+                let done = perform(&offline.accounts, &offline.links, command, SystemTime::now());
+                audit::within(origin, done).await
             }
         };
         match reply {
@@ -111,6 +114,7 @@ impl Administration {
 
 impl Offline {
     async fn new(store: Store, config: &Config) -> Result<Self, CliError> {
+        audit::open(config.audit.as_deref())?;
         // One password at most is hashed here; a thread for each core would only take memory.
         let mut config = config.clone();
         config.password.workers = 1;

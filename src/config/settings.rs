@@ -407,8 +407,8 @@ fn fixed(section: &Section<'_>, value: Option<Value<'_>>, key: &str) -> Fault {
     fault.help("restart it, or leave this as it was")
 }
 
-/// The log, and the fault of changing its form while it is written.
-pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Fault) {
+/// The log, the file of the audit trail, and the fault of changing the log's form while it is written.
+pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Option<PathBuf>, Fault) {
     use tracing::Level;
     let levels = [
         ("error", Level::ERROR),
@@ -424,7 +424,8 @@ pub(super) fn log(root: &mut Section<'_>) -> (LogSettings, Fault) {
             format: format.and_then(|value| value.word(&formats)).unwrap_or(LogFormat::Auto),
             level: log.get("level").and_then(|value: Value<'_>| value.word(&levels)).unwrap_or(Level::INFO),
         };
-        (settings, fixed(log, format, "log.format"))
+        let audit = log.get("audit").and_then(|value| value.path());
+        (settings, audit, fixed(log, format, "log.format"))
     })
 }
 

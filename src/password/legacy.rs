@@ -99,6 +99,22 @@ impl LegacyHash {
             let output = STANDARD.decode(output).map_err(|_| unknown)?;
             return pbkdf2_of(algorithm, iterations, salt.as_bytes().to_vec(), output);
         }
+        match (method, rest.split('$').collect::<Vec<_>>().as_slice()) {
+            // Django writes a name of its own in front of the usual text.
+            ("bcrypt", ["", "2a" | "2b" | "2y", _, _]) => return Self::parse(rest),
+            ("scrypt", [n, salt, r, p, output]) => {
+                let number = |text: &str| text.parse::<u32>().map_err(|_| unknown);
+                let output = STANDARD.decode(output).map_err(|_| unknown)?;
+                return scrypt_of(
+                    number(n)?.into(),
+                    number(r)?,
+                    number(p)?,
+                    salt.as_bytes().to_vec(),
+                    output,
+                );
+            }
+            _ => {}
+        }
         let (salt, output) = rest.split_once('$').ok_or(unknown)?;
         let output = hex(output).ok_or(unknown)?;
         let salt = salt.as_bytes().to_vec();
@@ -329,6 +345,16 @@ mod tests {
             "pbkdf2_sha256$1000$saltsaltsalt$Mdq+Zp5sq7VwpdVUlViJLnp0vEGqA5bVte+uiggJQH4=",
         ),
         ("django sha1", "correct h\u{f6}rse", "pbkdf2_sha1$1000$saltsaltsalt$htd1pCJCB5Nj3Tq08fdsgwAmMuM="),
+        (
+            "django bcrypt",
+            "correct h\u{f6}rse",
+            "bcrypt$$2b$04$bAejZJTx1PFFzTjxXApPPudn1QQgddhyo62Asurv0PHMBVt7GrrWG",
+        ),
+        (
+            "django scrypt",
+            "correct h\u{f6}rse",
+            "scrypt$1024$saltsaltsalt$8$1$FestADiSD5xaWvKoweVrm3FcpVUpmRt7IRt3Eb/vTMqq2bct5tk064ALb7Zl4S8oyULo+Me4gfkBnWipwvfQvw==",
+        ),
         ("bcrypt 2a", "correct h\u{f6}rse", "$2a$04$xQ3.aLOZbY3bNejjH8m4IebBZAvVmAkVzKKPEX2jdjweprLLwFS.."),
         ("bcrypt 2b", "correct h\u{f6}rse", "$2b$04$bAejZJTx1PFFzTjxXApPPudn1QQgddhyo62Asurv0PHMBVt7GrrWG"),
         ("bcrypt 2y", "correct h\u{f6}rse", "$2y$04$bAejZJTx1PFFzTjxXApPPudn1QQgddhyo62Asurv0PHMBVt7GrrWG"),

@@ -12,12 +12,16 @@ mod browser;
 mod caddy;
 mod carriers;
 mod envoy;
+#[path = "../gateway/browser.rs"]
+#[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
+mod forms;
 mod front;
 mod git;
 mod haproxy;
 #[path = "../gateway/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
 mod harness;
+mod hashes;
 mod http2;
 mod jupyter;
 mod nginx;

@@ -7,6 +7,7 @@
 mod account;
 mod admin;
 mod assertion;
+mod audit;
 mod basic;
 mod browser;
 mod config_files;

@@ -18,7 +18,7 @@ fn no_secret_is_in_the_log_nor_in_what_commands_say() {
     let upstream = Upstream::start();
     for level in ["trace", "debug"] {
         let mut gateway = Gateway::start(&format!(
-            "log: {{ level: {level} }}\n\
+            "log: {{ level: {level}, audit: audit.jsonl }}\n\
              upstreams: {{ app: \"http://{}\", dead: \"http://127.0.0.1:9\" }}\nroutes:\n\
              \x20 - {{ path: /dead, access: public, upstream: dead }}\n\
              \x20 - {{ path: /**, upstream: app, credentials: [session, bearer, basic] }}\n",
@@ -104,7 +104,9 @@ fn no_secret_is_in_the_log_nor_in_what_commands_say() {
 
         let log = gateway.log();
         assert!(log.contains("/.auth/login") && log.contains("alice"), "it was logged: {log}");
-        for (what, text) in [("the log", &log), ("the commands", &said)] {
+        let trail = std::fs::read_to_string(gateway.directory().join("audit.jsonl")).expect("a trail");
+        assert!(trail.contains("login_failed") && trail.contains("password_reset"), "{trail}");
+        for (what, text) in [("the log", &log), ("the commands", &said), ("the audit trail", &trail)] {
             for secret in &secrets {
                 let at = text.find(secret.as_str());
                 assert!(

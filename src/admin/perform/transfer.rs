@@ -14,6 +14,7 @@ use crate::admin::transfer::{AccountRecord, Awaited, ImportUsers, Imported, Refu
 use crate::identity::Username;
 use crate::password;
 use crate::store::{StoreError, UserError};
+use crate::telemetry::audit::{self, About, Event};
 
 /// What a hash is called that is in no format we know: one that was kept by a newer version, say.
 const UNKNOWN: &str = "unknown";
@@ -45,6 +46,9 @@ pub(super) async fn import(
 
 /// Accounts with their hashes, after this one.
 pub(super) async fn export(accounts: &Accounts, after: Option<Username>) -> Result<Reply, Failure> {
+    if after.is_none() {
+        audit::record(Event::AccountsExported, About::Server);
+    }
     let page = accounts.page(after, SLICE).await.map_err(store)?;
     let total = page.len();
     let (mut bytes, mut slice) = (0, Vec::with_capacity(total));

@@ -78,6 +78,13 @@ impl Encode for Metrics {
         for process::Figure { help, kind, name, value } in process::figures() {
             write.rows(name, help, kind, &Row::alone(value))?;
         }
+        let lost = Row::alone(crate::telemetry::audit::lost() as f64);
+        write.rows(
+            "foregate_audit_lost",
+            "Events missing in the file of the audit trail",
+            Kind::Counter,
+            &lost,
+        )?;
         let build = vec![Row { labels: vec![("version", env!("CARGO_PKG_VERSION").to_owned())], value: 1.0 }];
         write.rows("foregate_build_info", "Which build this is", Kind::Gauge, &build)
     }
