@@ -36,6 +36,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tokens;
 mod units;
 mod upstreams;
 

@@ -13,6 +13,9 @@ use crate::telemetry::audit::{self, About, Event};
 /// Why a key was not taken into use.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    /// They are files, and ours is not to make one.
+    #[error("the keys of `tokens.keys` sign: put the file of a new one before the others")]
+    Own,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -25,14 +28,19 @@ impl Accounts {
     /// The keys, newest first, and what each of them does.
     pub fn keys(&self, now: SystemTime) -> Result<Vec<(SigningKey, KeyState)>, StoreError> {
         let tokens = self.authenticator.tokens();
-        let keys = self.store.signing_keys()?;
+        let own = tokens.settings().keys.iter().map(|own| own.key.clone());
+        let keys: Vec<SigningKey> = own.chain(self.store.signing_keys()?).collect();
         let states: Vec<_> = keys.iter().map(|key| ring::state(key, &keys, tokens.settings(), now)).collect();
         Ok(keys.into_iter().zip(states).collect())
     }
 
     /// Makes a key that signs from the next token on; gives it. The others verify what they have signed.
     pub async fn rotate_key(&self, now: SystemTime) -> Result<SigningKey, KeyError> {
-        let key = generate_key(self.authenticator.tokens().settings().algorithm, now);
+        let tokens = self.authenticator.tokens();
+        if !tokens.settings().keys.is_empty() {
+            return Err(KeyError::Own);
+        }
+        let key = generate_key(tokens.settings().algorithm, now);
         self.change_keys(Some(key.clone()), Vec::new()).await?;
         audit::record(Event::KeyRotated, About::Server);
         tracing::info!(key.id = %key.kid, key.algorithm = %key.algorithm, "a new key signs the tokens");

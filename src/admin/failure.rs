@@ -80,6 +80,11 @@ pub enum Failure {
          restart it after an upgrade"
     )]
     NotUnderstood,
+    /// The operator's own keys sign.
+    #[error(
+        "no key was made: the keys of `tokens.keys` sign; put the file of a new one before the others, and reload"
+    )]
+    OwnKeys,
     /// The store failed.
     #[error("nothing was changed, for the store failed: {reason}")]
     Store {

@@ -25,12 +25,14 @@ mod assertion;
 mod claims;
 mod form;
 mod keys;
+mod own;
 pub mod ring;
 mod settings;
 
 pub use assertion::LIFETIME as ASSERTION_LIFETIME;
 pub use claims::VerifiedClaims;
 pub use keys::{UnusableKey, generate_key};
+pub use own::{InvalidKeyFile, OwnKey, read_key};
 pub use ring::KeyState;
 pub use settings::{Algorithm, TokenSettings};
 
@@ -99,12 +101,14 @@ struct Header<'a> {
 }
 
 impl Tokens {
-    /// Makes the stored keys ready; those of the configured algorithm sign, one after the other, and all verify.
+    /// Makes the keys ready. Those of the configured algorithm sign, one after the other, or the first of the
+    /// operator's own; all verify.
     pub fn new(settings: TokenSettings, keys: &[SigningKey]) -> Result<Self, UnusableKey> {
         let mut by_kid = HashMap::new();
         let mut published = Vec::new();
         let mut signing = Vec::new();
-        for stored in keys {
+        let own: Vec<&SigningKey> = settings.keys.iter().map(|own| &own.key).collect();
+        for stored in own.iter().copied().chain(keys) {
             let unusable = |reason: &dyn fmt::Display| UnusableKey::new(&stored.kid, reason);
             let algorithm =
                 Algorithm::from_name(&stored.algorithm).ok_or_else(|| unusable(&"unknown algorithm"))?;
@@ -125,6 +129,9 @@ impl Tokens {
             }
             let validation = validation(&settings, algorithm);
             by_kid.insert(stored.kid.clone(), VerifyKey { algorithm, key, validation });
+        }
+        if let Some(first) = own.first() {
+            signing.retain(|key: &SignKey| key.header.kid.as_ref() == Some(&first.kid));
         }
         if signing.is_empty() {
             let reason = format_args!("the store has none for {}", settings.algorithm);
@@ -182,7 +189,9 @@ impl Tokens {
 
     /// Whether it has these keys and no others.
     pub fn has_exactly(&self, keys: &[SigningKey]) -> bool {
-        self.by_kid.len() == keys.len() && keys.iter().all(|key| self.by_kid.contains_key(&key.kid))
+        let own = &self.settings.keys;
+        self.by_kid.len() == own.len() + keys.len()
+            && keys.iter().all(|key| self.by_kid.contains_key(&key.kid))
     }
 
     fn signing_at(&self, now: SystemTime) -> &SignKey {

@@ -298,6 +298,7 @@ pub(super) fn password(root: &mut Section<'_>) -> PasswordSettings {
     })
 }
 
+/// Our own tokens.
 pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> TokenSettings {
     let origin = || public_url.map(ToString::to_string).unwrap_or_default();
     let algorithms = [
@@ -306,24 +307,36 @@ pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> Tok
         ("RS256", Algorithm::Rs256),
         ("HS256", Algorithm::Hs256),
     ];
-    root.section("tokens", |tokens| TokenSettings {
-        issuer: tokens.get("issuer").and_then(|value| value.line(500)).unwrap_or_else(origin),
-        audience: tokens.get("audience").and_then(|value| value.line(500)).unwrap_or_else(origin),
-        algorithm: tokens
-            .get("algorithm")
-            .and_then(|value| value.word(&algorithms))
-            .unwrap_or(Algorithm::EdDsa),
-        access_ttl: tokens.get("access_ttl").and_then(|value| value.parse(duration)).unwrap_or(15 * MINUTE),
-        key_rotation: Some(tokens.get("key_rotation").and_then(|value| value.parse(rotation)))
-            .map(|rotation| rotation.unwrap_or(90 * DAY))
-            .filter(|rotation| !rotation.is_zero()),
-        refresh_grace: tokens
-            .get("refresh_grace")
-            .and_then(|value| value.parse(grace))
-            .unwrap_or(Duration::from_secs(10)),
-        refresh_ttl: Some(tokens.get("refresh_ttl").and_then(|value| value.parse(duration_or_zero)))
-            .map(|ttl| ttl.unwrap_or(30 * DAY))
-            .filter(|ttl| !ttl.is_zero()),
+    root.section("tokens", |tokens| {
+        let keys = tokens.get("keys").map(|list| super::tokens::own_keys(&list)).unwrap_or_default();
+        let algorithm_value = tokens.get("algorithm");
+        let algorithm = algorithm_value.and_then(|value| value.word(&algorithms));
+        if let (Some(value), Some(algorithm), Some(first)) = (algorithm_value, algorithm, keys.first())
+            && algorithm != first.algorithm
+        {
+            let message = format!("the first of `keys` signs with {}, not with {algorithm}", first.algorithm);
+            value.reader().add(value.fault(message).help("leave `algorithm` out: the key says it"));
+        }
+        TokenSettings {
+            issuer: tokens.get("issuer").and_then(|value| value.line(500)).unwrap_or_else(origin),
+            audience: tokens.get("audience").and_then(|value| value.line(500)).unwrap_or_else(origin),
+            algorithm: keys.first().map(|own| own.algorithm).or(algorithm).unwrap_or(Algorithm::EdDsa),
+            keys,
+            access_ttl: tokens
+                .get("access_ttl")
+                .and_then(|value| value.parse(duration))
+                .unwrap_or(15 * MINUTE),
+            key_rotation: Some(tokens.get("key_rotation").and_then(|value| value.parse(rotation)))
+                .map(|rotation| rotation.unwrap_or(90 * DAY))
+                .filter(|rotation| !rotation.is_zero()),
+            refresh_grace: tokens
+                .get("refresh_grace")
+                .and_then(|value| value.parse(grace))
+                .unwrap_or(Duration::from_secs(10)),
+            refresh_ttl: Some(tokens.get("refresh_ttl").and_then(|value| value.parse(duration_or_zero)))
+                .map(|ttl| ttl.unwrap_or(30 * DAY))
+                .filter(|ttl| !ttl.is_zero()),
+        }
     })
 }
 

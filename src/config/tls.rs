@@ -251,7 +251,7 @@ fn client_ca(value: &Value<'_>) -> Option<ClientCa> {
 }
 
 /// The bytes of the file that a value names; wiped when they have been read, for a key may be among them.
-fn file(value: &Value<'_>, expected: &str) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
+pub(super) fn file(value: &Value<'_>, expected: &str) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
     let path = value.path()?;
     match value.reader().read_file(&path) {
         Ok(bytes) => Some((path, Zeroizing::new(bytes))),
@@ -271,7 +271,7 @@ fn file(value: &Value<'_>, expected: &str) -> Option<(PathBuf, Zeroizing<Vec<u8>
     }
 }
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     format!("`{}`", quote(&path.to_string_lossy()))
 }
 
@@ -279,7 +279,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }
 
-fn warn_of_readers(value: &Value<'_>, path: &Path) {
+pub(super) fn warn_of_readers(value: &Value<'_>, path: &Path) {
     let mode = std::fs::metadata(path).map(|found| found.permissions().mode() & 0o777);
     if let Ok(mode) = mode.map(|mode| format!("{mode:03o}")).map_err(drop)
         && !mode.ends_with('0')

@@ -88,7 +88,7 @@ pub(super) fn mail_links(config: &Config) -> Links {
 async fn signing_keys(config: &Config, store: &Store) -> Result<Vec<SigningKey>, StartError> {
     let algorithm = config.tokens.algorithm;
     let keys = store.signing_keys()?;
-    if keys.iter().any(|key| key.algorithm == algorithm.as_str()) {
+    if !config.tokens.keys.is_empty() || keys.iter().any(|key| key.algorithm == algorithm.as_str()) {
         return Ok(keys);
     }
     Ok(store.ensure_signing_key(bearer::generate_key(algorithm, SystemTime::now())).await?)

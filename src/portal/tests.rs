@@ -87,6 +87,7 @@ impl Browser {
             audience: "http://app.test".into(),
             issuer: "http://app.test".into(),
             key_rotation: None,
+            keys: Vec::new(),
             refresh_grace: Duration::from_secs(10),
             refresh_ttl: Some(Duration::from_secs(3600)),
         };

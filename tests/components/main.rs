@@ -7,6 +7,7 @@
 //! runs those, and `.ci/run` does so once.
 
 mod apache;
+mod assertion;
 mod browser;
 mod caddy;
 mod carriers;

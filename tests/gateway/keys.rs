@@ -88,6 +88,51 @@ fn keys_are_managed_without_a_server_too() {
 }
 
 #[test]
+fn keys_of_ones_own_sign_in_their_order_and_are_taken_over_when_they_change() {
+    let upstream = Upstream::start();
+    let directory = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, kind: &'static rcgen::SignatureAlgorithm| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let key = rcgen::KeyPair::generate_for(kind).expect("a key").serialize_pem();
+        let path = directory.path().join(name);
+        std::fs::write(&path, key).expect("the key is written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its mode is set");
+    };
+    file("one.pem", &rcgen::PKCS_ECDSA_P256_SHA256);
+    file("two.pem", &rcgen::PKCS_ED25519);
+    let yaml = |keys: &str| yaml(&upstream, "EdDSA").replace("algorithm: EdDSA", &format!("keys: {keys}"));
+    let (first, second) = (yaml("[one.pem]"), yaml("[two.pem, one.pem]"));
+    let gateway = Gateway::start_in(directory, &first);
+    gateway.add_user("alice", &[]);
+    let before = gateway.token("alice");
+    assert_eq!(jsonwebtoken::decode_header(&before).expect("a header").alg, jsonwebtoken::Algorithm::ES256);
+    assert_eq!(show(&gateway, &before), 200);
+    assert!(published(&gateway).find(&kid(&before)).is_some());
+    let refused = gateway.command(&["key", "rotate"], "");
+    assert!(
+        !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("tokens.keys"),
+        "{refused:?}"
+    );
+    gateway.write_config(&second);
+    command(&gateway, &["reload"]);
+    let after = gateway.token("alice");
+    assert_eq!(jsonwebtoken::decode_header(&after).expect("a header").alg, jsonwebtoken::Algorithm::EdDSA);
+    assert_eq!((show(&gateway, &before), show(&gateway, &after)), (200, 200));
+    let listed = list(&gateway);
+    assert_eq!(
+        (&listed[0]["kid"], &listed[0]["state"]),
+        (&json!(kid(&after)), &json!("signing")),
+        "{listed:?}"
+    );
+    // One that can't sign changes nothing.
+    std::fs::write(gateway.directory().join("two.pem"), "nothing").expect("it is written");
+    let refused = gateway.command(&["reload"], "");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("holds no private key"), "{said}");
+    assert_eq!(kid(&gateway.token("alice")), kid(&after));
+}
+
+#[test]
 fn the_key_set_and_the_metadata_can_be_kept_and_asked_for_again() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream, "EdDSA");

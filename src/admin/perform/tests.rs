@@ -50,6 +50,7 @@ impl Office {
             audience: "https://login.test".to_owned(),
             issuer: "https://login.test".to_owned(),
             key_rotation: None,
+            keys: Vec::new(),
             refresh_grace: Duration::from_secs(10),
             refresh_ttl: Some(Duration::from_secs(3600)),
         };

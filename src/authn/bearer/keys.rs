@@ -54,17 +54,29 @@ pub fn generate_key(algorithm: Algorithm, now: SystemTime) -> SigningKey {
     };
     let kid = match algorithm {
         Algorithm::Hs256 => random_name(),
-        _ => encoding_key(algorithm, &private)
-            .and_then(|key| public_jwk(algorithm, &key, ""))
-            .and_then(|jwk| jwk.thumbprint(ThumbprintHash::SHA256))
-            .expect(works),
+        Algorithm::EdDsa | Algorithm::Es256 | Algorithm::Rs256 => {
+            thumbprint(algorithm, &private).expect(works)
+        }
     };
+    named(algorithm, private, kid, now)
+}
+
+/// RFC 7638.
+pub(super) fn thumbprint(
+    algorithm: Algorithm,
+    private: &[u8],
+) -> Result<String, jsonwebtoken::errors::Error> {
+    let key = encoding_key(algorithm, private)?;
+    public_jwk(algorithm, &key, "")?.thumbprint(ThumbprintHash::SHA256)
+}
+
+pub(super) fn named(algorithm: Algorithm, private: Vec<u8>, kid: String, made_at: SystemTime) -> SigningKey {
     SigningKey {
         algorithm: algorithm.as_str().to_owned(),
-        created_at: now,
+        created_at: made_at,
         kid,
         private: SecretBox::new(private.into_boxed_slice()),
-        signs_from: now,
+        signs_from: made_at,
     }
 }
 

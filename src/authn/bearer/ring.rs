@@ -64,6 +64,9 @@ pub fn signing<'a>(
 
 /// What a key does now, among all of them.
 pub fn state(key: &SigningKey, keys: &[SigningKey], settings: &TokenSettings, now: SystemTime) -> KeyState {
+    if let Some(own) = settings.keys.first() {
+        return if own.key.kid == key.kid { KeyState::Signing } else { KeyState::Verifying };
+    }
     if signing(keys, settings, now).is_some_and(|signing| signing.kid == key.kid) {
         KeyState::Signing
     } else if key.algorithm == settings.algorithm.as_str() && key.signs_from > now {
@@ -75,6 +78,10 @@ pub fn state(key: &SigningKey, keys: &[SigningKey], settings: &TokenSettings, no
 
 /// What is due.
 pub fn due(keys: &[SigningKey], settings: &TokenSettings, now: SystemTime) -> Due {
+    // Of these the operator says when they come and go.
+    if !settings.keys.is_empty() {
+        return Due::default();
+    }
     let Some(signing) = signing(keys, settings, now) else { return Due::default() };
     let ours = || keys.iter().filter(|key| key.algorithm == signing.algorithm);
     let has_next = ours().any(|key| key.signs_from > now && key.kid != signing.kid);
@@ -112,6 +119,7 @@ mod tests {
             audience: "a".to_owned(),
             issuer: "a".to_owned(),
             key_rotation: Some(Duration::from_secs(90 * DAY)),
+            keys: Vec::new(),
             refresh_grace: Duration::ZERO,
             refresh_ttl: None,
         }

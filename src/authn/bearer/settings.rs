@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::OwnKey;
+
 /// What Foregate's own JWTs say (`tokens` in the configuration).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TokenSettings {
@@ -18,6 +20,8 @@ pub struct TokenSettings {
     pub issuer: String,
     /// How long a key signs; `None`: until an administrator takes another.
     pub key_rotation: Option<Duration>,
+    /// Keys of the operator's own, in place of those that we make: the first signs, all verify.
+    pub keys: Vec<OwnKey>,
     /// How long a refresh token that was replaced may be shown again.
     pub refresh_grace: Duration,
     /// How long a login of a program can be refreshed; `None`: there are no refresh tokens.

@@ -18,6 +18,7 @@ fn settings(algorithm: Algorithm) -> TokenSettings {
         audience: "http://localhost".to_owned(),
         issuer: "http://localhost".to_owned(),
         key_rotation: None,
+        keys: Vec::new(),
         refresh_grace: Duration::from_secs(10),
         refresh_ttl: None,
     }

@@ -19,7 +19,7 @@ use crate::portal::form::{Fields, Format};
 use crate::portal::me::rfc3339;
 use crate::portal::notice::Notice;
 use crate::portal::{Portal, RETRY, Visit, failure};
-use crate::response::texts::{Text, ago, in_words};
+use crate::response::texts::{Text, ago, lasting};
 use crate::response::{Body, Problem};
 use crate::store::{PERSONAL_TOKENS_PER_ACCOUNT, PersonalToken, PersonalTokenError};
 
@@ -80,7 +80,10 @@ impl<'a> TokenFacts<'a> {
 impl TokenRow {
     pub(super) fn new(token: &PersonalToken, now: SystemTime) -> Self {
         let since = |then: SystemTime| ago(now.duration_since(then).unwrap_or_default());
-        let left = |end: SystemTime| in_words(end.duration_since(now).unwrap_or_default());
+        let left = |end: SystemTime| {
+            let left = lasting(end.duration_since(now).unwrap_or_default());
+            Text::new("account-token-left").with("left", left)
+        };
         Self {
             id: token.id(),
             name: token.label.to_string(),
