@@ -236,10 +236,10 @@ impl Accounts {
         let hash = self.hash(&user, password).await??;
         let user = self.store.set_password_with_token(Digest::of(token.as_bytes()), hash, now).await?;
         self.authenticator.ended(Ended::User(user.id));
+        record(Event::PasswordReset, &user);
         if had_one {
             self.tell_password_changed(&user).await;
         }
-        record(Event::PasswordReset, &user);
         Ok(())
     }
 

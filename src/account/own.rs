@@ -104,8 +104,8 @@ impl Accounts {
         };
         let user = self.store.change_user(user.id, change).await?;
         self.authenticator.ended(Ended::User(user.id));
-        self.tell_password_changed(&user).await;
         record(Event::PasswordChanged, &user);
+        self.tell_password_changed(&user).await;
         // Whoever has just typed the password is as fresh as after a login; not before what has made the
         // others void.
         let from = user.credentials_since.map_or(now, |since| since.max(now));
