@@ -66,6 +66,7 @@ fn forward(c: &mut Criterion) {
     let names: Vec<_> = identity.iter().map(|(name, _)| name).collect();
     let rules = HeaderRules::new(CookieNames::new(["foregate", "foregate_csrf"]), ReservedNames::new(names));
     let forwarding = |identity| Forwarding {
+        assertion: None,
         authorization: false,
         context: &context,
         edits: &[],

@@ -22,6 +22,7 @@ use crate::identity::{AccessToken, Credential, Identity, SessionId, UserId};
 use crate::store::{Digest, Store, StoreError, User};
 use crate::telemetry::metrics::Metrics;
 
+pub mod assertion;
 pub mod basic;
 pub mod bearer;
 pub mod cache;

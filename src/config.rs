@@ -232,7 +232,7 @@ impl Config {
         // A faulty one is told of itself alone.
         let has_mail = mail.is_some() || root.has("mail");
         let registration = registration::read(root, has_mail, registrations);
-        let upstreams = upstreams::read(root);
+        let upstreams = upstreams::read(root, tokens.algorithm);
         let cookies = Portal::cookie_names(&session);
         let around = routes::Around {
             client_headers: tls.iter().flat_map(|tls| tls.client_headers.names().cloned()).collect(),

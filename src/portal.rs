@@ -93,6 +93,8 @@ pub struct PortalDoors {
     pub pages: Arc<Pages>,
     /// Whether new requests are welcome: not draining, and the store works.
     pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// The names of the routes that a personal access token can be for.
+    pub token_routes: Vec<String>,
 }
 
 /// The portal.
@@ -109,6 +111,7 @@ pub struct Portal {
     secure: bool,
     session_cookie: String,
     settings: PortalSettings,
+    token_routes: Vec<String>,
 }
 
 /// One request to the portal, its body apart.
@@ -152,6 +155,7 @@ impl Portal {
             secure: session.secure,
             session_cookie: session.cookie_name.clone(),
             settings,
+            token_routes: doors.token_routes,
         }
     }
 

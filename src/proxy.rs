@@ -23,6 +23,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+mod assertion;
 mod balance;
 mod body;
 mod connect;
@@ -48,12 +49,14 @@ pub use error::ForwardError;
 pub use health::{HealthBoard, HealthSettings, ServerSnapshot, ServerState};
 pub use upgrade::Tunnels;
 
+use assertion::Assertions;
 use body::{Patience, Progress, RequestBody, RequestStream, ResponseBody};
 use headers::{CookieNames, Forwarding, HeaderRules, ReservedNames};
 use tls::UpstreamTls;
 use upstream::Upstream;
 use watch::Watch;
 
+use crate::authn::assertion::Asserter;
 use crate::gate::Permit;
 use crate::request::Context;
 use crate::response::Body;
@@ -63,6 +66,8 @@ use crate::route::{PathRewrite, Route};
 /// What holds for everything that is forwarded.
 #[derive(Clone, Debug)]
 pub struct ProxySettings {
+    /// Signs what upstreams with `assertion` are told; `None` where there is none of them.
+    pub asserter: Option<Asserter>,
     /// Bytes of a request's body that are forwarded at most; `None` for any.
     pub body_bytes: Option<u64>,
     /// Our own cookies, by the names under which they are sent: they reach no upstream.
@@ -81,6 +86,7 @@ pub type Ended = Pin<Box<dyn Future<Output = ()>>>;
 /// `forward` is to be called on a `LocalSet`.
 #[derive(Debug)]
 pub struct Proxy {
+    assertions: Option<Assertions>,
     body_bytes: Option<u64>,
     ready: ReadyValues,
     reserved: Rc<ReservedNames>,
@@ -94,6 +100,9 @@ pub struct Proxy {
 /// Why a proxy can't be built. A configuration that was checked holds none of these.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidProxy {
+    /// An upstream that is to be told by assertion, and nobody to sign it.
+    #[error("upstream `{0}`: nobody signs its assertions")]
+    Asserter(String),
     /// A host or server name that can't be a header's value.
     #[error("upstream `{0}`: a host that can't be a header's value")]
     Host(String),
@@ -110,7 +119,7 @@ impl Proxy {
         let watch = Watch::new();
         let upstreams: Result<_, _> =
             upstreams.iter().map(|upstream| connect_later(upstream, &watch, health)).collect();
-        Ok(Self::with(upstreams?, settings, tunnels, watch))
+        Self::with(upstreams?, settings, tunnels, watch)
     }
 
     /// Under another configuration. An upstream that is as it was keeps its connections.
@@ -128,12 +137,23 @@ impl Proxy {
             None => connect_later(wanted, &self.watch, health),
         };
         let upstreams: Result<_, _> = upstreams.iter().map(upstream).collect();
-        Ok(Self::with(upstreams?, settings, self.tunnels.clone(), self.watch.clone()))
+        Self::with(upstreams?, settings, self.tunnels.clone(), self.watch.clone())
     }
 
-    fn with(upstreams: Vec<Rc<Upstream>>, settings: ProxySettings, tunnels: Tunnels, watch: Watch) -> Self {
+    fn with(
+        upstreams: Vec<Rc<Upstream>>,
+        settings: ProxySettings,
+        tunnels: Tunnels,
+        watch: Watch,
+    ) -> Result<Self, InvalidProxy> {
+        if let (None, Some(upstream)) =
+            (&settings.asserter, upstreams.iter().find(|upstream| upstream.settings.assertion))
+        {
+            return Err(InvalidProxy::Asserter(upstream.settings.name.clone()));
+        }
         let reserved = ReservedNames::new(&settings.identity_names).with_edited(settings.edited_names);
-        Self {
+        Ok(Self {
+            assertions: settings.asserter.map(Assertions::new),
             body_bytes: settings.body_bytes,
             ready: ReadyValues::default(),
             reserved: Rc::new(reserved.clone()),
@@ -147,7 +167,7 @@ impl Proxy {
                 .map(|upstream| (upstream.settings.name.clone(), upstream))
                 .collect(),
             watch,
-        }
+        })
     }
 
     /// Sends a permitted request to its upstream and gives back the answer as it comes.
@@ -166,6 +186,12 @@ impl Proxy {
         let identity = match permit.identity() {
             Some(identity) => Some(self.ready.get(&route.identity_headers, identity)?),
             None => None,
+        };
+        let assertion = match (permit.identity(), &self.assertions) {
+            (Some(identity), Some(assertions)) if upstream.settings.assertion => {
+                Some(assertions.get(identity, &upstream.settings.name, context.received_at))
+            }
+            _ => None,
         };
         let limit = self.body_bytes;
         if let Some(limit) = limit.filter(|&limit| request.body().size_hint().lower() > limit) {
@@ -195,6 +221,7 @@ impl Proxy {
         let told_length = headers.contains_key(header::CONTENT_LENGTH);
         let expects = headers.contains_key(header::EXPECT);
         let forwarding = Forwarding {
+            assertion: assertion.as_ref(),
             authorization: route.forward_authorization,
             context,
             edits: &route.headers,
@@ -369,6 +396,8 @@ fn frame_request(method: &Method, headers: &mut HeaderMap, body: &Incoming, told
 /// Two are equal if they do the same, the certificates and keys that they were made of included.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamSettings {
+    /// Whether it is told who it is by a signed assertion as well.
+    pub assertion: bool,
     /// How requests are spread over the servers.
     pub balance: Balance,
     /// How long connecting may take.

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use crate::identity::{AccessToken, GrantId, Identity, UserId};
 use crate::store::SigningKey;
 
+mod assertion;
 mod claims;
 mod form;
 mod keys;
@@ -28,6 +29,7 @@ mod own;
 pub mod ring;
 mod settings;
 
+pub use assertion::LIFETIME as ASSERTION_LIFETIME;
 pub use claims::VerifiedClaims;
 pub use keys::{UnusableKey, generate_key};
 pub use own::{InvalidKeyFile, OwnKey, read_key};

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::fault::quote;
 use super::reader::{Reader, Section, Value};
 use super::units::{Expected, duration};
+use crate::authn::Algorithm;
 use crate::proxy::tls::{Authorities, ClientIdentity, InvalidIdentity, InvalidTls, UpstreamTls, server_name};
 use crate::proxy::{Balance, HealthSettings, HostHeader, Server, UpstreamSettings};
 use crate::request::Origin;
@@ -28,19 +29,19 @@ const HEALTH_PATH: &str = "expected what to ask the servers for, such as `path: 
 const SERVER: &str = "expected a server such as `http://127.0.0.1:3000`";
 
 /// Every upstream that is named, in the order of the file; also faulty ones, so that what names them isn't faulty, too.
-pub(super) fn read(root: &mut Section<'_>) -> Vec<UpstreamSettings> {
+pub(super) fn read(root: &mut Section<'_>, algorithm: Algorithm) -> Vec<UpstreamSettings> {
     let example = "expected names and servers, such as `app: http://127.0.0.1:3000`";
     let Some(map) = root.require("upstreams", example) else { return Vec::new() };
     // `{}` says that there is none: another proxy forwards, and Foregate answers its questions alone.
     // Some hundred certificates: read once for all, and only where they are needed.
     let of_the_system: OfTheSystem = LazyCell::new(Authorities::of_the_system);
-    map.entries(example).iter().map(|value| upstream(value, &of_the_system)).collect()
+    map.entries(example).iter().map(|value| upstream(value, algorithm, &of_the_system)).collect()
 }
 
 /// What the system trusts; `None` where it trusts nobody.
 type OfTheSystem = LazyCell<Option<Authorities>>;
 
-fn upstream(value: &Value<'_>, of_the_system: &OfTheSystem) -> UpstreamSettings {
+fn upstream(value: &Value<'_>, algorithm: Algorithm, of_the_system: &OfTheSystem) -> UpstreamSettings {
     let name = value.key().to_owned();
     if name.is_empty()
         || name.chars().count() > 64
@@ -50,6 +51,7 @@ fn upstream(value: &Value<'_>, of_the_system: &OfTheSystem) -> UpstreamSettings 
         value.reader().add(fault.help("expected 1 to 64 characters without blanks"));
     }
     let mut settings = UpstreamSettings {
+        assertion: false,
         balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(3),
         health: None,
@@ -87,6 +89,16 @@ fn upstream(value: &Value<'_>, of_the_system: &OfTheSystem) -> UpstreamSettings 
         });
         if let Some(host) = section.get("host").and_then(|value| value.parse(host_header)) {
             settings.host = host;
+        }
+        if let Some(value) = section.get("assertion") {
+            settings.assertion = value.flag().unwrap_or(false);
+            // The key is a secret of ours: who could verify with it could sign with it.
+            if settings.assertion && algorithm == Algorithm::Hs256 {
+                let fault = value.fault_of_key(
+                    "`assertion` can't be with `tokens: { algorithm: HS256 }`: no upstream could verify it",
+                );
+                value.reader().add(fault.help("set `tokens: { algorithm: EdDSA }`, `ES256` or `RS256`"));
+            }
         }
         settings.http2 = section.get("http2").and_then(|value| value.flag()).unwrap_or(false);
         let mut tls = Tls::default();

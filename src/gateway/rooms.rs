@@ -14,16 +14,19 @@ use super::slot::Connections;
 use super::tls::Tls;
 use crate::account::Accounts;
 use crate::admin::{LinkBase, NotReady};
+use crate::authn::assertion::Asserter;
 use crate::authn::throttle::Throttle;
 use crate::authn::{Authenticator, PasswordLogin, Tokens, bearer};
 use crate::config::Config;
 use crate::gate::Gate;
+use crate::identity::Credential;
 use crate::mail::{Links, Mailer};
 use crate::password::Passwords;
+use crate::policy::Policy;
 use crate::portal::{Portal, PortalDoors};
 use crate::proxy::{HealthBoard, ProxySettings};
 use crate::response::{PageSettings, Pages};
-use crate::route::Table;
+use crate::route::{Route, Table};
 use crate::store::{OpenError, SigningKey, Store, StoreSettings};
 use crate::telemetry::AccessWriter;
 use crate::telemetry::metrics::Metrics;
@@ -89,6 +92,19 @@ async fn signing_keys(config: &Config, store: &Store) -> Result<Vec<SigningKey>,
         return Ok(keys);
     }
     Ok(store.ensure_signing_key(bearer::generate_key(algorithm, SystemTime::now())).await?)
+}
+
+/// The routes that look at a token, each name once, in the order of the file.
+fn token_routes(routes: &[Route]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for route in routes.iter().filter(|route| !matches!(route.policy, Policy::Public | Policy::PublicIf(_))) {
+        let takes =
+            [Credential::Bearer, Credential::Basic].iter().any(|kind| route.credentials.contains(kind));
+        if takes && !names.iter().any(|name| **name == *route.name) {
+            names.push(route.name.to_string());
+        }
+    }
+    names
 }
 
 /// What outlasts a configuration.
@@ -194,6 +210,7 @@ impl Rooms {
             csrf_key: process.csrf_key,
             pages: Arc::clone(&pages),
             ready: Arc::new(ready),
+            token_routes: token_routes(&config.routes),
         };
         let hosts = config.routes.iter().filter_map(|route| route.host.clone()).collect();
         let portal =
@@ -213,6 +230,7 @@ impl Rooms {
         let client_headers = config.tls.iter().flat_map(|tls| tls.client_headers.names().cloned());
         let edits = config.routes.iter().flat_map(|route| &route.headers);
         ProxySettings {
+            asserter: Some(Asserter::new(Arc::clone(&self.authenticator))),
             body_bytes: config.limits.body_bytes,
             cookie_names: Portal::cookie_names(&config.session),
             edited_names: edits.map(|edit| edit.name.clone()).collect(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 use http::{Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use super::form::{Fields, Format};
@@ -27,9 +28,11 @@ mod delete;
 mod password;
 mod profile;
 mod sessions;
+mod tokens;
 
 use profile::Profile;
 use sessions::{SessionFacts, SessionRow};
+use tokens::{TokenFacts, TokenRow};
 
 const PAGE: &str = "/account";
 
@@ -43,6 +46,7 @@ enum Section {
     Password,
     Profile,
     Sessions,
+    Tokens,
 }
 
 impl Section {
@@ -53,6 +57,7 @@ impl Section {
             Self::Password => "password",
             Self::Profile => "profile",
             Self::Sessions => "sessions",
+            Self::Tokens => "tokens",
         }
     }
 }
@@ -83,13 +88,20 @@ struct AccountView<'a> {
     error: Option<Text>,
     /// The section that the error is said in.
     error_in: &'static str,
+    /// Whether the password was typed a short while ago.
+    fresh: bool,
     /// The field to blame for it.
     invalid: &'static str,
     logout: String,
+    /// A personal access token, shown this once.
+    new_token: Option<&'a str>,
     notice: Option<Text>,
     place: &'a str,
     profile: Profile<'a>,
     sessions: Vec<SessionRow>,
+    /// The routes that a token can be for.
+    token_routes: &'a [String],
+    tokens: Vec<TokenRow>,
 }
 
 /// What programs are told of the account that they are signed in to.
@@ -98,12 +110,15 @@ struct AccountFacts<'a> {
     #[serde(flatten)]
     profile: Profile<'a>,
     sessions: Vec<SessionFacts<'a>>,
+    tokens: Vec<TokenFacts<'a>>,
 }
 
 /// What is said on the page besides what is always there.
 #[derive(Default)]
 struct Said {
     error: Option<(Section, Text)>,
+    /// A personal access token, to be shown this once.
+    new_token: Option<SecretString>,
     field: &'static str,
     notice: Option<Text>,
     retry_after: Option<Duration>,
@@ -133,9 +148,11 @@ where
         "/profile" => Change::Profile,
         "/sessions/revoke-others" => Change::OtherSessions,
         "/delete" if portal.settings.account_deletion => Change::Delete,
-        _ => match rest.strip_prefix("/sessions/").and_then(|rest| rest.strip_suffix("/revoke")) {
-            Some(id) if !id.contains('/') => Change::Session(id),
-            _ => return Err(Problem::not_found()),
+        "/tokens" => Change::NewToken,
+        _ => match (revoked(rest, "/sessions/"), revoked(rest, "/tokens/")) {
+            (Some(id), _) => Change::Session(id),
+            (_, Some(id)) => Change::Token(id),
+            (None, None) => return Err(Problem::not_found()),
         },
     };
     match verb {
@@ -146,19 +163,27 @@ where
     }
 }
 
+/// The id in `/sessions/{id}/revoke`, say.
+fn revoked<'a>(rest: &'a str, list: &str) -> Option<&'a str> {
+    rest.strip_prefix(list)?.strip_suffix("/revoke").filter(|id| !id.contains('/'))
+}
+
 /// What a POST is to change.
 enum Change<'a> {
     Delete,
+    NewToken,
     OtherSessions,
     Password,
     Profile,
     Session(&'a str),
+    Token(&'a str),
 }
 
 impl Change<'_> {
     fn section(&self) -> Section {
         match self {
             Self::Delete => Section::Delete,
+            Self::NewToken | Self::Token(_) => Section::Tokens,
             Self::OtherSessions | Self::Session(_) => Section::Sessions,
             Self::Password => Section::Password,
             Self::Profile => Section::Profile,
@@ -180,10 +205,12 @@ async fn submit(
     let done = match change {
         _ if !honest => Err(Refusal::StaleForm),
         Change::Delete => delete::submit(portal, visit, who, fields).await,
+        Change::NewToken => tokens::create(portal, visit, who, fields).await,
         Change::OtherSessions => sessions::revoke_others(portal, visit, who, format).await,
         Change::Password => password::submit(portal, visit, who, fields).await,
         Change::Profile => profile::submit(portal, visit, who, fields).await,
         Change::Session(id) => sessions::revoke(portal, visit, who, id, format).await,
+        Change::Token(id) => tokens::revoke(portal, visit, who, id, format).await,
     };
     match (done, format) {
         (Ok(response), _) => Ok(response),
@@ -240,25 +267,32 @@ async fn show(
     };
     let now = visit.context.received_at;
     let sessions = portal.accounts.sessions_of(user.id, now).await.map_err(|error| failure(&error))?;
+    let tokens = portal.accounts.personal_tokens(user.id).await.map_err(|error| failure(&error))?;
     let profile = Profile::new(&user);
     if !visit.asker.wants_html() {
         let sessions = sessions.iter().map(|session| SessionFacts::new(session, who));
-        let facts = AccountFacts { profile, sessions: sessions.collect() };
+        let tokens = tokens.iter().map(TokenFacts::new).collect();
+        let facts = AccountFacts { profile, sessions: sessions.collect(), tokens };
         return Ok(visit.asker.json(StatusCode::OK, &facts));
     }
     let token = portal.form_token(visit);
+    let fresh = portal.signed_in(visit).await?.is_some_and(|identity| tokens::is_fresh(&identity, now));
     let (section, error) = said.error.unzip();
     let view = AccountView {
         csrf_token: &token.token,
         can_delete: portal.settings.account_deletion,
         error,
         error_in: section.map(Section::name).unwrap_or_default(),
+        fresh,
         invalid: said.field,
         logout: portal.pages.address("/logout", &[]),
+        new_token: said.new_token.as_ref().map(ExposeSecret::expose_secret),
         notice: said.notice,
         place: &visit.place(),
         profile,
         sessions: sessions.iter().map(|session| SessionRow::new(session, who, now)).collect(),
+        token_routes: &portal.token_routes,
+        tokens: tokens.iter().map(|token| TokenRow::new(token, now)).collect(),
     };
     let page = Page {
         form_targets: "",
@@ -297,7 +331,7 @@ impl Refusal {
     fn said(self, section: Section) -> Said {
         match self {
             Self::Said { code: _, field, retry_after, status, text } => {
-                Said { error: Some((section, text)), field, notice: None, retry_after, status }
+                Said { error: Some((section, text)), field, retry_after, status, ..Said::default() }
             }
             Self::StaleForm => Said {
                 notice: Some(Text::new("account-stale")),

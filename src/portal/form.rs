@@ -41,6 +41,8 @@ pub(super) struct Fields {
 
 enum Value {
     Flag(bool),
+    List(Vec<String>),
+    Number(u64),
     Other,
     Text(String),
 }
@@ -111,7 +113,7 @@ impl Fields {
         match self.values.remove(name) {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
-            Some(Value::Flag(_) | Value::Other) => {
+            Some(Value::Flag(_) | Value::List(_) | Value::Number(_) | Value::Other) => {
                 Err(Problem::bad_request(Text::verbatim("A member that should be a text is something else.")))
             }
         }
@@ -129,7 +131,42 @@ impl Fields {
             Some(Value::Text(text)) => {
                 !matches!(text.to_ascii_lowercase().as_str(), "" | "0" | "false" | "no" | "off" | "n" | "f")
             }
-            Some(Value::Other) | None => false,
+            Some(Value::List(_) | Value::Number(_) | Value::Other) | None => false,
+        }
+    }
+
+    /// A whole number: digits in a form, a number or digits in JSON. Empty counts as absent.
+    pub(super) fn number(&mut self, name: &str) -> Result<Option<u64>, Problem> {
+        if let Some(Value::Number(number)) = self.values.get(name) {
+            return Ok(Some(*number));
+        }
+        let text = self.text(name)?;
+        text.map(|text| text.parse()).transpose().map_err(|_| {
+            Problem::bad_request(Text::verbatim("A member that should be a whole number is something else."))
+        })
+    }
+
+    /// Several texts: a list in JSON; in a form the boxes that are ticked and called `name:` and the text, for a
+    /// name stands once.
+    pub(super) fn list(&mut self, name: &str) -> Result<Vec<String>, Problem> {
+        match self.format {
+            Format::Form => {
+                let prefix = format!("{name}:");
+                let boxes = self.values.keys().filter_map(|key| key.strip_prefix(&prefix).map(str::to_owned));
+                let named: Vec<String> = boxes.collect();
+                Ok(named.into_iter().filter(|text| self.flag(&format!("{prefix}{text}"))).collect())
+            }
+            Format::Json => match self.values.remove(name) {
+                None => Ok(Vec::new()),
+                Some(Value::List(list)) => Ok(list),
+                // Null.
+                Some(Value::Text(text)) if text.is_empty() => Ok(Vec::new()),
+                Some(Value::Flag(_) | Value::Number(_) | Value::Other | Value::Text(_)) => {
+                    Err(Problem::bad_request(Text::verbatim(
+                        "A member that should be a list of texts is something else.",
+                    )))
+                }
+            },
         }
     }
 }
@@ -187,7 +224,15 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 serde_json::Value::String(text) => Value::Text(text),
                 // Absent, as most clients mean it; but it may stand once as well.
                 serde_json::Value::Null => Value::Text(String::new()),
-                _ => Value::Other,
+                serde_json::Value::Array(list) => {
+                    let texts = list.into_iter().map(|one| match one {
+                        serde_json::Value::String(text) => Some(text),
+                        _ => None,
+                    });
+                    texts.collect::<Option<_>>().map_or(Value::Other, Value::List)
+                }
+                serde_json::Value::Number(number) => number.as_u64().map_or(Value::Other, Value::Number),
+                serde_json::Value::Object(_) => Value::Other,
             };
             if values.insert(name, value).is_some() {
                 return Err(serde::de::Error::custom("a member stands twice"));
@@ -249,6 +294,35 @@ mod tests {
         }
         let mut fields = parse(Format::Json, r#"{"a":1,"b":["x"],"c":true}"#).expect("an object");
         assert!(fields.text("a").is_err() && fields.text("b").is_err() && fields.text("c").is_err());
+    }
+
+    #[test]
+    fn numbers_and_lists() {
+        for (format, body, number) in [
+            (Format::Form, "n=30", Some(Some(30))),
+            (Format::Form, "n=", Some(None)),
+            (Format::Form, "n=-1", None),
+            (Format::Json, r#"{"n":30}"#, Some(Some(30))),
+            (Format::Json, r#"{"n":"30"}"#, Some(Some(30))),
+            (Format::Json, r#"{"n":null}"#, Some(None)),
+            (Format::Json, r#"{"n":1.5}"#, None),
+            (Format::Json, r#"{"n":[1]}"#, None),
+        ] {
+            let mut fields = parse(format, body).unwrap_or_else(|| panic!("{body} is sound"));
+            assert_eq!(fields.number("n").ok(), number, "{body}");
+        }
+        for (format, body, list) in [
+            (Format::Form, "l%3Aa=1&l%3Ab=0&l%3Ac=on&x=1", Some(vec!["a", "c"])),
+            (Format::Json, r#"{"l":["a","c"]}"#, Some(vec!["a", "c"])),
+            (Format::Json, r#"{"l":null}"#, Some(vec![])),
+            (Format::Json, "{}", Some(vec![])),
+            (Format::Json, r#"{"l":["a",1]}"#, None),
+            (Format::Json, r#"{"l":"a"}"#, None),
+        ] {
+            let mut fields = parse(format, body).unwrap_or_else(|| panic!("{body} is sound"));
+            let expected = list.map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(fields.list("l").ok(), expected, "{body}");
+        }
     }
 
     #[test]

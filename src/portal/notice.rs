@@ -39,10 +39,11 @@ pub(super) enum Notice {
     RegisteredWaiting,
     SessionEnded,
     SignedOut,
+    TokenRevoked,
 }
 
 /// All of them, each with its word in the cookie.
-const WORDS: [(Notice, &str); 17] = [
+const WORDS: [(Notice, &str); 18] = [
     (Notice::AccountDeleted, "account_deleted"),
     (Notice::AddressChanged, "address_changed"),
     (Notice::AddressChanging, "address_changing"),
@@ -60,6 +61,7 @@ const WORDS: [(Notice, &str); 17] = [
     (Notice::RegisteredWaiting, "registered_waiting"),
     (Notice::SessionEnded, "session_ended"),
     (Notice::SignedOut, "signed_out"),
+    (Notice::TokenRevoked, "token_revoked"),
 ];
 
 impl Notice {
@@ -83,6 +85,7 @@ impl Notice {
             Self::RegisteredWaiting => "notice-registered-waiting",
             Self::SessionEnded => "notice-session-ended",
             Self::SignedOut => "notice-signed-out",
+            Self::TokenRevoked => "notice-token-revoked",
         })
     }
 

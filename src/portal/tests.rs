@@ -134,6 +134,7 @@ impl Browser {
             csrf_key: [7; 32],
             pages: Arc::new(pages),
             ready: Arc::new(|| false),
+            token_routes: Vec::new(),
         };
         let public_url = "http://app.test".parse().expect("an origin");
         let portal = Portal::new(settings, &session, public_url, Vec::new(), doors);

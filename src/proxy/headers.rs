@@ -25,8 +25,10 @@ use crate::route::HeaderEdit;
 use crate::route::identity_headers::HeaderSet;
 
 /// Fields that every request is given.
-const SET_ALWAYS: usize = 8;
+const SET_ALWAYS: usize = 9;
 
+/// In a family of names that are ours alone: whatever a client sends under it is taken out.
+const X_FOREGATE_ASSERTION: HeaderName = HeaderName::from_static("x-foregate-assertion");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What holds for the headers of every request of one proxy.
@@ -40,6 +42,8 @@ pub struct HeaderRules {
 /// What differs from one request to the next.
 #[derive(Debug)]
 pub struct Forwarding<'a> {
+    /// Who it is, signed, where the upstream is to be told so.
+    pub assertion: Option<&'a HeaderValue>,
     /// The request.
     pub context: &'a Context,
     /// Whether the route passes `Authorization` on.
@@ -110,6 +114,9 @@ impl HeaderRules {
         }
         for (name, value) in sets().flat_map(|set| set.iter()) {
             headers.insert(name, value.clone());
+        }
+        if let Some(assertion) = request.assertion {
+            headers.insert(X_FOREGATE_ASSERTION, assertion.clone());
         }
         Ok(())
     }

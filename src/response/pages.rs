@@ -38,12 +38,13 @@ use super::{Asker, Body};
 
 mod phrase;
 
-pub(super) const TEMPLATES: [(&str, &str); 16] = [
+pub(super) const TEMPLATES: [(&str, &str); 17] = [
     ("account.html", include_str!("templates/account.html")),
     ("account/delete.html", include_str!("templates/account/delete.html")),
     ("account/password.html", include_str!("templates/account/password.html")),
     ("account/profile.html", include_str!("templates/account/profile.html")),
     ("account/sessions.html", include_str!("templates/account/sessions.html")),
+    ("account/tokens.html", include_str!("templates/account/tokens.html")),
     ("address.html", include_str!("templates/address.html")),
     ("base.html", include_str!("templates/base.html")),
     ("confirm.html", include_str!("templates/confirm.html")),

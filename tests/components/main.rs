@@ -7,6 +7,7 @@
 //! runs those, and `.ci/run` does so once.
 
 mod apache;
+mod assertion;
 mod browser;
 mod caddy;
 mod carriers;
@@ -25,6 +26,9 @@ mod http2;
 mod issuers;
 mod jupyter;
 mod mail;
+#[path = "../gateway/mailbox.rs"]
+#[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
+mod mailbox;
 mod nginx;
 mod program;
 mod prometheus;

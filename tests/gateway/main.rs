@@ -6,6 +6,7 @@
 
 mod account;
 mod admin;
+mod assertion;
 mod audit;
 mod basic;
 mod browser;

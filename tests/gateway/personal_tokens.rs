@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::browser::{Browser, Form};
 use crate::harness::{Connection, Gateway, PASSWORD, Reply, Upstream, foregate, run, wait_until};
 
 fn text(bytes: &[u8]) -> String {
@@ -410,4 +411,101 @@ fn other_proxies_are_told_the_same() {
     assert_eq!(ask("/other", &bearer(&token)).status, 403);
     assert!(gateway.command(&["token", "revoke", &id(&gateway, "alice")], "").status.success());
     assert_eq!(ask("/dav/a", &bearer(&token)).status, 401);
+}
+
+/// The account page's JSON, with the cookie of a session.
+fn own(gateway: &Gateway, cookie: &str, path: &str, body: &Value) -> Reply {
+    let headers = [("cookie", cookie), ("content-type", "application/json")];
+    gateway.request("POST", &format!("/.auth/account{path}"), &headers, body.to_string().as_bytes())
+}
+
+#[test]
+fn a_person_makes_and_revokes_tokens_by_json() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream);
+    gateway.add_user("bob", &[]);
+    let (alice, bob) = (gateway.sign_in("alice"), gateway.sign_in("bob"));
+    let wanted = json!({ "name": "Phone", "expires_in_days": 30, "routes": ["dav"] });
+    let made = own(&gateway, &alice, "/tokens", &wanted);
+    assert_eq!(made.status, 201, "{made:?}");
+    let (token, id) = (made.json()["token"].clone(), made.json()["id"].clone());
+    let (token, id) = (token.as_str().expect("a token"), id.as_str().expect("an id"));
+    assert_eq!(get(&gateway, "/dav/a", &basic("alice", token)).status, 200);
+    assert_eq!(get(&gateway, "/other", &bearer(token)).json()["code"], "token_scope");
+    let facts = gateway.get("/.auth/account", &[("cookie", &alice)]).json();
+    assert_eq!((&facts["tokens"][0]["id"], &facts["tokens"][0]["name"]), (&json!(id), &json!("Phone")));
+    assert!(!facts.to_string().contains("fgt_"), "{facts}");
+
+    for (bad, says) in [
+        (json!({}), "1 to 100 characters"),
+        (json!({ "name": "x", "expires_in_days": 0 }), "from 1 to 3650"),
+        (json!({ "name": "x", "routes": ["nothing"] }), "there are: dav"),
+        (json!({ "name": "x", "routes": ["cookie"] }), "there are: dav"),
+        (json!({ "name": "x", "scopes": ["introspect"] }), "administrator"),
+        (json!({ "name": "x", "routes": "dav" }), "list of texts"),
+    ] {
+        let reply = own(&gateway, &alice, "/tokens", &bad);
+        assert!(reply.status == 400 && reply.text().contains(says), "{bad}: {reply:?}");
+    }
+    // Nobody else's, not by a token, and not from elsewhere.
+    let path = format!("/tokens/{id}/revoke");
+    assert_eq!(own(&gateway, &bob, &path, &json!({})).status, 404);
+    let by_token = [("authorization", bearer(token)), ("content-type", "application/json".to_owned())];
+    let by_token: Vec<(&str, &str)> = by_token.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let reply = gateway.request("POST", "/.auth/account/tokens", &by_token, br#"{"name":"x"}"#);
+    assert_eq!(reply.status, 401, "a token makes no tokens: {reply:?}");
+    let elsewhere =
+        [("cookie", alice.as_str()), ("content-type", "application/json"), ("origin", "http://evil.test")];
+    assert_eq!(gateway.request("POST", "/.auth/account/tokens", &elsewhere, br#"{"name":"x"}"#).status, 403);
+    assert_eq!(get(&gateway, "/dav/a", &bearer(token)).status, 200);
+    assert_eq!(own(&gateway, &alice, &path, &json!({})).status, 204);
+    assert_eq!(get(&gateway, "/dav/a", &bearer(token)).status, 401);
+    assert_eq!(get(&gateway, "/dav/a", &basic("alice", token)).status, 401);
+    assert_eq!(own(&gateway, &alice, &path, &json!({})).status, 404);
+}
+
+#[test]
+fn a_person_makes_a_token_on_the_page_which_shows_it_once() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream);
+    let browser = Browser::new(&gateway);
+    let form = Form::read(&browser.open("/.auth/login"));
+    assert_eq!(browser.submit(&form.with("username", "alice").with("password", PASSWORD)).status, 303);
+    let page = browser.open("/.auth/account");
+    let csrf = Form::read(&page).value("csrf_token").expect("a token").to_owned();
+    let cookies: Vec<String> = ["foregate", "foregate-csrf"]
+        .iter()
+        .filter_map(|name| browser.cookie(name).map(|value| format!("{name}={value}")))
+        .collect();
+    let cookies = cookies.join("; ");
+    let post = |path: &str, body: &str| {
+        let headers = [
+            ("cookie", cookies.as_str()),
+            ("content-type", "application/x-www-form-urlencoded"),
+            ("accept", "text/html"),
+        ];
+        gateway.request("POST", path, &headers, body.as_bytes())
+    };
+    let stale = post("/.auth/account/tokens", "name=Phone");
+    assert_eq!(stale.status, 403, "{stale:?}");
+    let made = post(
+        "/.auth/account/tokens",
+        &format!("csrf_token={csrf}&name=Phone&expires_in_days=&routes%3Adav=1"),
+    );
+    assert_eq!(made.status, 201, "{made:?}");
+    let html = made.text();
+    let at = html.find("fgt_").expect("the token stands there");
+    let token = &html[at..at + 52];
+    assert_eq!(html.matches("fgt_").count(), 1, "once");
+    assert!(made.header("cache-control").is_some_and(|value| value.contains("no-store")), "{made:?}");
+    assert_eq!(get(&gateway, "/dav/a", &basic("alice", token)).status, 200);
+    assert_eq!(get(&gateway, "/other", &bearer(token)).status, 403);
+    let again = browser.open("/.auth/account").text();
+    assert!(again.contains("Phone") && !again.contains("fgt_"), "it is not shown again");
+    let revoked = post(
+        &format!("/.auth/account/tokens/{}/revoke", id(&gateway, "alice")),
+        &format!("csrf_token={csrf}"),
+    );
+    assert_eq!(revoked.status, 303, "{revoked:?}");
+    assert_eq!(get(&gateway, "/dav/a", &bearer(token)).status, 401);
 }

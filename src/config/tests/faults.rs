@@ -902,3 +902,15 @@ fn mail_faults() {
         ],
     );
 }
+
+#[test]
+fn an_assertion_that_nobody_could_verify_is_told() {
+    told(
+        "tokens: { algorithm: HS256 }\nupstreams:\n  app: { servers: [\"http://a:1\"], assertion: true }\nroutes: [{ path: /**, upstream: app }]\n",
+        &[
+            "foregate.yaml:3:35: `assertion` can't be with `tokens: { algorithm: HS256 }`: no upstream could verify it",
+            "    3 |   app: { servers: [\"http://a:1\"], assertion: true }",
+            "      |                                   ^^^^^^^^^ set `tokens: { algorithm: EdDSA }`, `ES256` or `RS256`",
+        ],
+    );
+}

@@ -52,6 +52,7 @@ fn forwarded(trusted: bool, fields: &[(&str, &str)]) -> Vec<String> {
         .into();
     let mut headers = map(fields);
     let request = Forwarding {
+        assertion: None,
         context: &context(trusted),
         authorization: false,
         edits: &[],
@@ -194,6 +195,7 @@ fn other_fields_pass_as_they_came() {
 fn authorization_passes_where_the_route_says_so() {
     let mut headers = map(&[("authorization", "Basic x"), ("proxy-authorization", "Basic y")]);
     let request = Forwarding {
+        assertion: None,
         context: &context(false),
         authorization: true,
         edits: &[],
@@ -275,6 +277,7 @@ fn a_route_s_edits_take_the_place_of_the_client_s_fields_in_every_spelling() {
     ];
     let mut headers = map(&fields);
     let request = Forwarding {
+        assertion: None,
         context: &context(false),
         authorization: false,
         edits: &edits,
@@ -298,6 +301,7 @@ fn no_edit_takes_the_place_of_what_is_ours() {
         let edits = names.map(|name| edit(name, value));
         let mut headers = HeaderMap::new();
         let request = Forwarding {
+            assertion: None,
             context: &context(false),
             authorization: false,
             edits: &edits,
@@ -326,6 +330,7 @@ fn the_prefix_that_was_cut_off_is_told_behind_those_of_trusted_proxies() {
     ] {
         let mut headers = map(&fields);
         let request = Forwarding {
+            assertion: None,
             context: &context(trusted),
             authorization: false,
             edits: &[],

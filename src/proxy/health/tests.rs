@@ -171,6 +171,7 @@ fn a_server_that_its_checks_bring_back_is_no_longer_ejected() {
 #[test]
 fn the_board_shows_what_there_is_and_keeps_what_stays() {
     let upstream = |name: &str, ports: &[u16], health| UpstreamSettings {
+        assertion: false,
         balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(1),
         health,
@@ -233,6 +234,7 @@ async fn promising(listener: tokio::net::TcpListener, seen: Arc<AtomicUsize>, cl
 /// An upstream at these servers, checked often.
 fn checked_often(servers: Vec<Server>) -> UpstreamSettings {
     UpstreamSettings {
+        assertion: false,
         balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(2),
         health: Some(HealthSettings { interval: Duration::from_millis(400), ..settings(1, 1) }),

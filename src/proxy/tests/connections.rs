@@ -326,6 +326,7 @@ fn by_name(port: u16, watch: &Watch) -> Rc<pool::Backend> {
 
 fn by_name_knowing(port: u16, last_known: &LastKnown, watch: &Watch) -> Rc<pool::Backend> {
     let settings = UpstreamSettings {
+        assertion: false,
         balance: Balance::RoundRobin,
         connect_timeout: Duration::from_secs(2),
         health: None,

@@ -81,6 +81,7 @@ impl Default for Options {
 impl Gateway {
     pub(super) async fn start(servers: &[SocketAddr], options: Options) -> Self {
         let upstream = UpstreamSettings {
+            assertion: false,
             balance: options.balance,
             connect_timeout: options.connect_timeout,
             health: options.health,
@@ -96,6 +97,7 @@ impl Gateway {
             tls: None,
         };
         let settings = ProxySettings {
+            asserter: None,
             body_bytes: options.body_bytes,
             cookie_names: vec!["foregate".to_owned()],
             edited_names: Vec::new(),

@@ -461,6 +461,7 @@ async fn a_check_is_a_small_request_and_its_status_decides() {
             .await;
             let board = HealthBoard::new();
             let settings = crate::proxy::UpstreamSettings {
+                assertion: false,
                 balance: Balance::RoundRobin,
                 connect_timeout: Duration::from_secs(1),
                 health: Some(HealthSettings {
