@@ -31,7 +31,9 @@ fn provider(address: SocketAddr) -> Program {
 fn post(address: SocketAddr, target: &str, headers: &str, body: &str) -> Reply {
     let mut connection = Connection::to(address);
     let length = body.len();
-    let head = format!("POST {target} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n");
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n"
+    );
     connection.write(format!("{head}{headers}\r\n{body}").as_bytes());
     connection.reply(false)
 }
@@ -39,7 +41,8 @@ fn post(address: SocketAddr, target: &str, headers: &str, body: &str) -> Reply {
 /// An access token of the machine client (RFC 6749 §4.4, RFC 8707).
 fn access_token(address: SocketAddr, algorithm: &str) -> String {
     let secret = base64::engine::general_purpose::STANDARD.encode("robot:a%20secret%20of%20the%20robot%27s");
-    let headers = format!("authorization: Basic {secret}\r\ncontent-type: application/x-www-form-urlencoded\r\n");
+    let headers =
+        format!("authorization: Basic {secret}\r\ncontent-type: application/x-www-form-urlencoded\r\n");
     let body = format!("grant_type=client_credentials&scope=read&resource=urn%3Aapi%3A{algorithm}");
     let reply = post(address, "/token", &headers, &body);
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -68,7 +71,10 @@ fn an_openid_provider_s_access_tokens_come_in_through_its_rotations_and_its_outa
         let reply = show(&gateway, &token);
         assert_eq!(reply.status, 200, "{algorithm}: {reply:?}\n{}", gateway.log());
         let seen = upstream.last().to_lowercase();
-        assert!(seen.contains("remote-user: robot-7\r\n") && seen.contains("remote-groups: robots,staff\r\n"), "{seen}");
+        assert!(
+            seen.contains("remote-user: robot-7\r\n") && seen.contains("remote-groups: robots,staff\r\n"),
+            "{seen}"
+        );
         before.push(token);
     }
     // A token for somebody else is good for somebody else.
@@ -83,7 +89,8 @@ fn an_openid_provider_s_access_tokens_come_in_through_its_rotations_and_its_outa
     }
 
     assert_eq!(post(address, "/test/rotate", "", "").status, 200);
-    let after: Vec<String> = ["RS256", "ES256", "EdDSA"].iter().map(|one| access_token(address, one)).collect();
+    let after: Vec<String> =
+        ["RS256", "ES256", "EdDSA"].iter().map(|one| access_token(address, one)).collect();
     for token in after.iter().chain(&before) {
         assert_eq!(show(&gateway, token).status, 200, "{token}");
     }

@@ -23,6 +23,7 @@ mod haproxy;
 mod harness;
 mod hashes;
 mod http2;
+mod issuers;
 mod jupyter;
 mod nginx;
 mod program;
