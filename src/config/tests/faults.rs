@@ -76,10 +76,10 @@ fn a_look_is_held_to_what_a_page_can_show() {
     told(
         &with("portal: { logo: none.svg, theme: ./none }"),
         &[
-            "foregate.yaml:1:17: there is no `none.svg`",
+            "foregate.yaml:1:17: there is no `/etc/foregate/none.svg`",
             "    1 | portal: { logo: none.svg, theme: ./none }",
             "      |                 ^^^^^^^^ expected a small picture in SVG, PNG, JPEG, WebP or GIF, such as `logo.svg`",
-            "foregate.yaml:1:34: there is no `none`",
+            "foregate.yaml:1:34: there is no `/etc/foregate/none`",
             "    1 | portal: { logo: none.svg, theme: ./none }",
             "      |                                  ^^^^^^ expected a folder with what `foregate theme export FOLDER` writes, or with a part of it",
         ],

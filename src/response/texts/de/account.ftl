@@ -16,14 +16,14 @@ account-name-hint = So können Anwendungen Sie nennen.
 account-name-submit = Namen speichern
 account-name-odd = Ein Name hat höchstens 256 Zeichen, darunter keine Steuerzeichen.
 
-account-password-lead = Mit einem neuen Passwort werden Sie überall außer hier abgemeldet, und Zugriffstoken enden; persönliche Zugriffstoken bleiben.
+account-password-lead = Wenn Sie es ändern, werden Sie überall außer hier abgemeldet, und Zugriffstoken enden; persönliche Zugriffstoken bleiben.
 account-present = Aktuelles Passwort
 account-present-missing = Geben Sie Ihr aktuelles Passwort ein.
 account-new-missing = Geben Sie ein neues Passwort ein.
 account-password-submit = Passwort ändern
 
 account-sessions = Wo Sie angemeldet sind
-account-sessions-lead = Wenn Sie eine davon nicht kennen, melden Sie sie ab und ändern Sie Ihr Passwort.
+account-sessions-lead = Wenn Sie ein Gerät nicht kennen, melden Sie es ab und ändern Sie Ihr Passwort.
 account-device = { $browser } unter { $system }
 account-device-unknown = Unbekanntes Gerät
 account-this-device = Dieses Gerät
@@ -34,7 +34,7 @@ account-session-gone = Dieses Gerät ist schon abgemeldet.
 account-sessions-submit = Alle anderen abmelden
 
 account-delete = Konto löschen
-account-delete-lead = Ihr Konto und alles, was hier dazugehört, ist sofort weg und lässt sich nicht zurückholen.
+account-delete-lead = Ihr Konto und alles, was hier dazugehört, wird sofort gelöscht und lässt sich nicht wiederherstellen.
 account-delete-submit = Mein Konto löschen
 
 notice-account-deleted = Ihr Konto ist gelöscht.

@@ -16,14 +16,14 @@ account-name-hint = This is how applications may call you.
 account-name-submit = Save name
 account-name-odd = A name has at most 256 characters, none of them a control character.
 
-account-password-lead = With a new password you are signed out everywhere but here, and access tokens end; personal access tokens stay.
+account-password-lead = Changing it signs you out everywhere but here and ends access tokens; personal access tokens stay.
 account-present = Current password
 account-present-missing = Enter your current password.
 account-new-missing = Enter a new password.
 account-password-submit = Change password
 
 account-sessions = Where you are signed in
-account-sessions-lead = If you don’t know one of these, sign it out and change your password.
+account-sessions-lead = If you don’t recognise a device, sign it out and change your password.
 account-device = { $browser } on { $system }
 account-device-unknown = Unknown device
 account-this-device = This device
