@@ -16,28 +16,40 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::authn::login::identity;
 use crate::authn::{Authenticator, Ended, LoginFailure, session};
 use crate::identity::{Credential, Identity, UserId, Username};
+use crate::mail::{Language, Mailer};
 use crate::password::{Busy, Strength, Weakness};
 use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
 use crate::telemetry::audit::{self, About, Event};
 
+mod address;
 mod administration;
 mod backup;
 mod device;
 mod keys;
 mod own;
 mod personal;
+mod quota;
+mod recovery;
+mod registration;
 mod sessions;
 mod tokens;
 mod transfer;
 
+pub use address::{AddressChange, AddressError, AddressToConfirm};
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
 pub use keys::KeyError;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use personal::{MadePersonalToken, NewPersonalToken};
+pub use recovery::{LinkError, LinkRequest};
+pub use registration::{
+    InviteError, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
+};
 pub use sessions::{SessionMark, SessionSlice};
 pub use tokens::{IssuedToken, RefreshFailure};
 pub use transfer::{ImportedAccount, NotImported};
+
+use quota::Quota;
 
 /// Bytes of a browser's name for itself that are kept.
 const USER_AGENT: usize = 256;
@@ -90,6 +102,9 @@ pub enum SetPasswordError {
 #[derive(Clone)]
 pub struct Accounts {
     authenticator: Arc<Authenticator>,
+    mailer: Mailer,
+    quota: Quota,
+    registration: Arc<RegistrationSettings>,
     /// The site's own name, the first word that somebody puts into a password for it.
     site: Arc<str>,
     store: Store,
@@ -97,8 +112,26 @@ pub struct Accounts {
 
 impl Accounts {
     /// On the store that the authenticator reads; `site` is the host of `public_url`.
-    pub fn new(store: Store, authenticator: Arc<Authenticator>, site: &str) -> Self {
-        Self { authenticator, site: site.into(), store }
+    pub fn new(
+        store: Store,
+        authenticator: Arc<Authenticator>,
+        mailer: Mailer,
+        registration: RegistrationSettings,
+        site: &str,
+    ) -> Self {
+        let registration = Arc::new(registration);
+        Self { authenticator, mailer, quota: Quota::default(), registration, site: site.into(), store }
+    }
+
+    /// Under other settings: what was counted so far stays.
+    pub fn renewed(
+        &self,
+        authenticator: Arc<Authenticator>,
+        registration: RegistrationSettings,
+        site: &str,
+    ) -> Self {
+        let registration = Arc::new(registration);
+        Self { authenticator, registration, site: site.into(), ..self.clone() }
     }
 
     /// Checks a name and a password and starts a session; the previous one ends.
@@ -199,10 +232,14 @@ impl Accounts {
         now: SystemTime,
     ) -> Result<(), SetPasswordError> {
         let user = self.linked_user(token, now)?;
+        let had_one = user.password_hash.is_some();
         let hash = self.hash(&user, password).await??;
         let user = self.store.set_password_with_token(Digest::of(token.as_bytes()), hash, now).await?;
         self.authenticator.ended(Ended::User(user.id));
         record(Event::PasswordReset, &user);
+        if had_one {
+            self.tell_password_changed(&user).await;
+        }
         Ok(())
     }
 
@@ -235,9 +272,18 @@ impl Accounts {
         user: &User,
         password: SecretString,
     ) -> Result<Result<SecretString, Weakness>, Busy> {
-        let mut context =
-            vec![user.username.to_string(), user.name.as_str().to_owned(), self.site.to_string()];
+        let mut context = vec![user.username.to_string(), user.name.as_str().to_owned()];
         context.extend(user.email.as_ref().map(ToString::to_string));
+        self.hash_for(context, password).await
+    }
+
+    /// Hashes a password that the policy takes for somebody whom these words are about.
+    async fn hash_for(
+        &self,
+        mut context: Vec<String>,
+        password: SecretString,
+    ) -> Result<Result<SecretString, Weakness>, Busy> {
+        context.push(self.site.to_string());
         self.authenticator.login().passwords().hash(password, context).await
     }
 }
@@ -255,6 +301,11 @@ impl From<TokenError> for SetPasswordError {
             TokenError::Store(error) => Self::Store(error),
         }
     }
+}
+
+/// In which language somebody's mails are, where we know it.
+fn language_of(user: &User) -> Option<Language> {
+    user.language.as_deref().and_then(Language::parse)
 }
 
 /// Writes an event about an account down.

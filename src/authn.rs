@@ -357,7 +357,9 @@ impl Authenticator {
             // Changed once more: somebody else's turn to find out, and the client's to ask again.
             Some(Ok(entry)) if self.cache.has_ended(&entry) => Err(AuthenticationError::Busy),
             Some(Ok(entry)) => Ok(self.used(&entry, asker.now)),
-            Some(Err(LoginFailure::Incorrect)) => Ok(Authentication::Rejected(Rejection::Basic)),
+            Some(Err(
+                LoginFailure::Incorrect | LoginFailure::Unconfirmed | LoginFailure::WaitingForApproval,
+            )) => Ok(Authentication::Rejected(Rejection::Basic)),
             Some(Err(LoginFailure::Limited { retry_after })) => {
                 Ok(Authentication::Rejected(Rejection::Limited { retry_after }))
             }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::account::RegistrationSettings;
 use crate::authn::{CacheSettings, IssuerSettings, LoginLimits, SessionSettings, TokenSettings};
 use crate::mail::MailSettings;
 use crate::password::PasswordSettings;
@@ -29,6 +30,7 @@ mod issuers;
 mod look;
 mod mail;
 mod reader;
+mod registration;
 mod routes;
 mod settings;
 #[cfg(test)]
@@ -102,6 +104,8 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// The origin that browsers use.
     pub public_url: Origin,
+    /// Who may make an account, and how.
+    pub registration: RegistrationSettings,
     /// In the order of the file; each can be reached.
     pub routes: Vec<Route>,
     /// How long sessions live.
@@ -223,8 +227,11 @@ impl Config {
         let issuers = issuers::read(root, &tokens);
         let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
-        let (limits, login_limits) = settings::limits(root);
+        let (limits, login_limits, registrations) = settings::limits(root);
         let mail = mail::read(root);
+        // A faulty one is told of itself alone.
+        let has_mail = mail.is_some() || root.has("mail");
+        let registration = registration::read(root, has_mail, registrations);
         let upstreams = upstreams::read(root, tokens.algorithm);
         let cookies = Portal::cookie_names(&session);
         let around = routes::Around {
@@ -272,6 +279,7 @@ impl Config {
             portal,
             proxy_protocol,
             public_url: public_url?,
+            registration,
             routes,
             session,
             store,

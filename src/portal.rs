@@ -14,9 +14,10 @@ use bytes::Bytes;
 use http::header::{RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
-use crate::account::Accounts;
+use crate::account::{Accounts, LinkRequest, RegistrationMode};
 use crate::authn::{self, Authentication, Authenticator, SessionSettings};
 use crate::identity::{Credential, Identity};
+use crate::mail;
 use crate::request::{Context, Origin, SentFrom, sent_from};
 use crate::response::look::Look;
 use crate::response::texts::{self, Language};
@@ -25,8 +26,11 @@ use crate::route::HostPattern;
 use crate::telemetry::audit;
 
 mod account;
+mod address;
 mod asset;
+mod confirm;
 mod csrf;
+mod forgot;
 mod form;
 mod login;
 mod logout;
@@ -34,7 +38,9 @@ mod me;
 mod metadata;
 mod next;
 mod notice;
+mod pending;
 mod place;
+mod register;
 mod reset;
 mod strength;
 #[cfg(test)]
@@ -229,6 +235,19 @@ impl Portal {
             ("/login", Verb::Post) => login::submit(self, visit, self.fields(visit, body).await?).await,
             ("/logout", Verb::Get) => logout::page(self, visit).await,
             ("/logout", Verb::Post) => logout::submit(self, visit, self.fields(visit, body).await?).await,
+            ("/register", Verb::Get) => register::page(self, visit),
+            ("/register", Verb::Post) => register::submit(self, visit, self.fields(visit, body).await?).await,
+            ("/confirm", Verb::Get) => confirm::page(self, visit),
+            ("/confirm", Verb::Post) => confirm::submit(self, visit, self.fields(visit, body).await?).await,
+            ("/confirm/resend", Verb::Post) => {
+                confirm::resend(self, visit, self.fields(visit, body).await?).await
+            }
+            ("/forgot", Verb::Get) => forgot::page(self, visit),
+            ("/forgot", Verb::Post) => forgot::submit(self, visit, self.fields(visit, body).await?).await,
+            ("/account/email", Verb::Get) => address::page(self, visit).await,
+            ("/account/email", Verb::Post) => {
+                address::submit(self, visit, self.fields(visit, body).await?).await
+            }
             ("/reset", Verb::Get) => reset::page(self, visit),
             ("/reset", Verb::Post) => reset::submit(self, visit, self.fields(visit, body).await?).await,
             ("/password-strength", Verb::Post) => {
@@ -250,11 +269,12 @@ impl Portal {
             ("/healthz", Verb::Get) => Ok(visit.asker.text(StatusCode::OK, "ok")),
             ("/readyz", Verb::Get) if (self.ready)() => Ok(visit.asker.text(StatusCode::OK, "ok")),
             ("/readyz", Verb::Get) => Ok(visit.asker.text(StatusCode::SERVICE_UNAVAILABLE, "not ready")),
-            ("/login" | "/logout" | "/reset", Verb::Other) => {
-                Err(Problem::method_not_allowed("GET, HEAD, POST"))
-            }
             (
-                "/token" | "/token/introspect" | "/token/revoke" | "/password-strength",
+                "/login" | "/logout" | "/reset" | "/register" | "/confirm" | "/forgot" | "/account/email",
+                Verb::Other,
+            ) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
+            (
+                "/token" | "/token/introspect" | "/token/revoke" | "/password-strength" | "/confirm/resend",
                 Verb::Get | Verb::Other,
             ) => Err(Problem::method_not_allowed("POST")),
             ("/me" | "/jwks.json" | metadata::PATH | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
@@ -320,6 +340,14 @@ impl Portal {
         }
     }
 
+    /// Whether anybody at all may make an account here.
+    fn registers(&self) -> bool {
+        match self.accounts.registration().mode {
+            RegistrationMode::Approval | RegistrationMode::Open => true,
+            RegistrationMode::Closed | RegistrationMode::Invite => false,
+        }
+    }
+
     /// The browser's session cookie, whether or not it is worth anything.
     fn session_cookie<'a>(&self, visit: &Visit<'a>) -> Option<&'a str> {
         authn::session::cookie(visit.headers, &self.session_cookie)
@@ -357,6 +385,17 @@ impl<'a> Visit<'a> {
     /// Where the person stands, for them to read.
     fn place(&self) -> String {
         self.context.host.to_string()
+    }
+
+    /// In which the mails are written that this person asks for.
+    fn mail_language(&self) -> mail::Language {
+        mail::Language::parse(self.asker.language().tag()).unwrap_or_default()
+    }
+
+    /// For a link by mail.
+    fn link_request(&self) -> LinkRequest {
+        let Context { client, received_at, .. } = *self.context;
+        LinkRequest { language: self.mail_language(), now: received_at, source: client }
     }
 
     fn user_agent(&self) -> &'a str {

@@ -316,6 +316,14 @@ impl Store {
         }
     }
 
+    /// Takes as long as `create_one_time_token` and keeps nothing: for where it must not show that there is nobody to
+    /// get a link.
+    pub async fn pretend_one_time_token(&self) -> Result<(), TokenError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.pretend_one_time_token().await,
+        }
+    }
+
     /// Reads a one-time token without using it, for the page that asks before it acts.
     pub fn one_time_token(&self, digest: Digest, now: SystemTime) -> Result<OneTimeToken, TokenError> {
         match &self.engine {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::authn::session;
 use crate::identity::{DisplayName, Email, Role};
+use crate::mail::{Mail, Message};
 use crate::password::{UnusableHash, check_hash};
 use crate::store::{EndSessions, NewUser, OneTimeToken, UserChange};
 
@@ -106,8 +107,7 @@ impl Accounts {
             NewPassword::Plain(password) => {
                 let mut context = vec![account.username.to_string(), account.name.as_str().to_owned()];
                 context.extend(account.email.as_ref().map(ToString::to_string));
-                context.push(self.site.to_string());
-                let hashed = self.authenticator.login().passwords().hash(password, context).await;
+                let hashed = self.hash_for(context, password).await;
                 account.password_hash = Some(hashed.map_err(|Busy| AccountError::Busy)??);
             }
         }
@@ -168,6 +168,23 @@ impl Accounts {
         let user = self.find(login)?;
         self.authenticator.login().throttle().clear(user.id).await?;
         record(Event::AccountUnlocked, &user);
+        Ok(user)
+    }
+
+    /// Lets in an account that waits for that, and tells its person. One that doesn't wait stays as it is.
+    pub async fn approve(&self, login: &str) -> Result<User, UserError> {
+        let user = self.find(login)?;
+        if !user.awaits_approval {
+            return Ok(user);
+        }
+        let user = self.apply(user.id, UserChange { approved: true, ..UserChange::default() }).await?;
+        // Whose address is still to be confirmed can't sign in yet, and is not told so.
+        if let Some(to) = user.email.clone().filter(|_| user.may_sign_in() && self.sends_mail()) {
+            let login_link = self.mailer.links().login();
+            let message = Message::Approved { login_link, username: user.username.clone() };
+            let language = super::language_of(&user).unwrap_or_default();
+            self.post(Some(Mail { language, message, to })).await;
+        }
         Ok(user)
     }
 

@@ -104,6 +104,7 @@ impl Accounts {
         let user = self.store.change_user(user.id, change).await?;
         self.authenticator.ended(Ended::User(user.id));
         record(Event::PasswordChanged, &user);
+        self.tell_password_changed(&user).await;
         // Whoever has just typed the password is as fresh as after a login; not before what has made the
         // others void.
         let from = user.credentials_since.map_or(now, |since| since.max(now));
@@ -159,6 +160,8 @@ impl From<LoginFailure> for OwnChangeError {
         match failure {
             LoginFailure::Busy => Self::Busy,
             LoginFailure::Incorrect => Self::Incorrect,
+            // Whoever waits for something has no session.
+            LoginFailure::Unconfirmed | LoginFailure::WaitingForApproval => Self::Gone,
             LoginFailure::Limited { retry_after } => Self::Limited { retry_after },
             LoginFailure::Store(error) => Self::Store(error),
         }

@@ -97,6 +97,21 @@ pub enum Failure {
         /// What a line may have.
         limit: usize,
     },
+    /// Nobody could use an invitation.
+    #[error(
+        "registration is closed, so nobody could use an invitation: set `registration.mode` to `invite`, `approval` \
+         or `open`, or make the account with `foregate user add NAME --email {email}`"
+    )]
+    RegistrationClosed {
+        /// Who was to be invited.
+        email: String,
+    },
+    /// As many invitations are open as the store keeps.
+    #[error("{limit} invitations are open; wait until some are used, or end by themselves after seven days")]
+    TooManyInvitations {
+        /// How many that is.
+        limit: usize,
+    },
     /// The account has as many tokens as it may have.
     #[error(
         "the account `{username}` has {limit} personal access tokens, the most that it may have; revoke one first"

@@ -60,6 +60,11 @@ pub enum Command {
     Token(TokenCommand),
     /// Makes an account.
     UserAdd(AddUser),
+    /// Lets in an account that waits for that.
+    UserApprove {
+        /// Whose.
+        login: String,
+    },
     /// Deletes an account with everything that hangs on it.
     UserDelete {
         /// Whose.
@@ -74,6 +79,13 @@ pub enum Command {
     UserEnable {
         /// Whose.
         login: String,
+    },
+    /// Invites somebody to make an account.
+    UserInvite {
+        /// Whom.
+        email: Email,
+        /// What the account gets beside the roles of everybody who registers.
+        roles: BTreeSet<Role>,
     },
     /// One slice of all accounts with their hashes, in the order of their names; as `UserList`.
     UserExport {
@@ -133,9 +145,11 @@ impl Command {
             Self::StoreRows { .. } => "store backup: rows",
             Self::Token(command) => command.name(),
             Self::UserAdd(_) => "user add",
+            Self::UserApprove { .. } => "user approve",
             Self::UserDelete { .. } => "user delete",
             Self::UserDisable { .. } => "user disable",
             Self::UserEnable { .. } => "user enable",
+            Self::UserInvite { .. } => "user invite",
             Self::UserExport { .. } => "user export",
             Self::UserImport(_) => "user import",
             Self::UserList { .. } => "user list",
@@ -239,6 +253,13 @@ pub enum Reply {
     },
     /// Nothing was done.
     Failed(Failure),
+    /// Somebody is invited.
+    Invited {
+        /// With which they make an account, once.
+        link: Secret,
+        /// It was mailed to them as well.
+        mailed: bool,
+    },
     /// What came of the accounts that were sent.
     Imported(Imported),
     /// The key that was made.
@@ -368,6 +389,12 @@ pub struct AccountView {
     pub roles: BTreeSet<Role>,
     /// Whether it can't sign in.
     pub disabled: bool,
+    /// Whether it can't sign in before its address is confirmed.
+    #[serde(default)]
+    pub unconfirmed: bool,
+    /// Whether it can't sign in before an administrator lets it in.
+    #[serde(default)]
+    pub waiting: bool,
     /// Whether a password is set.
     pub has_password: bool,
     /// How it is kept: `Argon2id`, or another application's scheme until the next login.
@@ -396,6 +423,8 @@ impl From<User> for AccountView {
             id: user.id,
             name: user.name,
             roles: user.roles,
+            unconfirmed: user.awaits_confirmation,
+            waiting: user.awaits_approval,
             sessions: None,
             username: user.username,
         }

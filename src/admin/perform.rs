@@ -2,6 +2,7 @@
 //!
 //! Callers: `admin::server`, and `cli` where no server runs.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 mod transfer;
@@ -10,9 +11,10 @@ pub(super) use self::transfer::scheme;
 use super::failure::Failure;
 use super::message::{AccountView, AddUser, Command, LinkBase, Password, Reply, Secret, SetUser};
 use super::personal;
-use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassword};
-use crate::identity::{Username, fold};
-use crate::store::{StoreError, User, UserError};
+use crate::account::{AccountChange, AccountError, Accounts, InviteError, NewAccount, NewPassword};
+use crate::identity::{Email, Role, Username, fold};
+use crate::mail::Language;
+use crate::store::{InvitationError, StoreError, User, UserError};
 
 mod key;
 mod session;
@@ -56,6 +58,8 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
         Command::UserEnable { login } => {
             named(accounts, &login, accounts.set_disabled(&login, false).await).await
         }
+        Command::UserApprove { login } => named(accounts, &login, accounts.approve(&login).await).await,
+        Command::UserInvite { email, roles } => invite(accounts, email, roles, now).await,
         Command::UserExport { after } => transfer::export(accounts, after).await,
         Command::UserImport(import) => transfer::import(accounts, import, now).await,
         Command::UserList { after } => list(accounts, after).await,
@@ -92,6 +96,29 @@ async fn add(
         }
         Err(AccountError::User(UserError::UsernameTaken)) => Err(Failure::UsernameTaken { username }),
         Err(error) => Err(failure(error, username.as_str(), email)),
+    }
+}
+
+async fn invite(
+    accounts: &Accounts,
+    email: Email,
+    roles: BTreeSet<Role>,
+    now: SystemTime,
+) -> Result<Reply, Failure> {
+    let address = email.to_string();
+    // Whoever is invited is not known here, and neither is their language.
+    match accounts.invite(email, roles, Language::default(), now).await {
+        Ok((link, mailed)) => Ok(Reply::Invited { link: Secret(link.expose().into()), mailed }),
+        Err(InviteError::Closed) => Err(Failure::RegistrationClosed { email: address }),
+        Err(InviteError::Invitation(error)) => Err(match error {
+            InvitationError::EmailTaken => Failure::EmailTaken { email: address },
+            InvitationError::Store(error) => store(error),
+            InvitationError::TooMany { limit } => Failure::TooManyInvitations { limit },
+            // Of invitations that are used.
+            InvitationError::Invalid | InvitationError::UsernameTaken => {
+                Failure::Store { reason: error.to_string() }
+            }
+        }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checking a name and a password: the one way for every door, with the throttle in front.
 //!
-//! Unknown, wrong, without a password and disabled are one answer after the same work.
+//! Unknown, wrong, without a password and disabled are one answer after the same work. That an account waits
+//! for something is told once the password was right.
 //!
 //! Callers: `authn` for Basic, `account` for the form and the token endpoint. No session is made here.
 
@@ -12,7 +13,7 @@ use secrecy::SecretString;
 use super::throttle::{Attempt, LoginLimits, NotNow, Throttle};
 use crate::identity::{Credential, Identity, Principal, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
-use crate::store::{Digest, Store, StoreError, TriedAccount, User};
+use crate::store::{Digest, Standing, Store, StoreError, TriedAccount, User};
 use crate::telemetry::audit::{self, About, Event};
 use crate::telemetry::metrics::{Login, Metrics};
 
@@ -34,6 +35,12 @@ pub enum LoginFailure {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The password is right, and the address is not confirmed yet.
+    #[error("the account's e-mail address is not confirmed yet")]
+    Unconfirmed,
+    /// The password is right, and an administrator has not let the account in yet.
+    #[error("the account waits for an administrator's approval")]
+    WaitingForApproval,
 }
 
 /// Checks names and passwords. Cheap to clone.
@@ -78,6 +85,7 @@ impl PasswordLogin {
             Err(LoginFailure::Incorrect) => Login::Failed,
             Err(LoginFailure::Limited { .. }) => Login::Limited,
             Err(LoginFailure::Store(_)) => Login::Error,
+            Err(LoginFailure::Unconfirmed | LoginFailure::WaitingForApproval) => Login::Waiting,
         });
         verified
     }
@@ -106,7 +114,13 @@ impl PasswordLogin {
             Err(LoginFailure::Incorrect) => self.metrics.login(Login::Failed),
             Err(LoginFailure::Limited { .. }) => self.metrics.login(Login::Limited),
             // Nobody has logged in.
-            Ok(_) | Err(LoginFailure::Busy | LoginFailure::Store(_)) => {}
+            Ok(_)
+            | Err(
+                LoginFailure::Busy
+                | LoginFailure::Store(_)
+                | LoginFailure::Unconfirmed
+                | LoginFailure::WaitingForApproval,
+            ) => {}
         }
         found
     }
@@ -118,11 +132,16 @@ impl PasswordLogin {
             Ok(verified) => verified,
             Err(Busy) => return Err(LoginFailure::Busy),
         };
-        let Some(user) = user.as_ref().filter(|user| verified.matches && user.may_sign_in()).cloned() else {
+        let Some(user) = user.as_ref().filter(|user| verified.matches && !user.disabled).cloned() else {
             attempt.failed();
             record(Event::LoginFailed, user.as_ref());
             return Err(LoginFailure::Incorrect);
         };
+        match user.standing() {
+            Standing::Good | Standing::Disabled => {}
+            Standing::Unconfirmed => return Err(LoginFailure::Unconfirmed),
+            Standing::Waiting => return Err(LoginFailure::WaitingForApproval),
+        }
         attempt.succeeded();
         record(Event::LoginOk, Some(&user));
         if let (Some(old), Some(new)) = (stored, verified.upgrade) {
@@ -136,7 +155,10 @@ impl PasswordLogin {
 
     /// A try at the account of this name or address, once it is its turn.
     async fn begin(&self, source: IpAddr, login: &str) -> Result<(Option<User>, Attempt), LoginFailure> {
+        // An address that nobody has confirmed is nobody's yet: it opens no account, and a right password with it
+        // would tell whoever registered with somebody else's address whether that had an account.
         let user = self.store.user_by_login(login)?;
+        let user = user.filter(|user| !(user.awaits_confirmation && login.contains('@')));
         let account = match &user {
             Some(user) => TriedAccount::Known(user.id),
             None => TriedAccount::Unknown(Digest::of(fold(login).as_bytes())),

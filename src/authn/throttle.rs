@@ -375,7 +375,7 @@ impl Counter {
 }
 
 /// Where a client sits: an address, or the /64 that one IPv6 customer has to himself.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

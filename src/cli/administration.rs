@@ -75,6 +75,7 @@ impl Administration {
             | Reply::BackupBegun { .. }
             | Reply::BackupRows { .. }
             | Reply::Ended { .. }
+            | Reply::Invited { .. }
             | Reply::Exported { .. }
             | Reply::Imported(_)
             | Reply::Key { .. }

@@ -129,7 +129,7 @@ fn identity(
     let Reply::Account(account) = account else {
         return Err(CliError::Failed(anyhow!("the server gave no account for `{login}`")));
     };
-    if account.disabled {
+    if account.disabled || account.unconfirmed || account.waiting {
         // Nobody can sign in to it, so nobody is.
         return Ok(None);
     }

@@ -89,6 +89,7 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::BackupBegun { .. }
         | Reply::BackupRows { .. }
         | Reply::Ended { .. }
+        | Reply::Invited { .. }
         | Reply::Sessions { .. }
         | Reply::Exported { .. }
         | Reply::Imported(_)

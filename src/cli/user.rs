@@ -2,6 +2,7 @@
 //!
 //! Callers: `cli`. Where a command is carried out is `administration`'s; what it does, `admin`'s.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal};
 
 use anyhow::anyhow;
@@ -22,8 +23,24 @@ mod render;
 pub(super) enum UserCommand {
     /// Add an account; without a password, print a one-time link with which the person sets one
     Add(AddArguments),
+    /// Invite somebody to make an account: print a link that works once, and mail it where `mail` is configured
+    Invite {
+        /// The e-mail address that the account gets
+        email: Email,
+        /// A role, beside those of everybody who registers; repeat for more
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<Role>,
+    },
+    /// Let in an account that waits for approval
+    Approve {
+        /// A username or an e-mail address
+        name: String,
+    },
     /// List all accounts
     List {
+        /// Only those that wait for approval and have confirmed their address
+        #[arg(long)]
+        waiting: bool,
         /// Print a JSON array
         #[arg(long)]
         json: bool,
@@ -144,9 +161,11 @@ enum Task {
     Delete { login: String, ask: bool },
     Disable { login: String },
     Enable { login: String },
+    Approve { login: String },
+    Invite { email: Email, roles: BTreeSet<Role> },
+    List { json: bool, waiting: bool },
     Export(export::ExportArguments),
     Import(import::Import),
-    List { json: bool },
     Schemes { json: bool },
     Set(SetUser),
     Show { login: String, json: bool },
@@ -162,9 +181,13 @@ impl Task {
             }
             UserCommand::Disable { name } => Self::Disable { login: name },
             UserCommand::Enable { name } => Self::Enable { login: name },
+            UserCommand::Approve { name } => Self::Approve { login: name },
+            UserCommand::Invite { email, roles } => {
+                Self::Invite { email, roles: roles.into_iter().collect() }
+            }
+            UserCommand::List { json, waiting } => Self::List { json, waiting },
             UserCommand::Export(arguments) => Self::Export(arguments),
             UserCommand::Import(arguments) => Self::Import(arguments.read()?),
-            UserCommand::List { json } => Self::List { json },
             UserCommand::Schemes { json } => Self::Schemes { json },
             UserCommand::Set(arguments) => Self::Set(arguments.read()?),
             UserCommand::Show { name, json } => Self::Show { login: name, json },
@@ -194,9 +217,19 @@ impl Task {
                 }
                 Ok(())
             }
+            Self::Approve { login } => {
+                let account = about(administration, Command::UserApprove { login }).await?;
+                let name = &account.username;
+                note(format_args!("Account `{name}` is let in."));
+                if account.unconfirmed {
+                    note("Its person has to confirm the e-mail address before the first login.");
+                }
+                Ok(())
+            }
+            Self::Invite { email, roles } => invite(administration, email, roles).await,
+            Self::List { json, waiting } => list(administration, json, waiting).await,
             Self::Export(arguments) => export::run(administration, arguments).await,
             Self::Import(import) => import.run(administration).await,
-            Self::List { json } => list(administration, json).await,
             Self::Schemes { json } => schemes(administration, json).await,
             Self::Set(change) => {
                 let password = change.password.is_some();
@@ -238,6 +271,26 @@ async fn add(administration: &Administration, config: &Config, user: AddUser) ->
     }
 }
 
+async fn invite(
+    administration: &Administration,
+    email: Email,
+    roles: BTreeSet<Role>,
+) -> Result<(), CliError> {
+    let to = email.to_string();
+    match administration.perform(Command::UserInvite { email, roles }).await? {
+        Reply::Invited { link: Secret(link), mailed } => {
+            print(&format!("{}\n", link.expose_secret()))?;
+            match mailed {
+                true => note(format_args!("{to} is invited, and gets the link above by mail as well.")),
+                false => note(format_args!("{to} is invited. Send the link above to the person.")),
+            }
+            note("It makes one account, and is good for seven days; a new invitation voids it.");
+            Ok(())
+        }
+        _ => Err(Administration::unexpected()),
+    }
+}
+
 async fn delete(administration: &Administration, login: String, ask: bool) -> Result<(), CliError> {
     if ask {
         let account = about(administration, Command::UserShow { login: login.clone() }).await?;
@@ -253,21 +306,25 @@ async fn delete(administration: &Administration, login: String, ask: bool) -> Re
     Ok(())
 }
 
-async fn list(administration: &Administration, json: bool) -> Result<(), CliError> {
+async fn list(administration: &Administration, json: bool, waiting: bool) -> Result<(), CliError> {
     let mut listing = render::Listing::new(json);
     let mut after = None;
     loop {
         let reply = administration.perform(Command::UserList { after }).await?;
         let Reply::Accounts { accounts, next } = reply else { return Err(Administration::unexpected()) };
-        print(&listing.slice(&accounts)?)?;
         // A slice that doesn't move on would be asked for again and again.
         after = next.filter(|_| !accounts.is_empty());
+        let mut shown = accounts;
+        shown.retain(|account| !waiting || (account.waiting && !account.unconfirmed && !account.disabled));
+        print(&listing.slice(&shown)?)?;
         if after.is_none() {
             break;
         }
     }
     print(&listing.end())?;
-    if listing.is_empty() {
+    if listing.is_empty() && waiting {
+        note("No account waits for approval.");
+    } else if listing.is_empty() {
         note("There are no accounts yet: `foregate user add NAME` makes one.");
     }
     Ok(())

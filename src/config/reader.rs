@@ -164,6 +164,11 @@ impl<'a> Section<'a> {
         Some(Value::of(entry, self.reader)).filter(|value| !value.is_null())
     }
 
+    /// Whether a key is there, whatever is in it. It is known once it was asked for by `get`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
     /// The value of a key that has to be there.
     pub(super) fn require(&mut self, key: &'static str, expected: &str) -> Option<Value<'a>> {
         let value = self.get(key);

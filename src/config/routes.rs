@@ -299,7 +299,7 @@ fn client_certificate(value: &Value<'_>) -> Option<CertificateRequirement> {
     }))
 }
 
-fn role(raw: &str) -> Result<Role, Expected> {
+pub(super) fn role(raw: &str) -> Result<Role, Expected> {
     raw.parse().map_err(|_| Expected("a role: up to 64 characters without blank, comma, semicolon or bar"))
 }
 
@@ -307,7 +307,7 @@ fn user(raw: &str) -> Result<String, InvalidUsername> {
     raw.parse().map(|name: Username| name.folded())
 }
 
-fn email_domain(raw: &str) -> Result<String, Expected> {
+pub(super) fn email_domain(raw: &str) -> Result<String, Expected> {
     // The rule for addresses, applied to one of this domain.
     let expected = Expected("a domain such as `example.com`");
     format!("a@{raw}").parse().map(|email: crate::identity::Email| email.domain()).map_err(|_| expected)

@@ -340,7 +340,8 @@ pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> Tok
     })
 }
 
-pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
+/// The limits, those of failed logins, and how many registrations (and as many links by mail) one source gets.
+pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits, Rate) {
     let header_bytes = |raw: &str| bounded(raw, 8 << 10..=1 << 20, "a size from `8KiB` to `1MiB`");
     let per = |count| Rate { count, period: 15 * MINUTE };
     root.section("limits", |limits| {
@@ -348,6 +349,8 @@ pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
             per_account: login.get("per_account").and_then(|value| value.parse(rate)).unwrap_or(per(10)),
             per_ip: login.get("per_ip").and_then(|value| value.parse(rate)).unwrap_or(per(100)),
         });
+        let registration = limits.get("registration").and_then(|value| value.parse(rate));
+        let registration = registration.unwrap_or(Rate { count: 100, period: HOUR });
         let mut timeout = |key, default| {
             let timeout = limits.get(key).and_then(|value| value.parse(duration));
             timeout.unwrap_or(Duration::from_secs(default))
@@ -374,7 +377,7 @@ pub(super) fn limits(root: &mut Section<'_>) -> (Limits, LoginLimits) {
             headers,
             idle_timeout,
         };
-        (limits, login)
+        (limits, login, registration)
     })
 }
 

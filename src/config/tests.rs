@@ -58,8 +58,9 @@ fn another_proxy_may_do_all_the_forwarding() {
 #[test]
 fn the_reference_says_the_defaults() {
     let (reference, minimal) = (sound(REFERENCE), sound(MINIMAL));
-    // Where the two are to differ: upstreams and routes are examples there.
-    let common = |config: Config| format!("{:?}", Config { routes: vec![], upstreams: vec![], ..config });
+    // Where the two are to differ: mail, upstreams and routes are examples there.
+    let common =
+        |config: Config| format!("{:?}", Config { mail: None, routes: vec![], upstreams: vec![], ..config });
     assert_eq!(reference.upstreams.len(), 2);
     assert_eq!(reference.routes.len(), 4);
     assert_eq!(common(reference.clone()), common(minimal));

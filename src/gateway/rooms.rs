@@ -67,8 +67,14 @@ impl AccountRooms {
         let authenticator =
             Authenticator::new(store.clone(), login, tokens, config.session.clone(), config.cache);
         let authenticator = Arc::new(authenticator.with_issuers(config.issuers.clone()));
-        let accounts = Accounts::new(store.clone(), Arc::clone(&authenticator), config.public_url.host());
         let mailer = Mailer::new(store.clone(), config.mail.clone(), mail_links(config)).await?;
+        let accounts = Accounts::new(
+            store.clone(),
+            Arc::clone(&authenticator),
+            mailer.clone(),
+            config.registration.clone(),
+            config.public_url.host(),
+        );
         Ok(Self { accounts, authenticator, csrf_key, mailer, metrics, store })
     }
 }
@@ -156,8 +162,8 @@ impl Rooms {
     pub(super) async fn renewed(&self, config: Config) -> Result<Self, StartError> {
         let tls = Tls::renewed(self.tls.as_ref(), config.tls.as_ref())?;
         let authenticator = self.renewed_authenticator(&config).await?;
-        let store = self.process.store.clone();
-        let accounts = Accounts::new(store, Arc::clone(&authenticator), config.public_url.host());
+        let (registration, site) = (config.registration.clone(), config.public_url.host());
+        let accounts = self.accounts.renewed(Arc::clone(&authenticator), registration, site);
         Ok(Self::over(config, accounts, authenticator, Arc::clone(&self.process), tls))
     }
 

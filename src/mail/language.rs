@@ -15,3 +15,18 @@ pub enum Language {
     #[serde(rename = "de")]
     German,
 }
+
+impl Language {
+    /// As an account keeps it (BCP 47).
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::German => "de",
+        }
+    }
+
+    /// From a tag of ours, and from nothing else.
+    pub fn parse(tag: &str) -> Option<Self> {
+        [Self::English, Self::German].into_iter().find(|language| language.tag() == tag)
+    }
+}

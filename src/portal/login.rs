@@ -1,7 +1,7 @@
 //! Signing in: the page, and what it sends.
 //!
 //! Every wrong pair gets the same page with the same sentence, whether the name is unknown, the
-//! password wrong or the account disabled. A form that was open for too long is shown afresh.
+//! password wrong or the account disabled. An account that waits for something is told so once the password was right. A form that was open for too long is shown afresh.
 //!
 //! Callers: the portal's dispatch.
 
@@ -15,6 +15,7 @@ use super::form::{Fields, Format};
 use super::me::Me;
 use super::next::Next;
 use super::notice::Notice;
+use super::pending::Pending;
 use super::{Portal, RETRY, Visit, bearer_challenge, failure, set_challenge, set_cookie, set_retry_after};
 use crate::account::{LoggedIn, LoginAttempt, SignedIn};
 use crate::authn::LoginFailure;
@@ -66,6 +67,7 @@ enum Message {
     Incomplete,
     Incorrect,
     Limited(Duration),
+    Pending(Pending),
     Unavailable,
 }
 
@@ -128,6 +130,7 @@ pub(super) async fn submit(
             set_cookie(&mut response, Some(logged_in.cookie));
             Ok(response)
         }
+        (Err(Message::Pending(pending)), Format::Form) => Ok(pending.show(portal, visit, &form.username)),
         (Err(message), Format::Form) => Ok(form.show(portal, visit, message)),
         (Err(message), Format::Json) => Err(message.problem()),
     }
@@ -156,6 +159,8 @@ async fn attempt(
             failure(&error);
             Message::Unavailable
         }
+        LoginFailure::Unconfirmed => Message::Pending(Pending::Confirmation),
+        LoginFailure::WaitingForApproval => Message::Pending(Pending::Approval),
     })
 }
 
@@ -174,14 +179,16 @@ impl LoginForm {
             confirming,
             csrf_token: &token.token,
             error,
-            forgot: None,
+            forgot: portal.accounts.sends_mail().then(|| portal.pages.address("/forgot", &[])),
             go_on: self.prompt.is_none().then(|| portal.pages.login_location(next.map(Next::as_str), None)),
             invalid: matches!(message, Message::Incorrect | Message::Incomplete),
             next: next.map(Next::as_str),
             notice,
             place: &place,
             prompt: self.prompt.map(Prompt::as_str),
-            register: None,
+            register: portal
+                .registers()
+                .then(|| portal.pages.address("/register", &[("next", next.map(Next::as_str))])),
             remember: self.remember,
             remember_for: portal.remember.map(lasting),
             switch_to: portal.pages.login_location(next.map(Next::as_str), Some(Prompt::SelectAccount)),
@@ -199,7 +206,11 @@ impl LoginForm {
             Message::Incorrect => set_challenge(&mut response),
             Message::Limited(wait) => set_retry_after(&mut response, wait),
             Message::Unavailable => set_retry_after(&mut response, RETRY),
-            Message::None | Message::Notice(_) | Message::StaleForm | Message::Incomplete => {}
+            Message::None
+            | Message::Notice(_)
+            | Message::StaleForm
+            | Message::Incomplete
+            | Message::Pending(_) => {}
         }
         response
     }
@@ -209,7 +220,7 @@ impl Message {
     /// The error, or else the notice.
     fn text(&self) -> (Option<Text>, Option<Text>) {
         match self {
-            Self::None => (None, None),
+            Self::None | Self::Pending(_) => (None, None),
             Self::Notice(notice) => (None, Some(notice.text())),
             Self::StaleForm => (None, Some(Text::new("form-stale"))),
             Self::Incomplete => (Some(Text::new("login-incomplete")), None),
@@ -222,7 +233,7 @@ impl Message {
     fn status(&self) -> StatusCode {
         match self {
             Self::None | Self::Notice(_) => StatusCode::OK,
-            Self::StaleForm => StatusCode::FORBIDDEN,
+            Self::StaleForm | Self::Pending(_) => StatusCode::FORBIDDEN,
             Self::Incomplete => StatusCode::BAD_REQUEST,
             Self::Incorrect => StatusCode::UNAUTHORIZED,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -240,6 +251,7 @@ impl Message {
             )
             .with_header(http::header::WWW_AUTHENTICATE, bearer_challenge()),
             Self::Limited(wait) => Problem::too_many_requests(*wait),
+            Self::Pending(pending) => pending.problem(),
             Self::Unavailable => Problem::unavailable(RETRY),
             Self::Incomplete => {
                 Problem::bad_request(Text::verbatim("username and password are both needed."))

@@ -23,22 +23,42 @@ fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Notice {
     AccountDeleted,
+    AddressChanged,
+    AddressChanging,
+    AddressConfirmed,
+    AddressConfirmedWaiting,
+    AddressSet,
+    ConfirmationSent,
+    LinkSent,
     OtherSessionsEnded,
     PasswordChanged,
     PasswordSet,
     ProfileSaved,
+    Registered,
+    RegisteredConfirm,
+    RegisteredWaiting,
     SessionEnded,
     SignedOut,
     TokenRevoked,
 }
 
 /// All of them, each with its word in the cookie.
-const WORDS: [(Notice, &str); 8] = [
+const WORDS: [(Notice, &str); 18] = [
     (Notice::AccountDeleted, "account_deleted"),
+    (Notice::AddressChanged, "address_changed"),
+    (Notice::AddressChanging, "address_changing"),
+    (Notice::AddressConfirmed, "address_confirmed"),
+    (Notice::AddressConfirmedWaiting, "address_confirmed_waiting"),
+    (Notice::AddressSet, "address_set"),
+    (Notice::ConfirmationSent, "confirmation_sent"),
+    (Notice::LinkSent, "link_sent"),
     (Notice::OtherSessionsEnded, "other_sessions_ended"),
     (Notice::PasswordChanged, "password_changed"),
     (Notice::PasswordSet, "password_set"),
     (Notice::ProfileSaved, "profile_saved"),
+    (Notice::Registered, "registered"),
+    (Notice::RegisteredConfirm, "registered_confirm"),
+    (Notice::RegisteredWaiting, "registered_waiting"),
     (Notice::SessionEnded, "session_ended"),
     (Notice::SignedOut, "signed_out"),
     (Notice::TokenRevoked, "token_revoked"),
@@ -47,16 +67,26 @@ const WORDS: [(Notice, &str); 8] = [
 impl Notice {
     /// For the person.
     pub(super) fn text(self) -> Text {
-        match self {
-            Self::AccountDeleted => Text::new("notice-account-deleted"),
-            Self::OtherSessionsEnded => Text::new("notice-other-sessions-ended"),
-            Self::PasswordChanged => Text::new("notice-password-changed"),
-            Self::PasswordSet => Text::new("notice-password-set"),
-            Self::ProfileSaved => Text::new("notice-profile-saved"),
-            Self::SessionEnded => Text::new("notice-session-ended"),
-            Self::SignedOut => Text::new("notice-signed-out"),
-            Self::TokenRevoked => Text::new("notice-token-revoked"),
-        }
+        Text::new(match self {
+            Self::AccountDeleted => "notice-account-deleted",
+            Self::AddressChanged => "notice-address-changed",
+            Self::AddressChanging => "notice-address-changing",
+            Self::AddressConfirmed => "notice-address-confirmed",
+            Self::AddressConfirmedWaiting => "notice-address-confirmed-waiting",
+            Self::AddressSet => "notice-address-set",
+            Self::ConfirmationSent => "notice-confirmation-sent",
+            Self::LinkSent => "notice-link-sent",
+            Self::OtherSessionsEnded => "notice-other-sessions-ended",
+            Self::PasswordChanged => "notice-password-changed",
+            Self::PasswordSet => "notice-password-set",
+            Self::ProfileSaved => "notice-profile-saved",
+            Self::Registered => "notice-registered",
+            Self::RegisteredConfirm => "notice-registered-confirm",
+            Self::RegisteredWaiting => "notice-registered-waiting",
+            Self::SessionEnded => "notice-session-ended",
+            Self::SignedOut => "notice-signed-out",
+            Self::TokenRevoked => "notice-token-revoked",
+        })
     }
 
     /// What these headers carry. Anybody may plant it, so it is one of our words or nothing.

@@ -96,7 +96,7 @@ fn done(portal: &Portal, visit: &Visit<'_>, format: Format) -> Response<Body> {
     }
 }
 
-fn link_token<'a>(visit: &'a Visit<'_>) -> Result<&'a str, Problem> {
+pub(super) fn link_token<'a>(visit: &'a Visit<'_>) -> Result<&'a str, Problem> {
     visit.parameter(&["token"]).ok_or(Problem::bad_request(Text::new("link-incomplete")))
 }
 
@@ -108,7 +108,7 @@ fn holder(portal: &Portal, visit: &Visit<'_>, token: &str) -> Result<Username, P
 }
 
 /// Unknown, used and expired are one answer.
-fn invalid_link(portal: &Portal) -> Problem {
+pub(super) fn invalid_link(portal: &Portal) -> Problem {
     let title = Text::new("link-invalid-title");
     Problem::new(StatusCode::BAD_REQUEST, "invalid_link", title, Text::new("link-invalid"))
         .with_link(Text::new("go-to-login"), portal.pages.login_location(None, None))

@@ -8,11 +8,12 @@ use http_body_util::{BodyExt, Full};
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::account::{NewAccount, NewPassword};
+use crate::account::{NewAccount, NewPassword, RegistrationSettings};
 use crate::authn::{
     Algorithm, CacheSettings, LoginLimits, PasswordLogin, Rate, SameSite, TokenSettings, Tokens, bearer,
     throttle::Throttle,
 };
+use crate::mail::{Links, Mailer};
 use crate::password::{PasswordSettings, Passwords};
 use crate::request::{Arrival, Scheme, TrustedProxies};
 use crate::response::PageSettings;
@@ -95,7 +96,16 @@ impl Browser {
         let cache = CacheSettings { capacity: 100, ttl: Duration::from_secs(30) };
         let authenticator =
             Arc::new(Authenticator::new(store.clone(), login, tokens, session.clone(), cache));
-        let accounts = Accounts::new(store, Arc::clone(&authenticator), "app.test");
+        let mailer = Mailer::new(store.clone(), None, Links::new("http://app.test", "/.auth"));
+        let registration = RegistrationSettings {
+            confirm_email: false,
+            email_domains: BTreeSet::new(),
+            mode: RegistrationMode::Closed,
+            per_ip: rate,
+            roles: BTreeSet::new(),
+        };
+        let mailer = mailer.await.expect("an outbox");
+        let accounts = Accounts::new(store, Arc::clone(&authenticator), mailer, registration, "app.test");
         let mut link = None;
         for (name, password) in
             [("alice", NewPassword::Plain(PASSWORD.to_owned().into())), ("bob", NewPassword::Link)]

@@ -49,6 +49,7 @@ enum Refusal {
     InvalidRefreshToken,
     InvalidRequest(&'static str),
     Limited(Duration),
+    Pending(&'static str),
     Unavailable,
     UnsupportedGrantType,
 }
@@ -117,9 +118,10 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::InvalidGrant => StatusCode::UNAUTHORIZED,
-            Self::InvalidRefreshToken | Self::InvalidRequest(_) | Self::UnsupportedGrantType => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::InvalidRefreshToken
+            | Self::InvalidRequest(_)
+            | Self::Pending(_)
+            | Self::UnsupportedGrantType => StatusCode::BAD_REQUEST,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -127,7 +129,7 @@ impl Refusal {
 
     fn error(&self) -> &'static str {
         match self {
-            Self::InvalidGrant | Self::InvalidRefreshToken => "invalid_grant",
+            Self::InvalidGrant | Self::InvalidRefreshToken | Self::Pending(_) => "invalid_grant",
             Self::InvalidRequest(_) => "invalid_request",
             // RFC 6749 has no word of its own for these at this endpoint; it has this one at the other.
             Self::Limited(_) | Self::Unavailable => "temporarily_unavailable",
@@ -140,7 +142,7 @@ impl Refusal {
         let error_description = match self {
             Self::InvalidGrant => "Incorrect username or password.",
             Self::InvalidRefreshToken => "The refresh token is not good any more.",
-            Self::InvalidRequest(detail) => detail,
+            Self::InvalidRequest(detail) | Self::Pending(detail) => detail,
             Self::Limited(wait) => {
                 let text = Text::new("too-many-attempts").with("wait", in_words(*wait));
                 limited = portal.pages.texts().say(Language::English, &text);
@@ -155,7 +157,10 @@ impl Refusal {
             Self::InvalidGrant => set_challenge(&mut response),
             Self::Limited(wait) => set_retry_after(&mut response, *wait),
             Self::Unavailable => set_retry_after(&mut response, RETRY),
-            Self::InvalidRefreshToken | Self::InvalidRequest(_) | Self::UnsupportedGrantType => {}
+            Self::InvalidRefreshToken
+            | Self::InvalidRequest(_)
+            | Self::Pending(_)
+            | Self::UnsupportedGrantType => {}
         }
         response
     }
@@ -170,6 +175,10 @@ impl From<LoginFailure> for Refusal {
             LoginFailure::Store(error) => {
                 failure(&error);
                 Self::Unavailable
+            }
+            LoginFailure::Unconfirmed => Self::Pending("The account's e-mail address is not confirmed yet."),
+            LoginFailure::WaitingForApproval => {
+                Self::Pending("The account waits for an administrator's approval.")
             }
         }
     }

@@ -38,18 +38,23 @@ use super::{Asker, Body};
 
 mod phrase;
 
-pub(super) const TEMPLATES: [(&str, &str); 12] = [
+pub(super) const TEMPLATES: [(&str, &str); 17] = [
     ("account.html", include_str!("templates/account.html")),
     ("account/delete.html", include_str!("templates/account/delete.html")),
     ("account/password.html", include_str!("templates/account/password.html")),
     ("account/profile.html", include_str!("templates/account/profile.html")),
     ("account/sessions.html", include_str!("templates/account/sessions.html")),
     ("account/tokens.html", include_str!("templates/account/tokens.html")),
+    ("address.html", include_str!("templates/address.html")),
     ("base.html", include_str!("templates/base.html")),
+    ("confirm.html", include_str!("templates/confirm.html")),
+    ("forgot.html", include_str!("templates/forgot.html")),
     ("login.html", include_str!("templates/login.html")),
     ("logout.html", include_str!("templates/logout.html")),
     ("parts.html", include_str!("templates/parts.html")),
+    ("pending.html", include_str!("templates/pending.html")),
     ("problem.html", include_str!("templates/problem.html")),
+    ("register.html", include_str!("templates/register.html")),
     ("reset.html", include_str!("templates/reset.html")),
 ];
 pub(super) const STYLE: &str = include_str!("templates/style.css");
@@ -116,9 +121,14 @@ pub struct Pages {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Template {
     Account,
+    Address,
+    Confirm,
+    Forgot,
     Login,
     Logout,
+    Pending,
     Problem,
+    Register,
     Reset,
 }
 
@@ -136,10 +146,15 @@ pub(crate) struct Page<'a> {
 impl Template {
     fn name(self) -> &'static str {
         match self {
+            Self::Address => "address.html",
+            Self::Confirm => "confirm.html",
+            Self::Forgot => "forgot.html",
             Self::Account => "account.html",
             Self::Login => "login.html",
             Self::Logout => "logout.html",
+            Self::Pending => "pending.html",
             Self::Problem => "problem.html",
+            Self::Register => "register.html",
             Self::Reset => "reset.html",
         }
     }

@@ -290,7 +290,8 @@ impl Problem {
         self
     }
 
-    fn retry_after(self, wait: Duration) -> Self {
+    /// Adds when to try again.
+    pub fn retry_after(self, wait: Duration) -> Self {
         self.with_header(RETRY_AFTER, retry_after_value(wait))
     }
 }

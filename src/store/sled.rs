@@ -417,6 +417,10 @@ impl Sled {
         self.submit(|reply| Command::CreateToken(token, reply)).await
     }
 
+    pub(super) async fn pretend_one_time_token(&self) -> Result<(), TokenError> {
+        self.submit(Command::PretendToken).await
+    }
+
     pub(super) async fn set_password_with_token(
         &self,
         digest: Digest,

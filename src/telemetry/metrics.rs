@@ -93,6 +93,8 @@ words! {
         Limited => "limited",
         /// Too many wait to be hashed.
         Busy => "busy",
+        /// They were right, and the account is not confirmed or not let in yet.
+        Waiting => "waiting",
         /// The store failed.
         Error => "error",
     }

@@ -24,6 +24,9 @@ const PAGES = [
   ["confirm", ALICE, "/.auth/login?prompt=login&next=/reports", 200],
   ["forbidden", ALICE, "/admin", 403],
   ["not-found", ALICE, "/.auth/nothing", 404],
+  ["forgot", NOBODY, "/.auth/forgot", 200],
+  ["register", NOBODY, "/.auth/register", 200],
+  ["address", ALICE, "/.auth/account/email", 200],
   ["unreachable", ALICE, "/dead", 502],
   ["bad-request", ALICE, "/a%00", 400],
 ];

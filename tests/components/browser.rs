@@ -39,6 +39,8 @@ fn yaml(address: SocketAddr, public_url: &str, application: &Upstream) -> String
         "listen: {address}\n\
          public_url: {public_url}\n\
          upstreams: {{ app: \"http://{}\", dead: \"http://{dead}\" }}\n\
+         mail: {{ url: \"file:./outbox\", from: login@app.test }}\n\
+         registration: {{ mode: open }}\n\
          limits: {{ login: {{ per_account: 100/15m, per_ip: 1000/15m }} }}\n\
          routes:\n\
          \x20 - {{ path: /admin/**, require: {{ roles: [admin] }}, upstream: app }}\n\
@@ -108,6 +110,14 @@ fn every_page_fits_every_window_in_both_schemes() {
     let link = said.find("/.auth/reset").and_then(|at| said[at..].split_whitespace().next());
     let link = link.unwrap_or_else(|| panic!("no link: {added:?}"));
     drive("pages.mjs", &url(&gateway), &[("FOREGATE_TEST_RESET", link)]);
+}
+
+#[test]
+fn a_person_registers_confirms_and_recovers_a_password_without_scripts() {
+    let application = application();
+    let gateway = gateway(&application);
+    let outbox = gateway.directory().join("outbox").display().to_string();
+    drive("register.mjs", &url(&gateway), &[("FOREGATE_TEST_OUTBOX", &outbox)]);
 }
 
 #[test]

@@ -7,12 +7,14 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::*;
+use crate::account::{RegistrationMode, RegistrationSettings};
 use crate::authn::bearer::generate_key;
 use crate::authn::throttle::Throttle;
 use crate::authn::{
     Algorithm, Authenticator, CacheSettings, LoginLimits, PasswordLogin, Rate, SameSite, SessionSettings,
     TokenSettings, Tokens,
 };
+use crate::mail::{Links, Mailer};
 use crate::password::{PasswordSettings, Passwords};
 use crate::store::{Store, StoreSettings};
 use crate::telemetry::metrics::Metrics;
@@ -69,8 +71,17 @@ impl Office {
             sessions,
             CacheSettings { capacity: 100, ttl: minute },
         );
+        let links = Links::new("https://login.test", "/.auth");
+        let mailer = Mailer::new(store.clone(), None, links).await.expect("an outbox");
+        let registration = RegistrationSettings {
+            confirm_email: false,
+            email_domains: BTreeSet::new(),
+            mode: RegistrationMode::Approval,
+            per_ip: rate,
+            roles: BTreeSet::new(),
+        };
         Self {
-            accounts: Accounts::new(store.clone(), authenticator.into(), "login.test"),
+            accounts: Accounts::new(store.clone(), authenticator.into(), mailer, registration, "login.test"),
             _directory: directory,
             links: LinkBase::new("https://login.test", "/.auth"),
             store,

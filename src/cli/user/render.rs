@@ -145,10 +145,12 @@ fn password(account: &AccountView) -> String {
 }
 
 fn state(account: &AccountView) -> &'static str {
-    match (account.disabled, account.has_password) {
-        (true, _) => "disabled",
-        (false, false) => "no password",
-        (false, true) => "enabled",
+    match account {
+        AccountView { disabled: true, .. } => "disabled",
+        AccountView { unconfirmed: true, .. } => "unconfirmed",
+        AccountView { waiting: true, .. } => "waiting",
+        AccountView { has_password: false, .. } => "no password",
+        _ => "enabled",
     }
 }
 
@@ -174,6 +176,8 @@ mod tests {
             password_scheme: Some("bcrypt".to_owned()),
             id: UserId::from_bytes([1; 16]),
             name: name.parse().expect("a name"),
+            unconfirmed: false,
+            waiting: false,
             roles: ["staff", "admin"].iter().map(|role| role.parse().expect("a role")).collect(),
             sessions: None,
             username: username.parse().expect("a username"),

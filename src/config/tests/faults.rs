@@ -25,7 +25,7 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         &[
             "foregate.yaml:1:1: unknown key `vhosts`",
             "    1 | vhosts: {}",
-            "      | ^^^^^^ expected `listen`, `tls`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `issuers`, `identity_headers`, `limits`, `upstreams`, `routes`, `admin` or `log`",
+            "      | ^^^^^^ expected `listen`, `tls`, `public_url`, `trusted_proxies`, `proxy_protocol`, `store`, `portal`, `session`, `cache`, `password`, `tokens`, `issuers`, `identity_headers`, `limits`, `mail`, `registration`, `upstreams`, `routes`, `admin` or `log`",
         ],
     );
 }

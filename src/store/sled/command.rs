@@ -39,6 +39,7 @@ pub(super) enum Command {
     CreateInvitation(Invitation, Reply<(), InvitationError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
+    PretendToken(Reply<(), TokenError>),
     CreateUser(NewUser, Reply<User, UserError>),
     CreateUsers(Arc<[NewUser]>, Reply<Vec<Result<User, UserError>>, StoreError>),
     DeleteMail(MailId, SystemTime, Reply<(), StoreError>),
@@ -139,6 +140,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
         }
         C::CreateUser(new, reply) => settle(stage, reply, |unit| rules::create_user(unit, &new))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateUser(new, reply))),
+        C::PretendToken(reply) => settle(stage, reply, rules::pretend_one_time_token)
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::PretendToken(reply))),
         C::CreateUsers(new, reply) => create_users(stage, new, reply),
         C::DeleteMail(id, due, reply) => {
             settle(stage, reply, |unit| rules::outbox::delete_mail(unit, id, due))

@@ -27,12 +27,8 @@ pub(in crate::store::sled) fn register(
         Some(email) => unit.user_by_email(&email.folded())?,
         None => None,
     };
-    let mut user = match &owner {
-        Some(_) => create_user(unit, &NewUser { email: None, ..new.clone() })?,
-        None => create_user(unit, new)?,
-    };
-    user.awaits_confirmation = true;
-    unit.put(keys::user(user.id), record::encode_user(&user)?);
+    let email = new.email.clone().filter(|_| owner.is_none());
+    let user = create_user(unit, &NewUser { awaits_confirmation: true, email, ..new.clone() })?;
     let token = OneTimeToken {
         digest: link.digest,
         expires_at: link.expires_at,

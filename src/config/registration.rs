@@ -1,0 +1,49 @@
+//! `registration`: who may make an account, and what it takes.
+//!
+//! Callers: `config`.
+
+use std::collections::BTreeSet;
+
+use super::reader::Section;
+use super::routes::{email_domain, role};
+use crate::account::{RegistrationMode, RegistrationSettings};
+use crate::authn::Rate;
+
+const MODES: &[(&str, RegistrationMode)] = &[
+    ("closed", RegistrationMode::Closed),
+    ("invite", RegistrationMode::Invite),
+    ("approval", RegistrationMode::Approval),
+    ("open", RegistrationMode::Open),
+];
+
+/// `has_mail`: mails can be sent, or what would say so is faulty and told of itself.
+pub(super) fn read(root: &mut Section<'_>, has_mail: bool, per_ip: Rate) -> RegistrationSettings {
+    root.section("registration", |registration| {
+        let mode_value = registration.get("mode");
+        let mode = mode_value.and_then(|value| value.word(MODES)).unwrap_or(RegistrationMode::Closed);
+        let confirm_value = registration.get("confirm_email");
+        let confirm_email = confirm_value.and_then(|value| value.flag()).unwrap_or(true);
+        // An invitation proves the address by itself, and to who is closed nothing comes.
+        let confirms = match mode {
+            RegistrationMode::Approval | RegistrationMode::Open => confirm_email,
+            RegistrationMode::Closed | RegistrationMode::Invite => false,
+        };
+        if let Some(value) = confirm_value.or(mode_value).filter(|_| confirms && !has_mail) {
+            let message = match confirm_value {
+                Some(_) => "addresses can't be confirmed: `mail` is not set",
+                None => "addresses of new accounts are confirmed by mail, and `mail` is not set",
+            };
+            let help = "set `mail`, or set `registration.confirm_email` to `false`";
+            value.reader().add(value.fault(message).help(help));
+        }
+        let domains = registration.get("email_domains").and_then(|value| value.parse_list(email_domain));
+        let roles = registration.get("roles").and_then(|value| value.parse_list(role));
+        RegistrationSettings {
+            confirm_email,
+            email_domains: BTreeSet::from_iter(domains.unwrap_or_default()),
+            mode,
+            per_ip,
+            roles: BTreeSet::from_iter(roles.unwrap_or_default()),
+        }
+    })
+}
