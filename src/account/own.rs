@@ -13,9 +13,10 @@ use secrecy::SecretString;
 
 use super::{
     Accounts, Busy, Digest, Ended, Event, LoginFailure, SessionError, StoreError, User, UserError, Weakness,
-    record, session,
+    language_of, record, session,
 };
 use crate::identity::{DisplayName, Identity, UserId};
+use crate::mail::{Mail, Message};
 use crate::store::{EndSessions, UserChange};
 
 /// Somebody who is signed in to an account of ours, in a browser.
@@ -145,6 +146,11 @@ impl Accounts {
         let user = self.store.delete_user(user.id).await?;
         self.authenticator.ended(Ended::User(user.id));
         record(Event::AccountDeleted, &user);
+        if let Some(to) = user.email.clone().filter(|_| self.sends_mail()) {
+            let message = Message::AccountDeleted { username: user.username.clone() };
+            let language = language_of(&user).unwrap_or_default();
+            self.post(Some(Mail { language, message, to })).await;
+        }
         Ok(user)
     }
 }

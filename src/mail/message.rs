@@ -17,6 +17,11 @@ use crate::identity::{Email, Username};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Message {
+    /// To the address of an account that its person has just deleted.
+    AccountDeleted {
+        /// The account's name.
+        username: Username,
+    },
     /// To somebody who tries to register with an address that has an account: it is said to its owner alone.
     AddressTaken {
         /// For who has forgotten that there is an account, and the password as well.
@@ -92,6 +97,8 @@ pub enum Message {
 /// Which mail it is, without what is in it: for figures, the log, and the bound on how many of them a mailbox gets.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Kind {
+    /// `Message::AccountDeleted`
+    AccountDeleted,
     /// `Message::AddressTaken`
     AddressTaken,
     /// `Message::AddressChanged`
@@ -118,6 +125,7 @@ impl Message {
     /// Which mail it is.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::AccountDeleted { .. } => Kind::AccountDeleted,
             Self::AddressTaken { .. } => Kind::AddressTaken,
             Self::AddressChanged { .. } => Kind::AddressChanged,
             Self::AddressChanging { .. } => Kind::AddressChanging,
@@ -135,7 +143,8 @@ impl Message {
     pub(super) fn is_void_at(&self, created_at: SystemTime) -> Option<SystemTime> {
         match self {
             Self::ResetPassword { lifetime, .. } => created_at.checked_add(*lifetime),
-            Self::AddressTaken { .. }
+            Self::AccountDeleted { .. }
+            | Self::AddressTaken { .. }
             | Self::AddressChanged { .. }
             | Self::AddressChanging { .. }
             | Self::Approved { .. }
@@ -152,6 +161,7 @@ impl Kind {
     /// As the log has it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AccountDeleted => "account_deleted",
             Self::AddressTaken => "address_taken",
             Self::AddressChanged => "address_changed",
             Self::AddressChanging => "address_changing",
@@ -169,7 +179,8 @@ impl Kind {
     pub(super) fn is_for_strangers(self) -> bool {
         match self {
             Self::AddressTaken | Self::ConfirmAddress | Self::ResetPassword => true,
-            Self::AddressChanged
+            Self::AccountDeleted
+            | Self::AddressChanged
             | Self::AddressChanging
             | Self::Approved
             | Self::ConfirmNewAddress

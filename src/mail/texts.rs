@@ -45,6 +45,13 @@ fn english(message: &Message, site: &str) -> Words {
     };
     let ignore = "If you did not ask for this, you can ignore this mail.";
     match message {
+        Message::AccountDeleted { username } => words(
+            hello(username),
+            format!("Your account at {site} is deleted"),
+            &[format!("Your account {username} at {site} was just deleted from its own page, with its password, and everything that belongs to it here is gone.")],
+            vec![],
+            &["If you did not do this, tell the people who run the site at once."],
+        ),
         Message::AddressTaken { forgot_link, login_link, username } => words(
             hello(username),
             format!("You have an account at {site} already"),
@@ -143,6 +150,13 @@ fn german(message: &Message, site: &str) -> Words {
     };
     let ignore = "Wenn du das nicht angefordert hast, kannst du diese Mail ignorieren.";
     match message {
+        Message::AccountDeleted { username } => words(
+            hello(username),
+            format!("Ihr Konto bei {site} ist gelöscht"),
+            &[format!("Ihr Konto {username} bei {site} wurde soeben auf seiner eigenen Seite mit seinem Passwort gelöscht, und alles, was hier dazugehört, ist weg.")],
+            vec![],
+            &["Wenn Sie das nicht waren, sagen Sie sofort den Betreibern der Seite Bescheid."],
+        ),
         Message::AddressTaken { forgot_link, login_link, username } => words(
             hello(username),
             format!("Du hast bei {site} schon ein Konto"),

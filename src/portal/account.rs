@@ -36,6 +36,9 @@ use tokens::{TokenFacts, TokenRow};
 
 const PAGE: &str = "/account";
 
+/// The field with the present password.
+const CURRENT: &str = "current_password";
+
 /// The sections that can say what went wrong in them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Section {
@@ -66,8 +69,14 @@ enum Refusal {
     Gone,
     /// Something else than the section's usual: as it is.
     Problem(Problem),
-    /// Said above the section's form.
-    Said { code: &'static str, retry_after: Option<Duration>, status: StatusCode, text: Text },
+    /// Said above the section's form; `field` is the one to blame, or empty.
+    Said {
+        code: &'static str,
+        field: &'static str,
+        retry_after: Option<Duration>,
+        status: StatusCode,
+        text: Text,
+    },
     /// The page was open for too long.
     StaleForm,
 }
@@ -81,6 +90,8 @@ struct AccountView<'a> {
     error_in: &'static str,
     /// Whether the password was typed a short while ago.
     fresh: bool,
+    /// The field to blame for it.
+    invalid: &'static str,
     logout: String,
     /// A personal access token, shown this once.
     new_token: Option<&'a str>,
@@ -108,6 +119,7 @@ struct Said {
     error: Option<(Section, Text)>,
     /// A personal access token, to be shown this once.
     new_token: Option<SecretString>,
+    field: &'static str,
     notice: Option<Text>,
     retry_after: Option<Duration>,
     status: StatusCode,
@@ -272,6 +284,7 @@ async fn show(
         error,
         error_in: section.map(Section::name).unwrap_or_default(),
         fresh,
+        invalid: said.field,
         logout: portal.pages.address("/logout", &[]),
         new_token: said.new_token.as_ref().map(ExposeSecret::expose_secret),
         notice: said.notice,
@@ -304,21 +317,21 @@ fn done(portal: &Portal, visit: &Visit<'_>, notice: Notice) -> Response<Body> {
 
 /// The present password out of a form, with where it comes from.
 fn proof(visit: &Visit<'_>, fields: &mut Fields) -> Result<Proof, Refusal> {
-    match fields.secret("current_password")? {
+    match fields.secret(CURRENT)? {
         Some(password) => Ok(Proof { password, source: visit.context.client }),
-        None => Err(Refusal::incomplete(Text::new("account-present-missing"))),
+        None => Err(Refusal::incomplete(CURRENT, Text::new("account-present-missing"))),
     }
 }
 
 impl Refusal {
-    fn incomplete(text: Text) -> Self {
-        Self::Said { code: "bad_request", retry_after: None, status: StatusCode::BAD_REQUEST, text }
+    fn incomplete(field: &'static str, text: Text) -> Self {
+        Self::Said { code: "bad_request", field, retry_after: None, status: StatusCode::BAD_REQUEST, text }
     }
 
     fn said(self, section: Section) -> Said {
         match self {
-            Self::Said { retry_after, status, text, .. } => {
-                Said { error: Some((section, text)), retry_after, status, ..Said::default() }
+            Self::Said { code: _, field, retry_after, status, text } => {
+                Said { error: Some((section, text)), field, notice: None, retry_after, status }
             }
             Self::StaleForm => Said {
                 notice: Some(Text::new("account-stale")),
@@ -354,21 +367,23 @@ impl From<Problem> for Refusal {
 
 impl From<OwnChangeError> for Refusal {
     fn from(error: OwnChangeError) -> Self {
-        let said = |status, code, text| Self::Said { code, retry_after: None, status, text };
+        let said = |status, code, field, text| Self::Said { code, field, retry_after: None, status, text };
         match error {
             OwnChangeError::Gone => Self::Gone,
             OwnChangeError::Incorrect => {
-                said(StatusCode::FORBIDDEN, "incorrect_password", Text::new("account-incorrect"))
+                let text = Text::new("account-incorrect");
+                said(StatusCode::FORBIDDEN, "incorrect_password", CURRENT, text)
             }
             OwnChangeError::Limited { retry_after } => Self::Said {
                 code: "too_many_requests",
+                field: "",
                 retry_after: Some(retry_after),
                 status: StatusCode::TOO_MANY_REQUESTS,
                 text: Text::new("too-many-attempts").with("wait", in_words(retry_after)),
             },
             OwnChangeError::Weak(weakness) => {
                 let text = super::strength::weakness_text(&weakness);
-                said(StatusCode::BAD_REQUEST, "weak_password", text)
+                said(StatusCode::BAD_REQUEST, "weak_password", "password", text)
             }
             OwnChangeError::Store(error) => {
                 failure(&error);
@@ -383,6 +398,7 @@ impl Refusal {
     fn unavailable() -> Self {
         Self::Said {
             code: "unavailable",
+            field: "",
             retry_after: Some(RETRY),
             status: StatusCode::SERVICE_UNAVAILABLE,
             text: Text::new("account-unavailable"),

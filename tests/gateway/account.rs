@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::browser::{Browser, Form};
 use crate::harness::{Gateway, PASSWORD, Reply, Upstream};
+use crate::mailbox::{MAIL, last_mail_to};
 
 const NEW: &str = "a horse of another colour";
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -338,6 +339,28 @@ fn an_account_is_deleted_by_its_person_where_that_is_allowed() {
     let done = post(&gateway, path, &cookie, &json!({ "current_password": PASSWORD }));
     assert_eq!(done.status, 204, "{done:?}");
     assert_eq!(gateway.get("/.auth/me", &[("cookie", &cookie)]).status, 401);
+}
+
+#[test]
+fn the_person_is_told_by_mail_and_links_that_were_on_their_way_are_void() {
+    let gateway = gateway(&format!("portal: {{ account_deletion: true }}\n{MAIL}"));
+    let asked = gateway.request("POST", "/.auth/forgot", &[JSON], br#"{"email":"alice@example.com"}"#);
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let link = last_mail_to(&gateway, "alice@example.com", 1).link("reset");
+    assert_eq!(gateway.get(&link, &[]).status, 200, "it is good so far");
+    let cookie = gateway.sign_in("alice");
+    let body = json!({ "current_password": PASSWORD, "password": NEW });
+    assert_eq!(post(&gateway, "/.auth/account/password", &cookie, &body).status, 204);
+    let told = last_mail_to(&gateway, "alice@example.com", 2);
+    assert!(told.text.contains("password of your account alice"), "{told:?}");
+    assert!(!told.text.contains(NEW), "{told:?}");
+    assert_eq!(gateway.get(&link, &[]).status, 400, "whoever has read the mail comes too late");
+
+    let cookie = gateway.sign_in("bob");
+    let body = json!({ "current_password": PASSWORD });
+    assert_eq!(post(&gateway, "/.auth/account/delete", &cookie, &body).status, 204);
+    let told = last_mail_to(&gateway, "bob@example.com", 1);
+    assert!(told.text.contains("Your account bob at"), "{told:?}");
 }
 
 #[test]

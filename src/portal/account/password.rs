@@ -21,10 +21,10 @@ pub(super) async fn submit(
 ) -> Result<Response<Body>, Refusal> {
     let proof = proof(visit, &mut fields)?;
     let new = fields.secret("password")?;
-    let new = new.ok_or_else(|| Refusal::incomplete(Text::new("account-new-missing")))?;
+    let new = new.ok_or_else(|| Refusal::incomplete("password", Text::new("account-new-missing")))?;
     let again = fields.secret("password_again")?;
     if again.is_some_and(|again| again.expose_secret() != new.expose_secret()) {
-        return Err(Refusal::incomplete(Text::new("reset-differs")));
+        return Err(Refusal::incomplete("password", Text::new("reset-differs")));
     }
     let (user_agent, now) = (visit.user_agent(), visit.context.received_at);
     let cookie = portal.accounts.change_own_password(who, proof, new, user_agent, now).await?;

@@ -44,7 +44,7 @@ pub(super) async fn submit(
 ) -> Result<Response<Body>, Refusal> {
     let name = fields.text("name")?.unwrap_or_default();
     let name: DisplayName =
-        name.trim().parse().map_err(|_| Refusal::incomplete(Text::new("account-name-odd")))?;
+        name.trim().parse().map_err(|_| Refusal::incomplete("name", Text::new("account-name-odd")))?;
     let user = portal.accounts.rename_own(who, name).await?;
     Ok(match fields.format {
         Format::Form => done(portal, visit, Notice::ProfileSaved),

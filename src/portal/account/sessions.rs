@@ -131,7 +131,7 @@ pub(super) async fn revoke_others(
 
 fn gone() -> Refusal {
     let text = Text::new("account-session-gone");
-    Refusal::Said { code: "not_found", retry_after: None, status: StatusCode::NOT_FOUND, text }
+    Refusal::Said { code: "not_found", field: "", retry_after: None, status: StatusCode::NOT_FOUND, text }
 }
 
 fn device(user_agent: &str) -> Text {
