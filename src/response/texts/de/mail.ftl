@@ -51,9 +51,5 @@ mail-reset-subject = Neues Passwort für { $site } setzen
 mail-reset-what = Jemand, hoffentlich Sie selbst, hat für Ihr Konto { $username } bei { $site } ein neues Passwort angefordert. Der Link funktioniert einmal und gilt { $lasting }.
 mail-reset-else = Falls Sie es nicht waren, können Sie diese Mail ignorieren: Ihr Passwort bleibt, wie es ist.
 
-mail-deleted-subject = Ihr Konto bei { $site } ist gelöscht
-mail-deleted-what = Ihr Konto { $username } bei { $site } wurde soeben auf seiner eigenen Seite mit seinem Passwort gelöscht, und alles, was hier dazugehört, ist weg.
-mail-deleted-else = Wenn Sie das nicht waren, sagen Sie sofort den Betreibern der Seite Bescheid.
-
 mail-test-subject = Test-Mail von { $site }
 mail-test-what = Wenn Sie das lesen können, kann { $site } Ihnen Mails schicken.

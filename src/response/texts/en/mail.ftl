@@ -51,9 +51,5 @@ mail-reset-subject = Set a new password for { $site }
 mail-reset-what = Somebody, hopefully you, asked for a new password for your account { $username } at { $site }. The link works once and is good for { $lasting }.
 mail-reset-else = If it was not you, you can ignore this mail: your password stays as it is.
 
-mail-deleted-subject = Your account at { $site } is deleted
-mail-deleted-what = Your account { $username } at { $site } was just deleted from its own page, with its password, and everything that belongs to it here is gone.
-mail-deleted-else = If you did not do this, tell the people who run the site at once.
-
 mail-test-subject = Test mail from { $site }
 mail-test-what = If you can read this, { $site } can send you mail.
