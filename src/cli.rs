@@ -29,6 +29,7 @@ pub mod demo;
 mod explain;
 mod generated;
 mod key;
+mod mail;
 mod password_input;
 mod serve;
 mod server;
@@ -102,6 +103,9 @@ enum Command {
     /// Add, show, change and delete accounts
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Try the mail server out
+    #[command(subcommand)]
+    Mail(mail::MailCommand),
     /// Back the store up, also while the server runs; restore it, move it
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -263,6 +267,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Theme(command) => theme::run(&command),
         Command::Token(command) => token::run(&load(config)?, command),
         Command::User(command) => user::run(&load(config)?, command),
+        Command::Mail(command) => mail::run(&load(config)?, command),
         Command::Store(command) => store::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),
         Command::Man { words, output: None } => generated::manual(&words, Cli::command()),

@@ -228,7 +228,7 @@ impl Config {
         let identity_headers = root.get("identity_headers").map(|map| headers::read(&map));
         let identity_headers = Arc::new(identity_headers.unwrap_or_else(headers::defaults));
         let (limits, login_limits, registrations) = settings::limits(root);
-        let mail = mail::read(root);
+        let mail = mail::read(root, &portal.look);
         // A faulty one is told of itself alone.
         let has_mail = mail.is_some() || root.has("mail");
         let registration = registration::read(root, has_mail, registrations);

@@ -27,7 +27,7 @@
 //! | 8 | [`store`] | accounts, sessions, tokens and keys on disk; hides the engine |
 //! | 9 | [`identity`] | names, roles and the authenticated principal; what a certificate says |
 //! | – | [`response`] | body type, problem details and their page twin; a leaf from line 7 upwards |
-//! | – | [`telemetry`] | the log and the figures; a leaf from line 7 upwards |
+//! | – | [`telemetry`] | the log, the audit trail and the figures; a leaf from line 7 upwards |
 //!
 //! # One request, end to end
 //!

@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::identity::Email;
+pub use crate::response::texts::Language;
 use crate::store::{MailContent, MailId, QueuedMail, Store, StoreError};
 
 mod compose;
@@ -25,16 +26,15 @@ mod courier;
 mod figures;
 mod flood;
 mod folder;
-mod language;
+mod layout;
 mod links;
 mod message;
 mod settings;
 mod smtp;
-mod texts;
 mod trial;
+mod words;
 
 pub use figures::{MailFigures, MailOutcome};
-pub use language::Language;
 pub use links::{Link, Links};
 pub use message::{Kind, Message};
 pub use settings::{
@@ -43,6 +43,7 @@ pub use settings::{
 };
 pub use trial::{Trial, TrialFailure, try_out};
 
+use compose::Writer;
 use flood::Flood;
 
 /// Mails that may wait in all.
@@ -79,6 +80,14 @@ struct Shared {
 struct Setup {
     links: Links,
     settings: Option<Arc<MailSettings>>,
+    writer: Option<Writer>,
+}
+
+impl Setup {
+    fn new(settings: Option<MailSettings>, links: Links) -> Self {
+        let writer = settings.as_ref().map(|settings| Writer::new(settings, links.clone()));
+        Self { links, settings: settings.map(Arc::new), writer }
+    }
 }
 
 impl Mailer {
@@ -88,7 +97,7 @@ impl Mailer {
         Ok(Self(Arc::new(Shared {
             figures: MailFigures::default(),
             flood: Flood::default(),
-            setup: ArcSwap::from_pointee(Setup { links, settings: settings.map(Arc::new) }),
+            setup: ArcSwap::from_pointee(Setup::new(settings, links)),
             store,
             waiting: AtomicUsize::new(waiting),
             wake: Notify::new(),
@@ -97,7 +106,7 @@ impl Mailer {
 
     /// Takes other settings over, for what waits as well.
     pub fn configure(&self, settings: Option<MailSettings>, links: Links) {
-        self.0.setup.store(Arc::new(Setup { links, settings: settings.map(Arc::new) }));
+        self.0.setup.store(Arc::new(Setup::new(settings, links)));
         self.0.wake.notify_one();
     }
 

@@ -8,6 +8,7 @@ use super::Accounts;
 use crate::authn::Tokens;
 use crate::authn::bearer::{KeyState, UnusableKey, generate_key, ring};
 use crate::store::{SigningKey, StoreError};
+use crate::telemetry::audit::{self, About, Event};
 
 /// Why a key was not taken into use.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,7 @@ impl Accounts {
         }
         let key = generate_key(tokens.settings().algorithm, now);
         self.change_keys(Some(key.clone()), Vec::new()).await?;
+        audit::record(Event::KeyRotated, About::Server);
         tracing::info!(key.id = %key.kid, key.algorithm = %key.algorithm, "a new key signs the tokens");
         Ok(key)
     }
@@ -63,7 +65,12 @@ impl Accounts {
         for kid in &due.over {
             tracing::info!(key.id = %kid, "a key has gone: the last token that it has signed is over");
         }
-        self.change_keys(new, due.over).await
+        let is_new = new.is_some();
+        self.change_keys(new, due.over).await?;
+        if is_new {
+            audit::record(Event::KeyRotated, About::Server);
+        }
+        Ok(())
     }
 
     /// The running server takes the keys over at once; what it has verified stays verified.

@@ -36,6 +36,8 @@ fn good_lines() {
         "store backup x.jsonl --force",
         "store restore x.jsonl --with-sessions",
         "store copy --to sled:./other",
+        "mail test a@example.com",
+        "mail test a@example.com --language de",
         "session list",
         "session list a@example.com --json",
         "session revoke alice",

@@ -8,6 +8,7 @@ use super::fault::quote;
 use super::reader::{Section, Value};
 use super::tls;
 use crate::mail::{MailAuthorities, MailServer, MailSettings, Sender, SmtpTls};
+use crate::response::look::Look;
 
 const URL: &str =
     "expected what takes mails, such as `smtp://name:password@mail.example.com:587` or `file:./outbox`";
@@ -15,7 +16,7 @@ const FROM: &str = "expected who mails are from, such as `Example <login@example
 const CA: &str = "expected a file with the certificates of your authorities in PEM, such as `ca.pem`";
 
 /// `None`: no mail is sent.
-pub(super) fn read(root: &mut Section<'_>) -> Option<MailSettings> {
+pub(super) fn read(root: &mut Section<'_>, look: &Look) -> Option<MailSettings> {
     root.get("mail")?.section(|mail| {
         let url = mail.require("url", URL);
         let server = url.and_then(|value| server(&value));
@@ -38,7 +39,7 @@ pub(super) fn read(root: &mut Section<'_>) -> Option<MailSettings> {
             }
             (MailServer::Folder(_) | MailServer::Smtp(_), None) => (),
         }
-        Some(MailSettings { from: from?, server })
+        Some(MailSettings { from: from?, look: look.clone(), server })
     })
 }
 

@@ -61,6 +61,7 @@ fn the_reference_says_the_defaults() {
     // Where the two are to differ: mail, upstreams and routes are examples there.
     let common =
         |config: Config| format!("{:?}", Config { mail: None, routes: vec![], upstreams: vec![], ..config });
+    assert!(reference.mail.is_some());
     assert_eq!(reference.upstreams.len(), 2);
     assert_eq!(reference.routes.len(), 4);
     assert_eq!(common(reference.clone()), common(minimal));

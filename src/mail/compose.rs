@@ -8,8 +8,10 @@ use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::{Address, Message};
 
-use super::{Links, Mail, Sender, texts};
+use super::{Links, Mail, MailSettings, Sender, words};
 use crate::identity::Email;
+use crate::response::look::MailColors;
+use crate::response::texts::Texts;
 use crate::store::MailId;
 
 /// Why no mail can be made: no mail server would know what to do with the address.
@@ -17,27 +19,37 @@ use crate::store::MailId;
 #[error("no mail can be sent to this address")]
 pub(super) struct Unsendable;
 
-/// The whole mail. `id` makes its `Message-ID`, the same at each try: who gets it twice can tell.
-pub(super) fn compose(
-    mail: &Mail,
-    from: &Sender,
-    links: &Links,
-    id: MailId,
-    now: SystemTime,
-) -> Result<Message, Unsendable> {
-    let words = texts::words(&mail.message, mail.language, links.site());
-    let domain = from.address().domain();
-    let sender = Mailbox::new(from.name().map(str::to_owned), address(from.address()).ok_or(Unsendable)?);
-    let built = Message::builder()
-        .message_id(Some(format!("<{id}@{domain}>")))
-        .date(now)
-        .from(sender)
-        .to(Mailbox::new(None, address(&mail.to).ok_or(Unsendable)?))
-        .subject(words.subject.clone())
-        .header(AutoSubmitted)
-        .header(NoAutoResponse)
-        .multipart(MultiPart::alternative_plain_html(words.text(), words.html(mail.language)));
-    built.map_err(|_| Unsendable)
+/// Writes mails by the settings.
+pub(super) struct Writer {
+    colors: MailColors,
+    from: Sender,
+    links: Links,
+    texts: Texts,
+}
+
+impl Writer {
+    pub(super) fn new(settings: &MailSettings, links: Links) -> Self {
+        let MailSettings { from, look, server: _ } = settings;
+        Self { colors: look.mail_colors(), from: from.clone(), links, texts: look.texts() }
+    }
+
+    /// The whole mail. `id` makes its `Message-ID`, the same at each try: who gets it twice can tell.
+    pub(super) fn compose(&self, mail: &Mail, id: MailId, now: SystemTime) -> Result<Message, Unsendable> {
+        let Self { colors, from, links, texts } = self;
+        let letter = words::letter(texts, &mail.message, mail.language, links.site());
+        let domain = from.address().domain();
+        let sender = Mailbox::new(from.name().map(str::to_owned), address(from.address()).ok_or(Unsendable)?);
+        let built = Message::builder()
+            .message_id(Some(format!("<{id}@{domain}>")))
+            .date(now)
+            .from(sender)
+            .to(Mailbox::new(None, address(&mail.to).ok_or(Unsendable)?))
+            .subject(letter.subject.clone())
+            .header(AutoSubmitted)
+            .header(NoAutoResponse)
+            .multipart(MultiPart::alternative_plain_html(letter.text(), letter.html(colors)));
+        built.map_err(|_| Unsendable)
+    }
 }
 
 /// Whether a mail can be addressed so.
@@ -87,8 +99,9 @@ impl Header for NoAutoResponse {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Language, Message as Said};
+    use super::super::{Language, MailServer, Message as Said};
     use super::*;
+    use crate::response::look::Look;
 
     fn composed(username: &str, to: &str) -> String {
         let links = Links::new("https://login.example.com", "/.auth");
@@ -97,8 +110,12 @@ mod tests {
             username: username.parse().expect("a name"),
         };
         let mail = Mail { language: Language::English, message, to: to.parse().expect("an address") };
-        let from: Sender = "Größe, Inc <login@example.com>".parse().expect("a sender");
-        let letter = compose(&mail, &from, &links, MailId::generate(), SystemTime::now());
+        let settings = MailSettings {
+            from: "Größe, Inc <login@example.com>".parse().expect("a sender"),
+            look: Look::default(),
+            server: MailServer::Folder("outbox".into()),
+        };
+        let letter = Writer::new(&settings, links).compose(&mail, MailId::generate(), SystemTime::now());
         String::from_utf8(letter.expect("it can be sent").formatted()).expect("ASCII")
     }
 

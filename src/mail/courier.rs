@@ -14,19 +14,18 @@ use std::time::{Duration, Instant, SystemTime};
 use lettre::transport::smtp::client::TlsParameters;
 use tokio::time::{sleep, timeout};
 
-use super::compose::compose;
+use super::compose::Writer;
 use super::smtp::{self, Connection, Failure, Step, Verdict};
-use super::{MailOutcome, MailServer, MailSettings, Mailer, Setup, SmtpServer, folder, message};
+use super::{MailOutcome, MailServer, MailSettings, Mailer, SmtpServer, folder, message};
 use crate::store::{MailId, QueuedMail, StoreError};
 
 /// A mail that isn't taken within a day is given up.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Between two attempts at one mail: it doubles up to the second of them.
+/// Between two attempts at a mail that the server wants later: it doubles up to the second of them.
 const RETRY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(60 * 60));
-/// The longest wait where it was the server, and not the mail.
-const SERVER_RETRY: Duration = Duration::from_secs(5 * 60);
-/// After a failure of the server, before it is asked about any mail again: it doubles up to the second.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(10), SERVER_RETRY);
+/// Where it was the server, and not the mail: of the mail, and of the server, which is asked about no other mail
+/// meanwhile.
+const SERVER_RETRY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5 * 60));
 /// A connection is kept for the next mail for so long.
 const KEPT: Duration = Duration::from_secs(10);
 /// The clock may be set: nothing is waited for longer without a look at it.
@@ -77,7 +76,7 @@ impl Mailer {
     /// Sends at most one mail; says how long there is nothing to do.
     async fn turn(&self, post: &mut Post) -> Duration {
         let setup = self.0.setup.load_full();
-        let Some(settings) = &setup.settings else {
+        let (Some(settings), Some(writer)) = (&setup.settings, &setup.writer) else {
             post.close().await;
             return LOOK;
         };
@@ -87,7 +86,7 @@ impl Mailer {
             return until - now;
         }
         match self.next(post).await {
-            Ok(Ok(mail)) => self.attempt(post, &setup, settings, mail).await,
+            Ok(Ok(mail)) => self.attempt(post, writer, settings, mail).await,
             Ok(Err(wait)) => post.rest(wait).await,
             Err(error) => {
                 tracing::warn!(%error, "the outbox can't be read or written; mails wait");
@@ -98,11 +97,7 @@ impl Mailer {
 
     /// The mail that is due, or how long none is.
     async fn next(&self, post: &mut Post) -> Result<Result<QueuedMail, Duration>, StoreError> {
-        if let Some((id, due)) = post.done {
-            self.0.store.delete_mail(id, due).await?;
-            self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-            post.done = None;
-        }
+        self.take_out(post).await?;
         let Some(mail) = self.0.store.first_mail().await? else { return Ok(Err(LOOK)) };
         Ok(match mail.due.duration_since(SystemTime::now()) {
             Ok(wait) if !wait.is_zero() => Err(wait.min(LOOK)),
@@ -113,7 +108,7 @@ impl Mailer {
     async fn attempt(
         &self,
         post: &mut Post,
-        setup: &Setup,
+        writer: &Writer,
         settings: &MailSettings,
         mail: QueuedMail,
     ) -> Duration {
@@ -129,7 +124,7 @@ impl Mailer {
         if said.message.is_void_at(mail.content.created_at).is_some_and(|void| void <= now) {
             return self.give_up(post, &mail, kind, attempt, "its link is void by now").await;
         }
-        let letter = match compose(&said, &settings.from, &setup.links, id, now) {
+        let letter = match writer.compose(&said, id, now) {
             Ok(letter) => letter,
             Err(error) => return self.give_up(post, &mail, kind, attempt, &error.to_string()).await,
         };
@@ -139,14 +134,14 @@ impl Mailer {
                 tracing::info!(mail.id = %id, mail.kind = kind, mail.attempt = attempt, "a mail was sent");
                 tracing::debug!(mail.id = %id, mail.to = %mail.content.to, answer, "the mail server's answer");
                 post.paused = None;
-                return self.take_out(post, &mail).await;
+                return self.finish(post, &mail).await;
             }
             Err(failure) => failure,
         };
         let wait = match failure.verdict {
             Verdict::Never => return self.give_up(post, &mail, kind, attempt, &failure.to_string()).await,
-            Verdict::Later => retry_after(attempt, RETRY.1),
-            Verdict::Server => retry_after(attempt, SERVER_RETRY),
+            Verdict::Later => doubled(RETRY, attempt),
+            Verdict::Server => doubled(SERVER_RETRY, attempt),
         };
         let age = now.duration_since(mail.content.created_at).unwrap_or_default();
         self.0.figures.count(MailOutcome::Failed);
@@ -188,13 +183,29 @@ impl Mailer {
         self.0.figures.count(MailOutcome::GivenUp);
         tracing::error!(mail.id = %mail.id, mail.kind = kind, mail.attempt = attempt, reason = why, "a mail was given up");
         tracing::debug!(mail.id = %mail.id, mail.to = %mail.content.to, "to whom it would have gone");
-        self.take_out(post, mail).await
+        self.finish(post, mail).await
     }
 
-    async fn take_out(&self, post: &mut Post, mail: &QueuedMail) -> Duration {
-        // Done at the next turn; until it has worked nothing else is sent.
+    /// A mail that was sent or given up leaves the outbox, at once: a stop must not come between.
+    async fn finish(&self, post: &mut Post, mail: &QueuedMail) -> Duration {
         post.done = Some((mail.id, mail.due));
-        Duration::ZERO
+        match self.take_out(post).await {
+            Ok(()) => Duration::ZERO,
+            Err(error) => {
+                tracing::warn!(%error, "the outbox can't be written; mails wait");
+                STORE_WAIT
+            }
+        }
+    }
+
+    /// Takes out what is done; until that has worked nothing else is sent.
+    async fn take_out(&self, post: &mut Post) -> Result<(), StoreError> {
+        if let Some((id, due)) = post.done {
+            self.0.store.delete_mail(id, due).await?;
+            self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+            post.done = None;
+        }
+        Ok(())
     }
 }
 
@@ -223,8 +234,7 @@ impl Post {
 
     fn pause(&mut self) -> Duration {
         let failures = self.paused.map_or(0, |(failures, _)| failures).saturating_add(1);
-        let (shortest, longest) = PAUSE;
-        let pause = doubled(shortest, failures, longest);
+        let pause = doubled(SERVER_RETRY, failures);
         self.paused = Some((failures, Instant::now() + pause));
         pause
     }
@@ -278,12 +288,8 @@ impl Post {
     }
 }
 
-/// How long a mail waits after its n-th attempt.
-fn retry_after(attempt: u32, longest: Duration) -> Duration {
-    doubled(RETRY.0, attempt, longest)
-}
-
-fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+/// The n-th of these waits.
+fn doubled((first, longest): (Duration, Duration), times: u32) -> Duration {
     let factor = 1_u32.checked_shl(times.saturating_sub(1)).unwrap_or(u32::MAX);
     first.saturating_mul(factor.max(1)).min(longest)
 }
@@ -293,10 +299,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_from_a_minute_to_an_hour() {
-        let minutes = |attempt| retry_after(attempt, RETRY.1).as_secs() / 60;
+    fn waits_grow_and_end() {
+        let minutes = |attempt| doubled(RETRY, attempt).as_secs() / 60;
         assert_eq!([1, 2, 3, 4, 5, 6, 7, 8, 100].map(minutes), [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert_eq!(retry_after(9, SERVER_RETRY), SERVER_RETRY);
-        assert_eq!(doubled(PAUSE.0, u32::MAX, PAUSE.1), PAUSE.1);
+        let seconds = |attempt| doubled(SERVER_RETRY, attempt).as_secs();
+        assert_eq!([0, 1, 2, 3, 4, 5, 6, u32::MAX].map(seconds), [10, 10, 20, 40, 80, 160, 300, 300]);
     }
 }

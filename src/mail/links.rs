@@ -1,7 +1,7 @@
 //! Links to our own pages. Only `Links` makes one, from `public_url` and the portal's prefix, so that no
 //! mail leads anywhere else.
 //!
-//! Callers: `account` makes the links of its mails; `texts` shows them.
+//! Callers: `account` makes the links of its mails; `words` shows them.
 
 use std::fmt;
 use std::sync::Arc;

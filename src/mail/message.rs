@@ -3,7 +3,7 @@
 //! Every value in one is of a type that holds no control character, and subjects are ours: nothing that a
 //! person can choose makes a header of its own.
 //!
-//! Callers: `account` makes them; `texts` puts them into words; the outbox keeps them as JSON.
+//! Callers: `account` makes them; `words` puts them into words; the outbox keeps them as JSON.
 
 use std::time::{Duration, SystemTime};
 
@@ -193,21 +193,23 @@ impl Kind {
 
 #[derive(Deserialize, Serialize)]
 struct Kept {
-    language: Language,
+    /// Its tag.
+    language: String,
     message: Message,
 }
 
 /// As the outbox keeps it.
 pub(super) fn write(mail: &Mail) -> SecretString {
     let Mail { language, message, to: _ } = mail;
-    let kept = Kept { language: *language, message: message.clone() };
+    let kept = Kept { language: language.tag().to_owned(), message: message.clone() };
     serde_json::to_string(&kept).expect("a message is names and texts").into()
 }
 
 /// From the outbox. The error shows nothing of what is in it.
 pub(super) fn read(kept: &SecretString, to: Email) -> Option<Mail> {
     let Kept { language, message } = serde_json::from_str(kept.expose_secret()).ok()?;
-    Some(Mail { language, message, to })
+    // One that an older version doesn't speak is better said in another one than not at all.
+    Some(Mail { language: Language::parse(&language).unwrap_or_default(), message, to })
 }
 
 mod seconds {

@@ -12,12 +12,15 @@ use secrecy::SecretString;
 
 use super::{compose, smtp};
 use crate::identity::Email;
+use crate::response::look::Look;
 
 /// How mail is sent.
 #[derive(Clone, Debug)]
 pub struct MailSettings {
     /// Who it is from.
     pub from: Sender,
+    /// Its colour, and a theme's words in place of ours.
+    pub look: Look,
     /// Where it goes.
     pub server: MailServer,
 }

@@ -239,7 +239,8 @@ fn verdict(error: &lettre::transport::smtp::Error) -> Verdict {
 fn told(error: &lettre::transport::smtp::Error) -> String {
     match (error.status(), error.source()) {
         (Some(code), Some(said)) => format!("{code} {said}"),
-        (None, Some(cause)) => cause.to_string(),
+        // It wraps its own kind, with words that say nothing to anybody.
+        (None, Some(cause)) => cause.downcast_ref().map_or_else(|| cause.to_string(), told),
         (Some(_) | None, None) => error.to_string(),
     }
 }

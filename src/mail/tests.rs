@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::response::look::Look;
 use crate::store::StoreSettings;
 
 fn links() -> Links {
@@ -17,6 +18,7 @@ fn links() -> Links {
 fn into(folder: &Path) -> Option<MailSettings> {
     Some(MailSettings {
         from: "Example <login@example.com>".parse().expect("a sender"),
+        look: Look::default(),
         server: MailServer::Folder(folder.to_owned()),
     })
 }

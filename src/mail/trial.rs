@@ -4,7 +4,7 @@
 
 use std::time::SystemTime;
 
-use super::compose::compose;
+use super::compose::Writer;
 use super::smtp::{self, Connection, Failure, Step};
 use super::{Language, Links, Mail, MailServer, MailSettings, Message, SmtpServer, folder};
 use crate::identity::Email;
@@ -40,11 +40,12 @@ pub async fn try_out(
 ) -> Result<Trial, TrialFailure> {
     let (id, now) = (MailId::generate(), SystemTime::now());
     let mail = Mail { language, message: Message::Test {}, to };
-    let letter = compose(&mail, &settings.from, links, id, now).map_err(|error| TrialFailure {
-        advice: "a mail server wants something like `name@example.com`".to_owned(),
-        said: error.to_string(),
-        step: "writing the mail",
-    })?;
+    let letter =
+        Writer::new(settings, links.clone()).compose(&mail, id, now).map_err(|error| TrialFailure {
+            advice: "a mail server wants something like `name@example.com`".to_owned(),
+            said: error.to_string(),
+            step: "writing the mail",
+        })?;
     let server = match &settings.server {
         MailServer::Smtp(server) => server,
         MailServer::Folder(path) => {

@@ -330,14 +330,9 @@ impl Refusal {
 
     fn said(self, section: Section) -> Said {
         match self {
-            Self::Said { code: _, field, retry_after, status, text } => Said {
-                error: Some((section, text)),
-                field,
-                new_token: None,
-                notice: None,
-                retry_after,
-                status,
-            },
+            Self::Said { code: _, field, retry_after, status, text } => {
+                Said { error: Some((section, text)), field, retry_after, status, ..Said::default() }
+            }
             Self::StaleForm => Said {
                 notice: Some(Text::new("account-stale")),
                 status: StatusCode::FORBIDDEN,

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::texts::Language;
+use super::texts::{Language, Texts};
 use super::theme::Theme;
 
 mod color;
@@ -42,6 +42,17 @@ pub struct Look {
     pub theme: Arc<Theme>,
     /// The heading of the login page; without one it is ours.
     pub title: Option<Wording>,
+}
+
+/// Colours of a mail, each for light and for dark: a mail has them where they stand, and no variables.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MailColors {
+    /// The ground of the first button.
+    pub button: [String; 2],
+    /// What stands on it.
+    pub on_button: [String; 2],
+    /// Of the other buttons.
+    pub text: [String; 2],
 }
 
 /// One thing below the pages.
@@ -153,6 +164,23 @@ impl Look {
     /// What its colour adds to the style.
     pub(super) fn style(&self) -> Option<String> {
         self.color.map(Color::style)
+    }
+
+    /// Our messages, with those of its theme in place of some: for what is said outside of a page.
+    pub fn texts(&self) -> Texts {
+        Texts::with(self.theme.texts())
+    }
+
+    /// What a mail is coloured with.
+    pub fn mail_colors(&self) -> MailColors {
+        match self.color {
+            None => MailColors {
+                button: ["#17594a".to_owned(), "#7fd3b8".to_owned()],
+                on_button: ["#ffffff".to_owned(), "#0b201a".to_owned()],
+                text: ["#17594a".to_owned(), "#7fd3b8".to_owned()],
+            },
+            Some(color) => color.mail_colors(),
+        }
     }
 
     /// The address of the logo.

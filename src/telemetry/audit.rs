@@ -80,6 +80,8 @@ events! {
     ConfigurationReloaded = "configuration_reloaded", Ok;
     /// The configuration was read again, and not put into force.
     ConfigurationRefused = "configuration_refused", Failed;
+    /// A new key signs the tokens.
+    KeyRotated = "key_rotated", Ok;
     /// A right password was not looked at, for too many wrong ones came before it.
     LoginBraked = "login_braked", Refused;
     /// A wrong password, a name that nobody has, or a disabled account.

@@ -14,6 +14,13 @@ const PAGES = [
   ["login", NOBODY, "/.auth/login", 200],
   ["login-next", NOBODY, LONG, 200],
   ["login-error", NOBODY, "/reports", 401, wrongPassword],
+  ["login-unconfirmed", NOBODY, "/reports", 403, unconfirmed],
+  ["register", NOBODY, "/.auth/register?next=/reports", 200],
+  ["register-error", NOBODY, "/.auth/register", 400, weakRegistration],
+  ["confirm-address", NOBODY, process.env.FOREGATE_TEST_CONFIRM, 200],
+  ["confirm-stale", NOBODY, "/.auth/confirm?token=stale", 400],
+  ["forgot", NOBODY, "/.auth/forgot", 200],
+  ["forgot-sent", NOBODY, "/.auth/forgot", 200, askForLink],
   ["reset", NOBODY, process.env.FOREGATE_TEST_RESET, 200],
   ["reset-stale", NOBODY, "/.auth/reset?token=stale", 400],
   ["signed-out-of-nothing", NOBODY, "/.auth/logout", 200],
@@ -21,6 +28,7 @@ const PAGES = [
   ["account-password-error", ALICE, "/.auth/account", 403, wrongCurrentPassword],
   ["account-name-error", ALICE, "/.auth/account", 400, tooLongName],
   ["logout", ALICE, "/.auth/logout", 200],
+  ["account-email", ALICE, "/.auth/account/email", 200],
   ["confirm", ALICE, "/.auth/login?prompt=login&next=/reports", 200],
   ["forbidden", ALICE, "/admin", 403],
   ["not-found", ALICE, "/.auth/nothing", 404],
@@ -34,6 +42,21 @@ const PAGES = [
 async function wrongPassword(page) {
   await assertFocused(page, "username");
   await fillIn(page, { username: "alice", password: "wrong" });
+  return submit(page);
+}
+
+async function unconfirmed(page) {
+  await fillIn(page, { username: "unconfirmed", password });
+  return submit(page);
+}
+
+async function weakRegistration(page) {
+  await fillIn(page, { username: "somebody", email: "somebody@example.com", password: "password1" });
+  return submit(page);
+}
+
+async function askForLink(page) {
+  await fillIn(page, { email: "nobody@example.com" });
   return submit(page);
 }
 

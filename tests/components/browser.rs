@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use crate::harness::{Gateway, PASSWORD, Upstream, foregate, wait_until};
+use crate::mailbox::{MAIL, last_mail_to};
 use crate::program::{Program, components, directory, free_address, missing, python, repository, system};
 use crate::tls::over_tls;
 
@@ -104,12 +105,30 @@ fn certificate(gateway: &Gateway) -> String {
 #[test]
 fn every_page_fits_every_window_in_both_schemes() {
     let application = application();
-    let gateway = gateway(&application);
+    let address = free_address();
+    let more = format!("{MAIL}registration: {{ mode: open }}\n");
+    let gateway = with_alice(Gateway::start(&format!(
+        "{more}{}",
+        yaml(address, &format!("http://{address}"), &application)
+    )));
+    let newcomer = serde_json::json!({ "username": "unconfirmed", "email": "unconfirmed@example.com", "password": PASSWORD });
+    let json = [("content-type", "application/json")];
+    let registered = gateway.request("POST", "/.auth/register", &json, newcomer.to_string().as_bytes());
+    assert_eq!(registered.status, 201, "{registered:?}");
+    let confirm = last_mail_to(&gateway, "unconfirmed@example.com", 1).link("confirm");
     let added = gateway.command(&["user", "add", "newcomer", "--email", "newcomer@example.com"], "");
     let said = String::from_utf8_lossy(&added.stdout).into_owned();
     let link = said.find("/.auth/reset").and_then(|at| said[at..].split_whitespace().next());
     let link = link.unwrap_or_else(|| panic!("no link: {added:?}"));
-    drive("pages.mjs", &url(&gateway), &[("FOREGATE_TEST_RESET", link)]);
+    let environment = [("FOREGATE_TEST_CONFIRM", confirm.as_str()), ("FOREGATE_TEST_RESET", link)];
+    drive("pages.mjs", &url(&gateway), &environment);
+}
+
+#[test]
+fn the_account_page_fits_and_works_with_the_script_and_without_it() {
+    let application = application();
+    let gateway = gateway(&application);
+    drive("account.mjs", &url(&gateway), &[]);
 }
 
 #[test]
@@ -118,13 +137,6 @@ fn a_person_registers_confirms_and_recovers_a_password_without_scripts() {
     let gateway = gateway(&application);
     let outbox = gateway.directory().join("outbox").display().to_string();
     drive("register.mjs", &url(&gateway), &[("FOREGATE_TEST_OUTBOX", &outbox)]);
-}
-
-#[test]
-fn the_account_page_fits_and_works_with_the_script_and_without_it() {
-    let application = application();
-    let gateway = gateway(&application);
-    drive("account.mjs", &url(&gateway), &[]);
 }
 
 #[test]

@@ -25,6 +25,10 @@ mod hashes;
 mod http2;
 mod issuers;
 mod jupyter;
+mod mail;
+#[path = "../gateway/mailbox.rs"]
+#[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
+mod mailbox;
 mod nginx;
 mod program;
 mod prometheus;

@@ -59,7 +59,7 @@ pub(crate) fn authority(gateway: &Gateway) -> PathBuf {
 }
 
 /// As a careful operator has them: 90 days, the usages named, and a place for revocations.
-fn write_certificates(folder: &Path, algorithm: &'static SignatureAlgorithm) -> PathBuf {
+pub(crate) fn write_certificates(folder: &Path, algorithm: &'static SignatureAlgorithm) -> PathBuf {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.distinguished_name.push(DnType::CommonName, "Test Root");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -75,13 +75,14 @@ fn what_happens_to_accounts_is_written_down_with_who_and_from_where() {
         &["user", "enable", "alice"],
         &["user", "export"],
         &["user", "delete", "alice", "--yes"],
+        &["key", "rotate"],
         &["reload"],
     ] {
         let output = gateway.command(command, "");
         assert!(output.status.success(), "{output:?}");
     }
 
-    let events = written(&gateway, 14);
+    let events = written(&gateway, 15);
     assert_eq!(
         words(&events),
         [
@@ -98,6 +99,7 @@ fn what_happens_to_accounts_is_written_down_with_who_and_from_where() {
             "account_enabled",
             "accounts_exported",
             "account_deleted",
+            "key_rotated",
             "configuration_reloaded",
         ]
     );
@@ -122,7 +124,7 @@ fn what_happens_to_accounts_is_written_down_with_who_and_from_where() {
         assert!(basic["request_id"].is_string(), "{basic}");
     }
     assert_eq!(events[6]["outcome"], json!("refused"));
-    assert_eq!((&events[13]["actor"], &events[13]["account"]), (&json!("server"), &Value::Null));
+    assert_eq!((&events[14]["actor"], &events[14]["account"]), (&json!("server"), &Value::Null));
     let times: Vec<_> = events.iter().map(|event| event["time"].as_str().expect("a time")).collect();
     assert!(
         times.is_sorted() && times.iter().all(|time| time.len() == 24 && time.ends_with('Z')),

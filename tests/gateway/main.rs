@@ -33,6 +33,7 @@ mod limits;
 mod listeners;
 mod log;
 mod login;
+mod mail;
 mod mailbox;
 mod metrics;
 mod names;

@@ -851,6 +851,59 @@ fn certificates_and_keys_that_can_not_be_used_are_told() {
 }
 
 #[test]
+fn mail_faults() {
+    let server = |url: &str| with(&format!("mail:\n  url: {url}\n  from: login@example.com"));
+    told(
+        &with("mail: {}"),
+        &[
+            "foregate.yaml:1:7: `url` is missing",
+            "    1 | mail: {}",
+            "      |       ^ expected what takes mails, such as `smtp://name:password@mail.example.com:587` or `file:./outbox`",
+            "foregate.yaml:1:7: `from` is missing",
+            "    1 | mail: {}",
+            "      |       ^ expected who mails are from, such as `Example <login@example.com>`",
+        ],
+    );
+    // A password may stand in it: neither it nor its line is shown.
+    for (url, expected) in [
+        (
+            "http://user:hunter2@a",
+            "expected `smtp://name:password@host:587`, `smtps://name:password@host` or `file:DIRECTORY`",
+        ),
+        (
+            "smtp://user:hunter2@a:99999",
+            "expected a port from 1 to 65535, such as `smtp://mail.example.com:587`",
+        ),
+        (
+            "smtp://user:hunter2@a?tls=none",
+            "expected `?tls=required`: over `tls=none` the password could be read on its way to another machine",
+        ),
+        (
+            "smtp://hunter2@a",
+            "expected a name and a password before the `@`, `smtp://name:password@host`; write `%40` for an `@` and `%25` for a `%` in them",
+        ),
+    ] {
+        told(&server(url), &["foregate.yaml:2:8: `url` can't be this", &format!("      = {expected}")]);
+    }
+    told(
+        &with("mail:\n  url: file:./outbox\n  from: Example"),
+        &[
+            "foregate.yaml:3:9: `from` can't be `Example`",
+            "    3 |   from: Example",
+            "      |         ^^^^^^^ expected an address, `login@example.com` or `Example <login@example.com>`",
+        ],
+    );
+    told(
+        &with("mail:\n  url: smtp://a\n  from: login@example.com\n  ca: /nowhere/ca.pem"),
+        &[
+            "foregate.yaml:4:7: there is no file `/nowhere/ca.pem`",
+            "    4 |   ca: /nowhere/ca.pem",
+            "      |       ^^^^^^^^^^^^^^^ expected a file with the certificates of your authorities in PEM, such as `ca.pem`",
+        ],
+    );
+}
+
+#[test]
 fn an_assertion_that_nobody_could_verify_is_told() {
     told(
         "tokens: { algorithm: HS256 }\nupstreams:\n  app: { servers: [\"http://a:1\"], assertion: true }\nroutes: [{ path: /**, upstream: app }]\n",

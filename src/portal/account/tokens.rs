@@ -154,19 +154,19 @@ pub(super) async fn revoke(
 fn wanted(portal: &Portal, fields: &mut Fields) -> Result<NewPersonalToken, Refusal> {
     let name = fields.text("name")?.unwrap_or_default();
     let label: TokenLabel =
-        name.parse().map_err(|_| Refusal::incomplete("token-name", Text::new("account-token-name-odd")))?;
+        name.parse().map_err(|_| Refusal::incomplete("name", Text::new("account-token-name-odd")))?;
     let days = fields.number("expires_in_days")?;
     if days.is_some_and(|days| !(1..=LONGEST_DAYS).contains(&days)) {
-        return Err(Refusal::incomplete("token-days", Text::new("account-token-days-odd")));
+        return Err(Refusal::incomplete("expires_in_days", Text::new("account-token-days-odd")));
     }
     if !fields.list("scopes")?.is_empty() {
-        return Err(Refusal::incomplete("", Text::new("account-token-no-scopes")));
+        return Err(Refusal::incomplete("scopes", Text::new("account-token-no-scopes")));
     }
     let routes = fields.list("routes")?;
     if let Some(unknown) = routes.iter().find(|route| !portal.token_routes.contains(*route)) {
         let names = portal.token_routes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let text = Text::new("account-token-route-odd").with("route", unknown.clone()).with("routes", names);
-        return Err(Refusal::incomplete("", text));
+        return Err(Refusal::incomplete("routes", text));
     }
     Ok(NewPersonalToken {
         expires_in: days.map(|days| DAY * u32::try_from(days).unwrap_or(u32::MAX)),
@@ -181,8 +181,8 @@ impl From<PersonalTokenError> for Refusal {
         match error {
             PersonalTokenError::NoAccount | PersonalTokenError::NoSession => Self::Gone,
             PersonalTokenError::TooMany => Self::Said {
+                field: "name",
                 code: "too_many_tokens",
-                field: "",
                 retry_after: None,
                 status: StatusCode::CONFLICT,
                 text: Text::new("account-token-too-many")

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::MailColors;
+
 /// Contrast that text needs (WCAG 2.2, 1.4.3).
 const READABLE: f64 = 4.5;
 
@@ -64,6 +66,17 @@ impl Color {
              @media (prefers-color-scheme: dark) {{ :root {{ --accent: {self}; --accent-deep: {deep}; --on-accent: {on}; --way: {on}; \
              --accent-text: {dark}; --glow: {night}; }} }}"
         )
+    }
+
+    /// The same for a mail.
+    pub(super) fn mail_colors(self) -> MailColors {
+        let both = |light: Self, dark: Self| [light.to_string(), dark.to_string()];
+        let on = self.text_on_it();
+        MailColors {
+            button: both(self, self),
+            on_button: both(on, on),
+            text: both(self.readable_on(LIGHT, BLACK), self.readable_on(DARK, WHITE)),
+        }
     }
 
     /// Black or white, whichever is read better on it: one of them always is well enough.

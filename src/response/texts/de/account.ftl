@@ -17,7 +17,7 @@ account-name-hint = So können Anwendungen Sie nennen.
 account-name-submit = Namen speichern
 account-name-odd = Ein Name hat höchstens 256 Zeichen, darunter keine Steuerzeichen.
 
-account-password-lead = Wenn Sie es ändern, werden Sie überall außer hier abgemeldet, und Zugriffstoken enden; persönliche Zugriffstoken bleiben.
+account-password-lead = Mit einem neuen Passwort werden Sie überall außer hier abgemeldet, und Zugriffstoken enden; persönliche Zugriffstoken bleiben.
 account-present = Aktuelles Passwort
 account-present-missing = Geben Sie Ihr aktuelles Passwort ein.
 account-new-missing = Geben Sie ein neues Passwort ein.

@@ -26,10 +26,10 @@ forgot-limited = Von hier aus wurden zu viele Links angefordert. Bitte versuchen
 notice-link-sent = Falls es zu dieser Adresse ein Konto gibt, ist eine E-Mail mit einem Link unterwegs. Der Link gilt eine Stunde.
 
 address-heading = E-Mail-Adresse ändern
-address-present-html = Ihre bisherige Adresse ist <strong>{ $email }</strong>.
+address-present-html = Ihre aktuelle Adresse ist <strong>{ $email }</strong>.
 address-none = Ihr Konto hat noch keine Adresse.
 address-new = Neue E-Mail-Adresse
-address-hint = Wir schicken eine E-Mail mit einem Link dorthin. Bis Sie ihn öffnen, bleibt die bisherige Adresse.
+address-hint = Wir schicken eine E-Mail mit einem Link dorthin. Bis Sie ihn öffnen, gilt die bisherige Adresse.
 address-password = Ihr Passwort
 address-submit = Adresse ändern
 address-back = Zurück zum Konto

@@ -17,7 +17,7 @@ account-name-hint = This is how applications may call you.
 account-name-submit = Save name
 account-name-odd = A name has at most 256 characters, none of them a control character.
 
-account-password-lead = Changing it signs you out everywhere but here and ends access tokens; personal access tokens stay.
+account-password-lead = With a new password you are signed out everywhere but here, and access tokens end; personal access tokens stay.
 account-present = Current password
 account-present-missing = Enter your current password.
 account-new-missing = Enter a new password.

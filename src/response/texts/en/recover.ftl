@@ -26,10 +26,10 @@ forgot-limited = Too many links were asked for from here. Please try again { $wa
 notice-link-sent = If there is an account with this address, a mail with a link is on its way. The link is good for one hour.
 
 address-heading = Change email address
-address-present-html = Your present address is <strong>{ $email }</strong>.
+address-present-html = Your current address is <strong>{ $email }</strong>.
 address-none = Your account has no address yet.
 address-new = New email address
-address-hint = We send a mail with a link there. Until you open it, the present address stays.
+address-hint = We send a mail with a link there. Until you open it, the current address stays.
 address-password = Your password
 address-submit = Change address
 address-back = Back to the account

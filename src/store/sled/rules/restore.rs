@@ -8,7 +8,7 @@ use crate::store::{BackupRow, Restoring, StoreError, record};
 
 /// Tables of what ends by itself or by a word that may have been said since: sessions and their lists, links, invitations, refresh
 /// tokens, mails to be sent, failed logins.
-const PASSING: &[u8] = b"SLTORQBI";
+const PASSING: &[u8] = b"SLTORFQBI";
 
 /// Writes rows, or takes away what later lines of the same backup say is gone.
 pub(in crate::store::sled) fn restore_rows(
