@@ -11,6 +11,10 @@ mail-set-password = Neues Passwort setzen
 mail-confirm = Adresse bestätigen
 mail-accept = Einladung annehmen
 
+mail-deleted-subject = Ihr Konto bei { $site } ist gelöscht
+mail-deleted-what = Ihr Konto { $username } bei { $site } wurde soeben auf seiner eigenen Seite mit seinem Passwort gelöscht. Alles, was hier dazugehörte, ist weg.
+mail-deleted-else = Falls Sie das nicht waren, wenden Sie sich sofort an die Betreiber der Seite.
+
 mail-address-taken-subject = Sie haben bereits ein Konto bei { $site }
 mail-address-taken-what = Jemand, vielleicht Sie selbst, wollte sich bei { $site } mit dieser Adresse registrieren. Sie gehört bereits zu Ihrem Konto { $username }, daher wurde kein zweites angelegt.
 mail-address-taken-next = Melden Sie sich mit Ihrem Benutzernamen und Ihrem Passwort an. Wenn Sie das Passwort vergessen haben, können Sie ein neues setzen.

@@ -11,6 +11,10 @@ mail-set-password = Set a new password
 mail-confirm = Confirm the address
 mail-accept = Accept the invitation
 
+mail-deleted-subject = Your account at { $site } is deleted
+mail-deleted-what = Your account { $username } at { $site } was just deleted from its own page, with its password. Everything that belonged to it here is gone.
+mail-deleted-else = If you did not do this, tell the people who run the site at once.
+
 mail-address-taken-subject = You already have an account at { $site }
 mail-address-taken-what = Somebody, perhaps you, tried to register at { $site } with this address. It belongs to your account { $username }, so no second one was made.
 mail-address-taken-next = Sign in with your username and your password. If you have forgotten the password, you can set a new one.
