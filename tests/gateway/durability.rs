@@ -171,6 +171,7 @@ fn a_full_disk_stops_logins_alone_and_only_until_there_is_room() {
     let (cookie, other) = (gateway.sign_in("alice"), gateway.sign_in("alice"));
     assert_eq!(gateway.get("/", &[("cookie", &cookie)]).status, 200);
 
+    let bearer = format!("Bearer {}", gateway.token("alice"));
     disk.fill();
     for _ in 0..3 {
         let reply = gateway.sign_in_with("alice", PASSWORD);
@@ -189,8 +190,10 @@ fn a_full_disk_stops_logins_alone_and_only_until_there_is_room() {
         }
         assert_eq!(gateway.get("/open", &[]).status, 200);
         assert_eq!(gateway.get("/.auth/login", NAVIGATION).status, 200);
-        let token = gateway.token("alice");
-        let reply = gateway.get("/", &[("authorization", &format!("Bearer {token}"))]);
+        let body = serde_json::json!({ "username": "alice", "password": PASSWORD }).to_string();
+        let refused = gateway.request("POST", "/.auth/token", &[JSON], body.as_bytes());
+        assert_eq!(refused.status, 503, "a refresh token has to be kept: {refused:?}");
+        let reply = gateway.get("/", &[("authorization", &bearer)]);
         assert_eq!(reply.status, 200, "a token needs no room: {reply:?}");
     }
     wait_until(|| gateway.get("/.auth/readyz", &[]).status == 503, || "it calls itself ready".to_owned());

@@ -525,7 +525,7 @@ fn a_connection_that_stays_open_keeps_nothing_of_the_configurations_it_has_seen(
         )
     };
     let gateway = Gateway::start(&with(7));
-    let hashing = || threads(&gateway).iter().filter(|name| name.starts_with("password")).count();
+    let hashing = || threads(&gateway).iter().filter(|name| name.starts_with("password-0")).count();
     assert_eq!(hashing(), 1, "{:?}", threads(&gateway));
     let mut kept = Vec::new();
     for memory in 8..20 {

@@ -66,10 +66,15 @@ impl Phrase<'_> {
             ValueKind::String => value.to_string(),
             _ => return Err(invalid("an argument is neither a word nor a number nor a text")),
         };
-        Ok(Said::Word(if escaped { HtmlEscape(&word).to_string() } else { word }))
+        Ok(Said::Word(if escaped { escape(&word) } else { word }))
     }
 }
 
 fn invalid(what: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, what.to_owned())
+}
+/// As a value is escaped in a template: a slash ends nothing, and stays.
+fn escape(word: &str) -> String {
+    let pieces: Vec<String> = word.split('/').map(|piece| HtmlEscape(piece).to_string()).collect();
+    pieces.join("/")
 }
