@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use crate::harness::{Gateway, PASSWORD, Upstream, foregate, wait_until};
-use crate::mailbox::{MAIL, last_mail_to};
+use crate::mailbox::last_mail_to;
 use crate::program::{Program, components, directory, free_address, missing, python, repository, system};
 use crate::tls::over_tls;
 
@@ -26,7 +26,9 @@ fn application() -> Upstream {
 fn gateway(application: &Upstream) -> Gateway {
     let address = free_address();
     let yaml = yaml(address, &format!("http://{address}"), application);
-    with_alice(Gateway::start(&format!("portal: {{ account_deletion: true }}\n{yaml}")))
+    with_alice(Gateway::start(&format!(
+        "portal: {{ account_deletion: true }}\npassword: {{ argon2: {{ memory: 7MiB, iterations: 1 }} }}\n{yaml}"
+    )))
 }
 
 fn with_alice(gateway: Gateway) -> Gateway {
@@ -53,6 +55,15 @@ fn yaml(address: SocketAddr, public_url: &str, application: &Upstream) -> String
 
 fn url(gateway: &Gateway) -> String {
     format!("http://{}", gateway.address)
+}
+
+/// Registers somebody who has not confirmed the address yet; gives the link that does.
+fn add_unconfirmed(gateway: &Gateway) -> String {
+    let newcomer = serde_json::json!({ "username": "unconfirmed", "email": "unconfirmed@example.com", "password": PASSWORD });
+    let json = [("content-type", "application/json")];
+    let registered = gateway.request("POST", "/.auth/register", &json, newcomer.to_string().as_bytes());
+    assert_eq!(registered.status, 201, "{registered:?}");
+    last_mail_to(gateway, "unconfirmed@example.com", 1).link("confirm")
 }
 
 /// Runs a script of `tests/browser/` against a gateway; its failure is the test's.
@@ -106,16 +117,8 @@ fn certificate(gateway: &Gateway) -> String {
 fn every_page_fits_every_window_in_both_schemes() {
     let application = application();
     let address = free_address();
-    let more = format!("{MAIL}registration: {{ mode: open }}\n");
-    let gateway = with_alice(Gateway::start(&format!(
-        "{more}{}",
-        yaml(address, &format!("http://{address}"), &application)
-    )));
-    let newcomer = serde_json::json!({ "username": "unconfirmed", "email": "unconfirmed@example.com", "password": PASSWORD });
-    let json = [("content-type", "application/json")];
-    let registered = gateway.request("POST", "/.auth/register", &json, newcomer.to_string().as_bytes());
-    assert_eq!(registered.status, 201, "{registered:?}");
-    let confirm = last_mail_to(&gateway, "unconfirmed@example.com", 1).link("confirm");
+    let gateway = with_alice(Gateway::start(&yaml(address, &format!("http://{address}"), &application)));
+    let confirm = add_unconfirmed(&gateway);
     let added = gateway.command(&["user", "add", "newcomer", "--email", "newcomer@example.com"], "");
     let said = String::from_utf8_lossy(&added.stdout).into_owned();
     let link = said.find("/.auth/reset").and_then(|at| said[at..].split_whitespace().next());
@@ -151,6 +154,7 @@ fn a_look_of_the_operators_is_as_sound_as_ours() {
     std::fs::write(folder.path().join("logo.svg"), logo).expect("it is written");
     let yaml = format!("{look}{}", yaml(address, &format!("http://{address}"), &application));
     let gateway = with_alice(Gateway::start_in(folder, &yaml));
+    add_unconfirmed(&gateway);
     let environment = [("FOREGATE_TEST_PAGE", "login"), ("FOREGATE_TEST_LOOK", "look-")];
     drive("pages.mjs", &url(&gateway), &environment);
 }
