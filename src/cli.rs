@@ -106,6 +106,8 @@ enum Command {
     /// Try the mail server out
     #[command(subcommand)]
     Mail(mail::MailCommand),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
     /// Back the store up, also while the server runs; restore it, move it
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -268,6 +270,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Token(command) => token::run(&load(config)?, command),
         Command::User(command) => user::run(&load(config)?, command),
         Command::Mail(command) => mail::run(&load(config)?, command),
+        Command::Schema => print(crate::config::SCHEMA),
         Command::Store(command) => store::run(&load(config)?, command),
         Command::Completions { shell } => generated::completions(shell, Cli::command()),
         Command::Man { words, output: None } => generated::manual(&words, Cli::command()),

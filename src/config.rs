@@ -65,6 +65,9 @@ impl fmt::Debug for FixedKeys {
     }
 }
 
+/// The JSON Schema of the file, for editors: what it holds, not every rule that `foregate check` knows.
+pub const SCHEMA: &str = include_str!("../config/foregate.schema.json");
+
 /// A sound configuration.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -13,11 +13,12 @@ use secrecy::ExposeSecret;
 use super::quota::Errand;
 use super::{
     Accounts, Digest, Ended, OwnChangeError, Proof, Purpose, SignedIn, TokenError, UserError, language_of,
-    session,
+    record, session,
 };
 use crate::identity::{Email, Username};
 use crate::mail::{Kind, Language, Mail, Message};
 use crate::store::{ConfirmError, Confirmed, OneTimeToken, UserChange};
+use crate::telemetry::audit::Event;
 
 /// How long the link lives that confirms a changed address.
 const CHANGE_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -75,6 +76,10 @@ impl Accounts {
     /// Confirms an address by its link: once. Says whether the account waits for an administrator now.
     pub async fn confirm_address(&self, token: &str, now: SystemTime) -> Result<Confirmed, ConfirmError> {
         let confirmed = self.store.confirm_email(Digest::of(token.as_bytes()), now).await?;
+        match &confirmed {
+            Confirmed::Changed { user, .. } => record(Event::AddressChanged, user),
+            Confirmed::Own(user) => record(Event::AddressConfirmed, user),
+        }
         if let Confirmed::Changed { old, user } = &confirmed {
             // What is forwarded about the person is another from the next request on.
             self.authenticator.ended(Ended::User(user.id));
@@ -113,6 +118,7 @@ impl Accounts {
                 other => AddressError::Own(other.into()),
             })?;
             self.authenticator.ended(Ended::User(user.id));
+            record(Event::AddressChanged, &user);
             return Ok(AddressChange::Done);
         }
 
@@ -136,6 +142,7 @@ impl Accounts {
             TokenError::Invalid => OwnChangeError::Gone,
             TokenError::Store(error) => OwnChangeError::Store(error),
         })?;
+        record(Event::AddressChangeAsked, &user);
         let links = self.mailer.links();
         let username = user.username;
         if let Some(to) = user.email {

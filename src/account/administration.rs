@@ -178,6 +178,7 @@ impl Accounts {
             return Ok(user);
         }
         let user = self.apply(user.id, UserChange { approved: true, ..UserChange::default() }).await?;
+        record(Event::AccountApproved, &user);
         // Whose address is still to be confirmed can't sign in yet, and is not told so.
         if let Some(to) = user.email.clone().filter(|_| user.may_sign_in() && self.sends_mail()) {
             let login_link = self.mailer.links().login();

@@ -4,10 +4,12 @@
 
 use super::{Accounts, StoreError};
 use crate::store::BackupRow;
+use crate::telemetry::audit::{self, About, Event};
 
 impl Accounts {
     /// Begins a backup; gives its number. One that is under way already ends.
     pub fn begin_backup(&self) -> u64 {
+        audit::record(Event::StoreBackup, About::Server);
         self.store.begin_backup()
     }
 

@@ -12,10 +12,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::quota::Errand;
 use super::registration::CONFIRMATION_LIFETIME;
-use super::{Accounts, Digest, Purpose, StoreError, TokenError, User, language_of, session};
+use super::{Accounts, Digest, Purpose, StoreError, TokenError, User, language_of, record, session};
 use crate::identity::Email;
 use crate::mail::{Kind, Language, Mail, Message};
 use crate::store::{OneTimeToken, Standing};
+use crate::telemetry::audit::{self, About, Event};
 
 /// How long the link lives that sets a forgotten password.
 const RESET_LIFETIME: Duration = Duration::from_secs(60 * 60);
@@ -50,6 +51,10 @@ impl Accounts {
     pub async fn send_reset_link(&self, email: &Email, request: LinkRequest) -> Result<(), LinkError> {
         self.count_link(request)?;
         let found = self.store.user_by_login(email.as_str())?.filter(|user| !user.disabled);
+        match &found {
+            Some(user) => record(Event::PasswordResetAsked, user),
+            None => audit::record(Event::PasswordResetAsked, About::Unknown),
+        }
         let found = found.filter(|_| self.mailer.takes(email, Kind::ResetPassword));
         let links = self.mailer.links();
         let message = |token: &SecretString, username| Message::ResetPassword {

@@ -13,11 +13,14 @@ use std::time::{Duration, SystemTime};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::quota::Errand;
-use super::{Accounts, Busy, Digest, StoreError, User, UserError, Username, Weakness, language_of, session};
+use super::{
+    Accounts, Busy, Digest, StoreError, User, UserError, Username, Weakness, language_of, record, session,
+};
 use crate::authn::Rate;
 use crate::identity::{DisplayName, Email, Role};
 use crate::mail::{Language, Link, Mail, Message};
 use crate::store::{ConfirmationLink, Invitation, InvitationError, NewUser, Registered};
+use crate::telemetry::audit::{self, About, Event};
 
 /// How long the link lives that confirms a registration, and with it the account that nobody confirms. Long
 /// enough for a mail that is found after a weekend; the link alone lets nobody in.
@@ -200,7 +203,8 @@ impl Accounts {
         };
         match invited {
             Some(invitation) => {
-                self.store.accept_invitation(invitation.digest, new, person.now).await?;
+                let user = self.store.accept_invitation(invitation.digest, new, person.now).await?;
+                record(Event::AccountRegistered, &user);
                 Ok(NextStep::SignIn)
             }
             None if settings.confirm_email => {
@@ -208,6 +212,7 @@ impl Accounts {
             }
             None => {
                 let user = self.store.create_user(new).await?;
+                record(Event::AccountRegistered, &user);
                 Ok(if user.awaits_approval { NextStep::Wait } else { NextStep::SignIn })
             }
         }
@@ -226,12 +231,18 @@ impl Accounts {
         };
         let links = self.mailer.links();
         let mail = match self.store.register(new, link).await? {
-            Registered::Made(user) => user.email.map(|to| {
-                let message =
-                    Message::ConfirmAddress { link: links.confirm(&token), username: user.username };
-                Mail { language, message, to }
-            }),
-            Registered::AddressTaken { owner } => self.address_taken(owner, language),
+            Registered::Made(user) => {
+                record(Event::AccountRegistered, &user);
+                user.email.map(|to| {
+                    let message =
+                        Message::ConfirmAddress { link: links.confirm(&token), username: user.username };
+                    Mail { language, message, to }
+                })
+            }
+            Registered::AddressTaken { owner } => {
+                record(Event::AddressTaken, &owner);
+                self.address_taken(owner, language)
+            }
         };
         // The account is made; without this mail the person asks for another one.
         self.post(mail).await;
@@ -296,6 +307,7 @@ impl Accounts {
             roles,
         };
         self.store.create_invitation(invitation).await?;
+        audit::record(Event::Invited, About::Unknown);
         let link = self.mailer.links().invitation(&token);
         let message = Message::Invitation { inviter: None, link: link.clone() };
         let mail = Mail { language, message, to: email };

@@ -43,6 +43,7 @@ fn good_lines() {
         "session revoke alice",
         "session revoke --id AAAAAAAAAAAAAAAAAAAAAA",
         "session revoke --all",
+        "schema",
         "completions zsh",
         "man",
         "man user add",

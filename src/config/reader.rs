@@ -145,6 +145,12 @@ impl<'a> Reader<'a> {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// The keys of each kind of section that was read, for the test that compares the schema with them.
+    pub(super) static ASKED_FOR: RefCell<BTreeSet<BTreeSet<&'static str>>> = const { RefCell::new(BTreeSet::new()) };
+}
+
 /// A mapping whose keys are known. Which ones is learnt from what is asked for.
 pub(super) struct Section<'a> {
     entries: &'a [Entry],
@@ -208,6 +214,8 @@ impl<'a> Section<'a> {
     }
 
     fn report_unknown(&self) {
+        #[cfg(test)]
+        ASKED_FOR.with_borrow_mut(|asked| asked.insert(self.known.iter().copied().collect()));
         for entry in self.entries {
             if self.known.contains(&entry.key.as_str()) || self.reader.is_full() {
                 continue;

@@ -11,6 +11,7 @@ use crate::route::HeaderEdit;
 
 mod faults;
 mod issuers;
+mod schema;
 mod tls;
 
 const REFERENCE: &str = include_str!("../../config/foregate.yaml");

@@ -62,6 +62,8 @@ macro_rules! events {
 events! {
     /// An administrator has made an account.
     AccountAdded = "account_added", Ok;
+    /// An administrator has let in an account that waited for that.
+    AccountApproved = "account_approved", Ok;
     /// An account was changed: its name, address or roles.
     AccountChanged = "account_changed", Ok;
     /// An account was deleted.
@@ -72,14 +74,26 @@ events! {
     AccountEnabled = "account_enabled", Ok;
     /// An account was brought along from elsewhere.
     AccountImported = "account_imported", Ok;
+    /// Somebody has made an account.
+    AccountRegistered = "account_registered", Ok;
     /// The failed logins of an account were forgotten.
     AccountUnlocked = "account_unlocked", Ok;
     /// All accounts were written out, with their hashes.
     AccountsExported = "accounts_exported", Ok;
+    /// A new address was asked for; it holds once it is confirmed.
+    AddressChangeAsked = "address_change_asked", Ok;
+    /// A new address holds.
+    AddressChanged = "address_changed", Ok;
+    /// A new account's address was confirmed.
+    AddressConfirmed = "address_confirmed", Ok;
+    /// Somebody tried to register with this account's address.
+    AddressTaken = "address_taken", Refused;
     /// The configuration was read again.
     ConfigurationReloaded = "configuration_reloaded", Ok;
     /// The configuration was read again, and not put into force.
     ConfigurationRefused = "configuration_refused", Failed;
+    /// Somebody was invited to make an account.
+    Invited = "invited", Ok;
     /// A new key signs the tokens.
     KeyRotated = "key_rotated", Ok;
     /// A right password was not looked at, for too many wrong ones came before it.
@@ -94,10 +108,14 @@ events! {
     PasswordChanged = "password_changed", Ok;
     /// A password was set by a link.
     PasswordReset = "password_reset", Ok;
+    /// A link was asked for with which a forgotten password is set.
+    PasswordResetAsked = "password_reset_asked", Ok;
     /// A refresh token was used a second time: its family is revoked.
     RefreshTokenReused = "refresh_token_reused", Refused;
     /// Sessions were ended by their owner or an administrator.
     SessionRevoked = "session_revoked", Ok;
+    /// A backup of the store was begun.
+    StoreBackup = "store_backup", Ok;
     /// A personal access token was made.
     TokenCreated = "token_created", Ok;
     /// A token was revoked, or all of an account.

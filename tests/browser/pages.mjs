@@ -34,7 +34,6 @@ const PAGES = [
   ["not-found", ALICE, "/.auth/nothing", 404],
   ["forgot", NOBODY, "/.auth/forgot", 200],
   ["register", NOBODY, "/.auth/register", 200],
-  ["address", ALICE, "/.auth/account/email", 200],
   ["unreachable", ALICE, "/dead", 502],
   ["bad-request", ALICE, "/a%00", 400],
 ];

@@ -10,7 +10,6 @@ account-none = keine
 
 account-profile = Profil
 account-email = E-Mail
-account-email-change = E-Mail ändern
 account-roles = Rollen
 account-name = Name
 account-name-hint = So können Anwendungen Sie nennen.

@@ -10,7 +10,6 @@ account-none = none
 
 account-profile = Profile
 account-email = Email
-account-email-change = Change email
 account-roles = Roles
 account-name = Name
 account-name-hint = This is how applications may call you.
