@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::browser::{Browser, Form};
 use crate::harness::{Connection, Gateway, PASSWORD, Upstream, foregate, wait_until};
+use crate::mailbox::{MAIL, last_mail_to};
 
 fn gateway(upstream: &Upstream) -> Gateway {
     Gateway::start(&format!(
@@ -157,6 +158,54 @@ fn what_happens_to_accounts_is_written_down_with_who_and_from_where() {
     for bad in [["--event", "login"], ["--source", "x"], ["--since", "soon"]] {
         assert_eq!(gateway.command(&["audit", bad[0], bad[1]], "").status.code(), Some(2), "{bad:?}");
     }
+}
+
+#[test]
+fn the_way_of_an_account_from_registration_to_a_new_address_is_written_down() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&format!(
+        "{MAIL}registration: {{ mode: approval }}\nlog: {{ audit: audit.jsonl }}\n\
+         upstreams: {{ app: \"http://{}\" }}\nroutes: [{{ path: /**, upstream: app }}]\n",
+        upstream.address
+    ));
+    let post = |target: &str, cookie: &str, body: Value| {
+        let headers = [("content-type", "application/json"), ("cookie", cookie)];
+        let reply = gateway.request("POST", target, &headers, body.to_string().as_bytes());
+        assert!(matches!(reply.status, 200..300), "{target}: {reply:?}");
+        reply
+    };
+    let person = json!({ "username": "zoe", "email": "zoe@example.com", "password": PASSWORD });
+    post("/.auth/register", "", person);
+    let confirm = last_mail_to(&gateway, "zoe@example.com", 1).link("confirm");
+    let again = json!({ "username": "zoe2", "email": "zoe@example.com", "password": PASSWORD });
+    post("/.auth/register", "", again);
+    post(&confirm, "", json!({}));
+    assert!(gateway.command(&["user", "approve", "zoe"], "").status.success());
+    post("/.auth/forgot", "", json!({ "email": "zoe@example.com" }));
+    post("/.auth/forgot", "", json!({ "email": "nobody@example.com" }));
+    let login = post("/.auth/login", "", json!({ "username": "zoe", "password": PASSWORD }));
+    let cookie = login.cookie("foregate").expect("a cookie");
+    let change = json!({ "current_password": PASSWORD, "email": "new@example.com" });
+    post("/.auth/account/email", &cookie, change);
+    post(&last_mail_to(&gateway, "new@example.com", 1).link("confirm"), "", json!({}));
+    assert!(gateway.command(&["user", "invite", "guest@example.com"], "").status.success());
+    let expected = [
+        "account_registered",
+        "address_taken",
+        "address_confirmed",
+        "account_approved",
+        "password_reset_asked",
+        "password_reset_asked",
+        "login_ok",
+        "login_ok",
+        "address_change_asked",
+        "address_changed",
+        "invited",
+    ];
+    let events = written(&gateway, expected.len());
+    assert_eq!(words(&events), expected);
+    let about: Vec<_> = events.iter().map(|event| event["account"].as_str().unwrap_or("nobody")).collect();
+    assert_eq!(about[..6], ["zoe", "zoe", "zoe", "zoe", "zoe", "nobody"], "{events:#?}");
 }
 
 #[test]
