@@ -35,7 +35,7 @@ mod sessions;
 mod tokens;
 mod transfer;
 
-pub use address::{AddressChange, AddressError, AddressToConfirm};
+pub use address::{AddressError, AddressToConfirm};
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
 pub use keys::KeyError;

@@ -244,6 +244,8 @@ impl Portal {
             }
             ("/forgot", Verb::Get) => forgot::page(self, visit),
             ("/forgot", Verb::Post) => forgot::submit(self, visit, self.fields(visit, body).await?).await,
+            // Nobody gets an address that no mail has shown to be theirs.
+            ("/account/email", _) if !self.accounts.sends_mail() => Err(Problem::not_found()),
             ("/account/email", Verb::Get) => address::page(self, visit).await,
             ("/account/email", Verb::Post) => {
                 address::submit(self, visit, self.fields(visit, body).await?).await
@@ -257,8 +259,10 @@ impl Portal {
                 self.check_origin(visit)?;
                 token::submit(self, visit, body).await
             }
-            // A page elsewhere has no personal access token to show, so nobody is asked where it comes from.
-            ("/token/introspect", Verb::Post) => token::introspect::submit(self, visit, body).await,
+            ("/token/introspect", Verb::Post) => {
+                self.check_origin(visit)?;
+                token::introspect::submit(self, visit, body).await
+            }
             ("/token/revoke", Verb::Post) => {
                 self.check_origin(visit)?;
                 token::revoke::submit(self, visit, body).await

@@ -12,12 +12,12 @@ use secrecy::ExposeSecret;
 
 use super::quota::Errand;
 use super::{
-    Accounts, Digest, Ended, OwnChangeError, Proof, Purpose, SignedIn, TokenError, UserError, language_of,
-    record, session,
+    Accounts, Digest, Ended, OwnChangeError, Proof, Purpose, SignedIn, TokenError, language_of, record,
+    session,
 };
 use crate::identity::{Email, Username};
 use crate::mail::{Kind, Language, Mail, Message};
-use crate::store::{ConfirmError, Confirmed, OneTimeToken, UserChange};
+use crate::store::{ConfirmError, Confirmed, OneTimeToken};
 use crate::telemetry::audit::Event;
 
 /// How long the link lives that confirms a changed address.
@@ -34,15 +34,6 @@ pub struct AddressToConfirm {
     pub username: Username,
 }
 
-/// What came of the wish for another address.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AddressChange {
-    /// It holds.
-    Done,
-    /// It holds once it is confirmed.
-    ToConfirm,
-}
-
 /// Why the address was not changed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AddressError {
@@ -52,12 +43,13 @@ pub enum AddressError {
     /// The password was not right, or the account is gone.
     #[error(transparent)]
     Own(#[from] OwnChangeError),
+    /// No mail can be sent that would confirm it, and nobody gets an address that was not shown to be theirs: rules and
+    /// applications go by it.
+    #[error("no mail is sent here that would confirm an address")]
+    NoMail,
     /// The account has it already.
     #[error("this is the account's address")]
     Same,
-    /// An account has it. Told only where no mail can be sent.
-    #[error("an account has this e-mail address")]
-    Taken,
 }
 
 impl Accounts {
@@ -100,7 +92,10 @@ impl Accounts {
         new: Email,
         language: Language,
         now: SystemTime,
-    ) -> Result<AddressChange, AddressError> {
+    ) -> Result<(), AddressError> {
+        if !self.sends_mail() {
+            return Err(AddressError::NoMail);
+        }
         if !self.registration.takes(&new) {
             return Err(AddressError::Domain);
         }
@@ -111,23 +106,14 @@ impl Accounts {
         }
         let counted = self.quota.take(Errand::Link, source, self.registration.per_ip);
         counted.map_err(|retry_after| OwnChangeError::Limited { retry_after })?;
-        if !self.sends_mail() {
-            let change = UserChange { email: Some(Some(new)), ..UserChange::default() };
-            self.store.change_user(user.id, change).await.map_err(|error| match error {
-                UserError::EmailTaken => AddressError::Taken,
-                other => AddressError::Own(other.into()),
-            })?;
-            self.authenticator.ended(Ended::User(user.id));
-            record(Event::AddressChanged, &user);
-            return Ok(AddressChange::Done);
-        }
-
         let owner = self.store.user_by_login(new.as_str()).map_err(OwnChangeError::from)?;
         let owner = owner.filter(|owner| owner.id != user.id);
         let language = language_of(&user).unwrap_or(language);
         let token = session::mint();
-        let kept = match &owner {
-            None if self.mailer.takes(&new, Kind::ConfirmNewAddress) => {
+        // For a taken address the same is written, with a secret that nobody learns: the older link is void either way.
+        let kind = if owner.is_some() { Kind::AddressTaken } else { Kind::ConfirmNewAddress };
+        let kept = match self.mailer.takes(&new, kind) {
+            true => {
                 let kept = OneTimeToken {
                     digest: Digest::of(token.expose_secret().as_bytes()),
                     expires_at: now + CHANGE_LIFETIME,
@@ -136,7 +122,7 @@ impl Accounts {
                 };
                 self.store.create_one_time_token(kept).await
             }
-            None | Some(_) => self.store.pretend_one_time_token().await,
+            false => self.store.pretend_one_time_token().await,
         };
         kept.map_err(|error| match error {
             TokenError::Invalid => OwnChangeError::Gone,
@@ -157,6 +143,6 @@ impl Accounts {
             }
         };
         self.post(mail).await;
-        Ok(AddressChange::ToConfirm)
+        Ok(())
     }
 }

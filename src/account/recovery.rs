@@ -70,11 +70,12 @@ impl Accounts {
         self.count_link(request)?;
         let found = self.store.user_by_login(login.trim())?;
         let found = found.filter(|user| user.standing() == Standing::Unconfirmed).and_then(|user| {
-            let email = user.email.clone()?;
+            // What stands in for a taken address gets a new link as well, or it would go before others do; nobody is
+            // sent it.
+            let email = user.email.clone().unwrap_or_else(nobody);
             self.mailer.takes(&email, Kind::ConfirmAddress).then_some((user, email))
         });
-        let nobody: Email = "nobody@example.invalid".parse().expect("an address");
-        let (found, email) = found.map_or((None, nobody), |(user, email)| (Some(user), email));
+        let (found, email) = found.map_or((None, nobody()), |(user, email)| (Some(user), email));
         let links = self.mailer.links();
         let message =
             |token: &SecretString, username| Message::ConfirmAddress { link: links.confirm(token), username };
@@ -97,7 +98,7 @@ impl Accounts {
         request: LinkRequest,
     ) -> Result<(), LinkError> {
         let token = session::mint();
-        let known = user.is_some();
+        let known = user.as_ref().is_some_and(|user| user.email.is_some());
         let (kept, username, language) = match user {
             Some(user) => {
                 let kept = OneTimeToken {
@@ -138,4 +139,9 @@ impl Accounts {
         let language = language_of(user).unwrap_or_default();
         self.post(Some(Mail { language, message, to })).await;
     }
+}
+
+/// Where no mail goes.
+fn nobody() -> Email {
+    "nobody@example.invalid".parse().expect("an address")
 }

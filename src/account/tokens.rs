@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Accounts, Event};
 use crate::authn::login::identity;
 use crate::authn::refresh::{self, RefreshToken};
-use crate::authn::{Ended, LoginFailure, TokenFault};
+use crate::authn::{Ended, LoginFailure, TokenFault, personal};
 use crate::identity::{Credential, GrantId};
 use crate::store::{RefreshFamily, Rotated, Rotation, SessionError, StoreError, User};
 
@@ -124,7 +124,15 @@ impl Accounts {
             let Some(token) = RefreshToken::parse(token.expose_secret()) else { return Ok(()) };
             if let Some(user) = self.store.revoke_refresh_family(token.family()).await? {
                 self.authenticator.ended(Ended::Grant(token.family()));
+                // With one revocation too many all tokens of the account end.
+                self.authenticator.ended(Ended::User(user));
                 self.record(Event::TokenRevoked, user);
+            }
+            return Ok(());
+        }
+        if let Some(digest) = personal::digest(token.expose_secret().as_bytes()) {
+            if let Some(found) = self.store.personal_token(digest)? {
+                self.revoke_personal_token(found.id(), None).await?;
             }
             return Ok(());
         }
@@ -137,6 +145,8 @@ impl Accounts {
         };
         self.store.revoke_access_token(claims.user_id, claims.id.jti, claims.accepted_until).await?;
         self.authenticator.ended(Ended::Grant(claims.id.jti));
+        // With one revocation too many all tokens of the account end.
+        self.authenticator.ended(Ended::User(claims.user_id));
         self.record(Event::TokenRevoked, claims.user_id);
         Ok(())
     }

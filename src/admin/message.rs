@@ -544,6 +544,7 @@ mod tests {
         let user = User {
             awaits_approval: false,
             awaits_confirmation: false,
+            goes_unconfirmed: false,
             created_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_900),
             credentials_since: None,
             disabled: false,

@@ -72,9 +72,10 @@ impl Authenticator {
                 let Some(token) = token.filter(|token| token.is_live(now)) else { return Ok(None) };
                 token.expires_at
             }
-            // A password or a disabling since then; a token says its time in seconds.
-            _ if credentials_since
-                .is_some_and(|since| since > identity.authenticated_at + Duration::from_secs(1)) =>
+            // A password or a disabling since then; a token says its time in seconds, a typed password its own.
+            (credential, _)
+                if credentials_since
+                    .is_some_and(|since| since > identity.authenticated_at + blur(credential)) =>
             {
                 return Ok(None);
             }
@@ -87,5 +88,13 @@ impl Authenticator {
             None => Some(LOOK),
             Some(until) => until.duration_since(now).ok().filter(|remaining| !remaining.is_zero()),
         })
+    }
+}
+
+/// How much later than it says a login may have been.
+fn blur(credential: Credential) -> Duration {
+    match credential {
+        Credential::Bearer => Duration::from_secs(1),
+        Credential::Basic | Credential::Session => Duration::ZERO,
     }
 }

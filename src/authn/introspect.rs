@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::bearer::Compact;
 use super::refresh::{self, RefreshToken};
-use super::{Asker, Authentication, AuthenticationError, Authenticator, login};
+use super::{Asker, Authentication, AuthenticationError, Authenticator, Rejection, login};
 use crate::identity::{Credential, Identity};
 
 /// A token that is good.
@@ -61,7 +61,11 @@ impl Authenticator {
         let accepted = BTreeSet::from([Credential::Bearer]);
         let identity = match self.authenticate(&headers, &accepted, asker).await? {
             Authentication::Verified(identity) => identity,
-            Authentication::Absent | Authentication::Rejected(_) => return Ok(None),
+            // Not looked at is not inactive.
+            Authentication::Rejected(Rejection::Limited { .. }) => return Err(AuthenticationError::Busy),
+            Authentication::Absent | Authentication::Rejected(Rejection::Basic | Rejection::Bearer) => {
+                return Ok(None);
+            }
         };
         // The leeway is for requests; who asks about a token can tell the time by its `exp`.
         if identity.expires_at.is_some_and(|end| end <= asker.now) {

@@ -84,6 +84,7 @@ enum Refusal {
 #[derive(Serialize)]
 struct AccountView<'a> {
     csrf_token: &'a str,
+    can_change_email: bool,
     can_delete: bool,
     error: Option<Text>,
     /// The section that the error is said in.
@@ -280,6 +281,7 @@ async fn show(
     let (section, error) = said.error.unzip();
     let view = AccountView {
         csrf_token: &token.token,
+        can_change_email: portal.accounts.sends_mail(),
         can_delete: portal.settings.account_deletion,
         error,
         error_in: section.map(Section::name).unwrap_or_default(),

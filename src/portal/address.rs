@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::form::{Fields, Format};
 use super::notice::Notice;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
-use crate::account::{AddressChange, AddressError, OwnChangeError, Proof, SignedIn};
+use crate::account::{AddressError, OwnChangeError, Proof, SignedIn};
 use crate::identity::{Email, Identity};
 use crate::response::pages::{Page, Template};
 use crate::response::texts::{Text, in_words};
@@ -20,7 +20,6 @@ const PATH: &str = "/account/email";
 
 #[derive(Serialize)]
 struct AddressView<'a> {
-    confirms: bool,
     csrf_token: &'a str,
     email: &'a str,
     error: Option<Text>,
@@ -40,7 +39,6 @@ enum Message {
     Limited(Duration),
     Same,
     StaleForm,
-    Taken,
     Unavailable,
 }
 
@@ -76,24 +74,19 @@ pub(super) async fn submit(
             let language = visit.mail_language();
             let now = visit.context.received_at;
             match portal.accounts.change_own_address(who, proof, email, language, now).await {
-                Ok(change) => Ok(change),
+                Ok(()) => Ok(()),
                 Err(AddressError::Own(OwnChangeError::Gone)) => return Err(unauthorized()),
                 Err(error) => Err(Message::of(error)),
             }
         }
     };
     match (outcome, fields.format) {
-        (Ok(change), Format::Form) => {
+        (Ok(()), Format::Form) => {
             let mut response = visit.asker.see_other(&portal.pages.address("/account", &[]));
-            let notice = match change {
-                AddressChange::Done => Notice::AddressSet,
-                AddressChange::ToConfirm => Notice::AddressChanging,
-            };
-            set_cookie(&mut response, notice.set(&portal.settings.prefix));
+            set_cookie(&mut response, Notice::AddressChanging.set(&portal.settings.prefix));
             Ok(response)
         }
-        (Ok(AddressChange::Done), Format::Json) => Ok(visit.asker.no_content()),
-        (Ok(AddressChange::ToConfirm), Format::Json) => Ok(super::forgot::accepted(visit)),
+        (Ok(()), Format::Json) => Ok(super::forgot::accepted(visit)),
         (Err(message), Format::Form) => Ok(show(portal, visit, &identity, &typed, message)),
         (Err(message), Format::Json) => Err(message.problem()),
     }
@@ -116,7 +109,6 @@ fn show(
 ) -> Response<Body> {
     let form_token = portal.form_token(visit);
     let view = AddressView {
-        confirms: portal.accounts.sends_mail(),
         csrf_token: &form_token.token,
         email,
         error: message.error(),
@@ -138,8 +130,7 @@ fn show(
         | Message::Incorrect
         | Message::Invalid
         | Message::Same
-        | Message::StaleForm
-        | Message::Taken => {}
+        | Message::StaleForm => {}
     }
     response
 }
@@ -149,7 +140,8 @@ impl Message {
         match error {
             AddressError::Domain => Self::Domain,
             AddressError::Same => Self::Same,
-            AddressError::Taken => Self::Taken,
+            // Said before.
+            AddressError::NoMail => Self::Unavailable,
             AddressError::Own(OwnChangeError::Busy) => Self::Unavailable,
             AddressError::Own(OwnChangeError::Gone | OwnChangeError::Incorrect) => Self::Incorrect,
             AddressError::Own(OwnChangeError::Limited { retry_after }) => Self::Limited(retry_after),
@@ -170,7 +162,6 @@ impl Message {
             Self::Invalid => Some(Text::new("register-email-invalid")),
             Self::Limited(wait) => Some(Text::new("too-many-attempts").with("wait", in_words(*wait))),
             Self::Same => Some(Text::new("address-same")),
-            Self::Taken => Some(Text::new("register-email-taken")),
             Self::Unavailable => Some(Text::new("address-unavailable")),
         }
     }
@@ -179,7 +170,7 @@ impl Message {
         match self {
             Self::None | Self::Limited(_) | Self::StaleForm | Self::Unavailable => None,
             Self::Incorrect => Some("current_password"),
-            Self::Domain | Self::Invalid | Self::Same | Self::Taken => Some("email"),
+            Self::Domain | Self::Invalid | Self::Same => Some("email"),
         }
     }
 
@@ -189,7 +180,6 @@ impl Message {
             Self::Domain | Self::Invalid | Self::Same => StatusCode::BAD_REQUEST,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Incorrect | Self::StaleForm => StatusCode::FORBIDDEN,
-            Self::Taken => StatusCode::CONFLICT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -205,7 +195,6 @@ impl Message {
             Self::Incorrect => problem("incorrect_password", "address-incorrect-title"),
             Self::Invalid | Self::Same => problem("bad_request", "problem-bad-request-title"),
             Self::Limited(wait) => Problem::too_many_requests(wait),
-            Self::Taken => problem("taken", "register-email-taken-title"),
             Self::Unavailable => Problem::unavailable(RETRY),
             // JSON needs no token.
             Self::None | Self::StaleForm => Problem::internal(),

@@ -108,6 +108,21 @@ impl Fields {
         Ok(Self { format, values })
     }
 
+    /// Whether the field is there, empty or not.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// That a program has sent nothing else than what was read, but for these: a member that is passed over may have been
+    /// meant as a limit.
+    pub(super) fn refuse_others(&self, but: &[&str]) -> Result<(), Problem> {
+        let other = self.values.keys().find(|name| !but.contains(&name.as_str()));
+        match other.filter(|_| self.format == Format::Json) {
+            None => Ok(()),
+            Some(_) => Err(Problem::bad_request(Text::verbatim("There is a member that is not known here."))),
+        }
+    }
+
     /// This field's text; empty counts as absent.
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
         match self.values.remove(name) {
@@ -138,7 +153,9 @@ impl Fields {
     /// A whole number: digits in a form, a number or digits in JSON. Empty counts as absent.
     pub(super) fn number(&mut self, name: &str) -> Result<Option<u64>, Problem> {
         if let Some(Value::Number(number)) = self.values.get(name) {
-            return Ok(Some(*number));
+            let number = *number;
+            self.values.remove(name);
+            return Ok(Some(number));
         }
         let text = self.text(name)?;
         text.map(|text| text.parse()).transpose().map_err(|_| {

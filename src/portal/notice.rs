@@ -27,7 +27,6 @@ pub(super) enum Notice {
     AddressChanging,
     AddressConfirmed,
     AddressConfirmedWaiting,
-    AddressSet,
     ConfirmationSent,
     LinkSent,
     OtherSessionsEnded,
@@ -43,13 +42,12 @@ pub(super) enum Notice {
 }
 
 /// All of them, each with its word in the cookie.
-const WORDS: [(Notice, &str); 18] = [
+const WORDS: [(Notice, &str); 17] = [
     (Notice::AccountDeleted, "account_deleted"),
     (Notice::AddressChanged, "address_changed"),
     (Notice::AddressChanging, "address_changing"),
     (Notice::AddressConfirmed, "address_confirmed"),
     (Notice::AddressConfirmedWaiting, "address_confirmed_waiting"),
-    (Notice::AddressSet, "address_set"),
     (Notice::ConfirmationSent, "confirmation_sent"),
     (Notice::LinkSent, "link_sent"),
     (Notice::OtherSessionsEnded, "other_sessions_ended"),
@@ -73,7 +71,6 @@ impl Notice {
             Self::AddressChanging => "notice-address-changing",
             Self::AddressConfirmed => "notice-address-confirmed",
             Self::AddressConfirmedWaiting => "notice-address-confirmed-waiting",
-            Self::AddressSet => "notice-address-set",
             Self::ConfirmationSent => "notice-confirmation-sent",
             Self::LinkSent => "notice-link-sent",
             Self::OtherSessionsEnded => "notice-other-sessions-ended",

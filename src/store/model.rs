@@ -49,6 +49,8 @@ pub struct User {
     pub awaits_approval: bool,
     /// It waits until its address is confirmed. Nobody has proved yet that the mailbox is theirs.
     pub awaits_confirmation: bool,
+    /// It was made by whoever asked for it: never confirmed, it goes with its last link.
+    pub goes_unconfirmed: bool,
     /// When it was made.
     pub created_at: SystemTime,
     /// Sessions and tokens from before this are void; set with each password and when the account is disabled.

@@ -46,6 +46,7 @@ const KEY_VERSION: u8 = 2;
 struct UserRow {
     awaits_approval: bool,
     awaits_confirmation: bool,
+    goes_unconfirmed: bool,
     created_at: u64,
     credentials_since: Option<u64>,
     disabled: bool,
@@ -82,6 +83,7 @@ impl From<UserRow1> for UserRow {
         Self {
             awaits_approval: false,
             awaits_confirmation: false,
+            goes_unconfirmed: false,
             created_at: row.created_at,
             credentials_since: row.credentials_since,
             disabled: row.disabled,
@@ -101,6 +103,7 @@ pub(super) fn encode_user(user: &User) -> Result<Vec<u8>, StoreError> {
     let row = UserRow {
         awaits_approval: user.awaits_approval,
         awaits_confirmation: user.awaits_confirmation,
+        goes_unconfirmed: user.goes_unconfirmed,
         created_at: millis(user.created_at),
         credentials_since: user.credentials_since.map(millis),
         disabled: user.disabled,
@@ -125,6 +128,7 @@ pub(super) fn decode_user(bytes: &[u8]) -> Result<User, StoreError> {
     Ok(User {
         awaits_approval: row.awaits_approval,
         awaits_confirmation: row.awaits_confirmation,
+        goes_unconfirmed: row.goes_unconfirmed,
         created_at: time(row.created_at),
         credentials_since: row.credentials_since.map(time),
         disabled: row.disabled,
@@ -434,6 +438,7 @@ mod tests {
         User {
             awaits_approval: true,
             awaits_confirmation: true,
+            goes_unconfirmed: true,
             created_at: time(1_700_000_000_123),
             credentials_since: Some(time(1)),
             disabled: true,

@@ -117,6 +117,19 @@ fn a_token_opens_what_its_account_may_as_bearer_and_as_the_password_of_basic() {
 }
 
 #[test]
+fn whoever_holds_a_token_can_revoke_it_by_the_endpoint_for_tokens() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream);
+    let token = create(&gateway, &["alice"]);
+    assert_eq!(get(&gateway, "/dav/a", &bearer(&token)).status, 200);
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let revoked =
+        gateway.request("POST", "/.auth/token/revoke", &[form], format!("token={token}").as_bytes());
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    assert_eq!(get(&gateway, "/dav/a", &bearer(&token)).status, 401, "what was answered holds");
+}
+
+#[test]
 fn a_revoked_token_is_worth_nothing_from_the_next_request_on() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream);

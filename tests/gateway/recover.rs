@@ -172,12 +172,15 @@ fn a_new_address_holds_once_it_is_confirmed_and_the_old_one_is_told() {
 
     // An address of somebody else's is not told from a free one; its owner hears of it.
     let free = change(PASSWORD, "new@example.com");
+    let older = last_mail_to(&gateway, "new@example.com", 1).link("confirm?token=");
     let taken = change(PASSWORD, "bob@example.com");
     assert_eq!((free.status, taken.status, free.text()), (202, 202, taken.text()));
+    assert_eq!(gateway.get(&older, &[]).status, 400, "either voids the link before it");
+    assert_eq!(change(PASSWORD, "new@example.com").status, 202);
     assert!(last_mail_to(&gateway, "bob@example.com", 1).text.contains("/.auth/login"));
-    let told = mails_to(&gateway, "alice@example.com", 2);
+    let told = mails_to(&gateway, "alice@example.com", 3);
     assert!(told.iter().any(|mail| mail.text.contains("new@example.com")), "the old one is told: {told:?}");
-    let link = last_mail_to(&gateway, "new@example.com", 1).link("confirm?token=");
+    let link = last_mail_to(&gateway, "new@example.com", 2).link("confirm?token=");
     assert_eq!(gateway.sign_in_with("new@example.com", PASSWORD).status, 401, "not yet");
     gateway.get("/", &[("cookie", &session)]);
     assert!(upstream.last().to_lowercase().contains("remote-email: alice@example.com"));
@@ -194,11 +197,25 @@ fn a_new_address_holds_once_it_is_confirmed_and_the_old_one_is_told() {
     assert_eq!(gateway.sign_in_with("new@example.com", PASSWORD).status, 200);
     assert_eq!(gateway.sign_in_with("alice@example.com", PASSWORD).status, 401, "the old one is free");
     assert_eq!(
-        mails_to(&gateway, "alice@example.com", 3).len(),
-        3,
-        "two for what was asked, one for what happened"
+        mails_to(&gateway, "alice@example.com", 4).len(),
+        4,
+        "three for what was asked, one for what happened"
     );
     assert_eq!(browser.open(&link).status, 400, "once");
+}
+
+#[test]
+fn without_mail_nobody_gives_themselves_an_address() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::in_front_of(upstream.address, "");
+    gateway.add_user("alice", &[]);
+    let session = gateway.sign_in("alice");
+    let body = serde_json::json!({ "current_password": PASSWORD, "email": "boss@corp.example" }).to_string();
+    let asked =
+        gateway.request("POST", "/.auth/account/email", &[JSON, ("cookie", &session)], body.as_bytes());
+    assert_eq!(asked.status, 404, "{asked:?}");
+    gateway.get("/", &[("cookie", &session)]);
+    assert!(upstream.last().to_lowercase().contains("remote-email: alice@example.com"));
 }
 
 #[test]

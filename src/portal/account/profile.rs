@@ -42,6 +42,9 @@ pub(super) async fn submit(
     who: SignedIn,
     mut fields: Fields,
 ) -> Result<Response<Body>, Refusal> {
+    if !fields.has("name") {
+        return Err(Refusal::incomplete("name", Text::new("account-name-odd")));
+    }
     let name = fields.text("name")?.unwrap_or_default();
     let name: DisplayName =
         name.trim().parse().map_err(|_| Refusal::incomplete("name", Text::new("account-name-odd")))?;

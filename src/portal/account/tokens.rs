@@ -168,6 +168,7 @@ fn wanted(portal: &Portal, fields: &mut Fields) -> Result<NewPersonalToken, Refu
         let text = Text::new("account-token-route-odd").with("route", unknown.clone()).with("routes", names);
         return Err(Refusal::incomplete("routes", text));
     }
+    fields.refuse_others(&["current_password", "csrf_token"])?;
     Ok(NewPersonalToken {
         expires_in: days.map(|days| DAY * u32::try_from(days).unwrap_or(u32::MAX)),
         label,

@@ -32,8 +32,8 @@ pub(super) use registration::{
 pub(super) use restore::restore_rows;
 
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
-/// sweeper. It keeps the largest unit, an account that goes with all its sessions, at 296 operations.
-const EXPIRY_ENTRIES_PER_UNIT: usize = 90;
+/// sweeper. It keeps the largest unit, an account that goes with all its sessions, links and tokens, within a batch.
+const EXPIRY_ENTRIES_PER_UNIT: usize = 80;
 
 /// What one entry of the expiry index may take away with it: an account that was never confirmed, with its links.
 const OPERATIONS_PER_ENTRY: usize = 16;
@@ -49,6 +49,7 @@ pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User
     let user = User {
         awaits_approval: new.awaits_approval,
         awaits_confirmation: new.awaits_confirmation,
+        goes_unconfirmed: false,
         created_at: kept(new.created_at),
         credentials_since: new.password_hash.is_some().then(|| kept(new.created_at)),
         disabled: new.disabled,

@@ -37,5 +37,4 @@ address-same = Das ist bereits Ihre Adresse.
 address-incorrect-title = Falsches Passwort
 address-unavailable = Die Adresse kann gerade nicht geändert werden. Bitte versuchen Sie es in einigen Sekunden erneut.
 notice-address-changing = Bitte sehen Sie in das Postfach Ihrer neuen Adresse: Der Link, den wir dorthin geschickt haben, bestätigt sie.
-notice-address-set = Ihre E-Mail-Adresse ist geändert.
 address-link = Adresse ändern

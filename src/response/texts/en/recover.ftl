@@ -37,5 +37,4 @@ address-same = This is your address already.
 address-incorrect-title = Incorrect password
 address-unavailable = The address can’t be changed at the moment. Please try again in a few seconds.
 notice-address-changing = Please look into the mailbox of your new address: the link that we have sent there confirms it.
-notice-address-set = Your email address is changed.
 address-link = Change address

@@ -28,7 +28,9 @@ pub(in crate::store::sled) fn register(
         None => None,
     };
     let email = new.email.clone().filter(|_| owner.is_none());
-    let user = create_user(unit, &NewUser { awaits_confirmation: true, email, ..new.clone() })?;
+    let mut user = create_user(unit, &NewUser { awaits_confirmation: true, email, ..new.clone() })?;
+    user.goes_unconfirmed = true;
+    unit.put(keys::user(user.id), record::encode_user(&user)?);
     let token = OneTimeToken {
         digest: link.digest,
         expires_at: link.expires_at,
@@ -81,7 +83,8 @@ pub(in crate::store::sled) fn confirm_email(
 
 /// The last link of an account that nobody has confirmed is gone: so is the account, and its name is free.
 pub(super) fn sweep_unconfirmed(unit: &mut Unit<'_, '_>, id: UserId) -> Result<(), StoreError> {
-    if unit.user(id)?.is_none_or(|user| !user.awaits_confirmation) {
+    // One that came from elsewhere was not made by whoever asked for the link.
+    if unit.user(id)?.is_none_or(|user| !(user.awaits_confirmation && user.goes_unconfirmed)) {
         return Ok(());
     }
     match delete_user(unit, id) {

@@ -2,9 +2,17 @@
 //!
 //! Callers: `command`. The file that they come from is `store::backup`'s.
 
+use std::time::{Duration, SystemTime};
+
+use super::create_one_time_token;
 use crate::store::sled::backup::is_content;
 use crate::store::sled::unit::Unit;
-use crate::store::{BackupRow, Restoring, StoreError, record};
+use crate::store::{
+    BackupRow, Digest, OneTimeToken, Purpose, Restoring, StoreError, TokenError, User, record,
+};
+
+/// How long a restored account may still be confirmed, by a link that is asked for anew.
+const LAPSE: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
 /// Tables of what ends by itself or by a word that may have been said since: sessions and their lists, links, invitations, refresh
 /// tokens, mails to be sent, failed logins.
@@ -31,9 +39,29 @@ pub(in crate::store::sled) fn restore_rows(
                 user.credentials_since =
                     Some(user.credentials_since.map_or(since, |earlier| earlier.max(since)));
                 unit.put(key.clone(), record::encode_user(&user)?);
+                if user.awaits_confirmation && user.goes_unconfirmed {
+                    lapse(unit, &user, since)?;
+                }
             }
             (Restoring::All | Restoring::WithoutSessions { .. }, _) => unit.put(key.clone(), value.clone()),
         }
     }
     Ok(())
+}
+
+/// The links don't come back, and with the last of them an account goes that nobody confirms: this one nobody knows.
+fn lapse(unit: &mut Unit<'_, '_>, user: &User, since: SystemTime) -> Result<(), StoreError> {
+    let mut unknown = [0; 32];
+    getrandom::fill(&mut unknown).expect("the operating system gives random bytes");
+    let link = OneTimeToken {
+        digest: Digest::from_bytes(unknown),
+        expires_at: since + LAPSE,
+        purpose: Purpose::ConfirmEmail,
+        user_id: user.id,
+    };
+    create_one_time_token(unit, &link).or_else(|error| match error {
+        // A disabled one stays until somebody decides.
+        TokenError::Invalid => Ok(()),
+        TokenError::Store(error) => Err(error),
+    })
 }

@@ -235,3 +235,16 @@ fn invitations_are_swept_and_bounded() {
     let refused = bench.run(|unit| create_invitation(unit, &invitation("b", "b@example.com")));
     assert!(matches!(refused, Err(InvitationError::TooMany { .. })));
 }
+
+#[test]
+fn who_came_from_elsewhere_does_not_go_with_a_link_that_a_stranger_asked_for() {
+    let bench = Bench::new();
+    let imported = NewUser { awaits_confirmation: true, ..new_user("legacy") };
+    let user = bench.run(|unit| create_user(unit, &imported)).expect("made").0;
+    registered(&bench, &new_user("newcomer"), "registration");
+    let asked = OneTimeToken { purpose: Purpose::ConfirmEmail, ..link(&user) };
+    bench.run(|unit| create_one_time_token(unit, &asked)).expect("a link");
+    bench.run(|unit| sweep(unit, time(9_000_000), 100)).expect("a sweep");
+    assert!(by_login(&bench, "newcomer").is_none(), "nobody has confirmed it");
+    assert!(by_login(&bench, "legacy").is_some());
+}
