@@ -86,7 +86,7 @@ events! {
     AddressChanged = "address_changed", Ok;
     /// A new account's address was confirmed.
     AddressConfirmed = "address_confirmed", Ok;
-    /// Somebody tried to register with this account's address.
+    /// Somebody wanted this account's address for another one.
     AddressTaken = "address_taken", Refused;
     /// The configuration was read again.
     ConfigurationReloaded = "configuration_reloaded", Ok;

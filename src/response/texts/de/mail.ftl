@@ -16,7 +16,7 @@ mail-deleted-what = Ihr Konto { $username } bei { $site } wurde soeben auf seine
 mail-deleted-else = Falls Sie das nicht waren, wenden Sie sich sofort an die Betreiber der Seite.
 
 mail-address-taken-subject = Sie haben bereits ein Konto bei { $site }
-mail-address-taken-what = Jemand, vielleicht Sie selbst, wollte sich bei { $site } mit dieser Adresse registrieren. Sie gehört bereits zu Ihrem Konto { $username }, daher wurde kein zweites angelegt.
+mail-address-taken-what = Jemand, vielleicht Sie selbst, wollte diese Adresse bei { $site } für ein anderes Konto verwenden. Sie gehört zu Ihrem Konto { $username } und bleibt dort.
 mail-address-taken-next = Melden Sie sich mit Ihrem Benutzernamen und Ihrem Passwort an. Wenn Sie das Passwort vergessen haben, können Sie ein neues setzen.
 mail-address-taken-else = Falls Sie es nicht waren, müssen Sie nichts tun: Niemand hat erfahren, dass Sie ein Konto haben.
 

@@ -16,7 +16,7 @@ mail-deleted-what = Your account { $username } at { $site } was just deleted fro
 mail-deleted-else = If you did not do this, tell the people who run the site at once.
 
 mail-address-taken-subject = You already have an account at { $site }
-mail-address-taken-what = Somebody, perhaps you, tried to register at { $site } with this address. It belongs to your account { $username }, so no second one was made.
+mail-address-taken-what = Somebody, perhaps you, wanted to use this address for another account at { $site }. It belongs to your account { $username }, and stays there.
 mail-address-taken-next = Sign in with your username and your password. If you have forgotten the password, you can set a new one.
 mail-address-taken-else = If it was not you, there is nothing to do: nobody was told that you have an account.
 
