@@ -7,13 +7,13 @@
 //! # How to write a page
 //!
 //! 1. Its sentences go to `texts/{en,de}/*.ftl`, in both languages, under names that begin like the file's others.
-//! 2. Its template goes to `templates/NAME.html`, into `TEMPLATES` and into [`Template`]. It extends `base.html`
+//! 2. Its template goes to `templates/NAME.html`, into `TEMPLATES` and into `Template`. It extends `base.html`
 //!    and takes its parts from `parts.html`: `alert`, `csrf`, `field`, `password`, `submit`, and the classes
 //!    `lead`, `aside`, `links`, `rows`, `facts` and `section` of `style.css` (each is explained there). No text stands
 //!    in it but by `t("name")`, `t("name", argument=value)` or `t(view.field)`, no style and no script at all.
 //! 3. Its view is a `Serialize` struct of the caller's. What is said to the person is a `Text` in it, what is
 //!    shown as it is (a name, an address) a string. A field that the template names and the view lacks is an error.
-//! 4. `Pages::respond` with a [`Page`]; `here` is `Pages::address(..)` of the page's GET, so that a change of
+//! 4. `Pages::respond` with a `Page`; `here` is `Pages::address(..)` of the page's GET, so that a change of
 //!    language comes back to it.
 //! 5. One line of `PAGES` in `tests/browser/pages.mjs` has it looked at in both languages, light and dark, wide and narrow.
 //!
