@@ -201,7 +201,10 @@ async fn restore(file: &Path, directory: &Path, what: Restoring) -> Result<(), C
     moved.and_then(|()| fs::rename(&making, directory)).with_context(|| {
         format!("the store is whole in {}, and can't be moved to {}", making.display(), directory.display())
     })?;
-    note(format_args!("The store in {} is made: {accounts} accounts, from a backup of {rows} rows.", directory.display()));
+    note(format_args!(
+        "The store in {} is made: {accounts} accounts, from a backup of {rows} rows.",
+        directory.display()
+    ));
     if rustix::process::geteuid().is_root() {
         note(format_args!(
             "It belongs to root: chown -R USER: {} if the server runs as another user.",
