@@ -18,13 +18,13 @@
 //! | 5 | [`admin`] | the admin socket: the same calls on accounts for a running server; the listener for metrics and health |
 //! | 6 | [`gate`] | the decision; the only maker of a [`gate::Permit`] |
 //! | 6 | [`account`] | what changes accounts and sessions, and says what it ended |
-//! | 7 | [`authn`] | whose credential is this and does it hold: sessions, tokens, Basic, throttle, cache |
+//! | 7 | [`authn`] | whose credential is this and does it hold: sessions, tokens of ours and of other issuers, Basic, throttle, cache |
 //! | 7 | [`mail`] | mails: what they say, the outbox, the worker that sends them |
 //! | 7 | [`request`] | one request described without doubt: head, target, host, client |
 //! | 7 | [`route`] | host, path and method to a route, by an index |
 //! | 8 | [`password`] | hashing on threads of its own; what a good password is |
 //! | 8 | [`policy`] | identity and facts to a verdict; pure |
-//! | 8 | [`store`] | accounts, sessions, tokens and keys on disk; hides the engine |
+//! | 8 | [`store`] | accounts, sessions, tokens, keys and mails on disk; hides the engine |
 //! | 9 | [`identity`] | names, roles and the authenticated principal; what a certificate says |
 //! | – | [`response`] | body type, problem details and their page twin; a leaf from line 7 upwards |
 //! | – | [`telemetry`] | the log, the audit trail and the figures; a leaf from line 7 upwards |

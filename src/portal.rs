@@ -50,7 +50,10 @@ mod token;
 use csrf::{Csrf, FormToken};
 use form::{Fields, Format};
 pub use next::{Next, NextRules};
-pub use place::{Place, well_known};
+pub use place::Place;
+
+/// Where browsers and password managers look for the page that changes a password (W3C's note of that name).
+const CHANGE_PASSWORD: &str = "/.well-known/change-password";
 
 /// How long a Basic password may be waited for at `/me`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -165,16 +168,22 @@ impl Portal {
         [session.cookie_name.clone()].into_iter().chain(others).collect()
     }
 
-    /// Answers what is ours outside of the prefix, where no route claims it: where our token endpoints are.
+    /// Answers what is ours outside of the prefix, where no route claims it: where our token endpoints are, and where a
+    /// password is changed.
     pub fn well_known(
         &self,
         context: &Context,
         headers: &HeaderMap,
         asker: &Asker,
     ) -> Option<Response<Body>> {
-        let asked =
-            matches!(context.method, Method::GET | Method::HEAD) && context.target.path() == metadata::PATH;
-        asked.then(|| metadata::server(self, asker, headers))
+        if !matches!(context.method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        match context.target.path() {
+            metadata::PATH => Some(metadata::server(self, asker, headers)),
+            CHANGE_PASSWORD => Some(asker.see_other(&format!("{}/account#password", self.settings.prefix))),
+            _ => None,
+        }
     }
 
     /// Answers a request whose path is under the prefix.

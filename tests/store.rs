@@ -1223,6 +1223,29 @@ async fn a_backup_is_the_store_at_one_moment_whatever_changes_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_restored_account_that_nobody_has_confirmed_still_lapses() {
+    let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let store = open(one.path());
+    let expires_at = SystemTime::now() + Duration::from_secs(3600);
+    let confirm = ConfirmationLink { digest: Digest::of(b"confirm"), expires_at };
+    store.register(new_user("newcomer"), confirm).await.expect("registered");
+    let rows = store.backup_rows(Vec::new(), 1000).await.expect("rows");
+    store.close().await;
+    let copy = open(two.path());
+    // Long enough ago for the link that it gets to be over as well.
+    let since = SystemTime::now() - Duration::from_secs(4 * 24 * 3600);
+    copy.restore_rows(rows, foregate::store::Restoring::WithoutSessions { since }).await.expect("written");
+    assert!(copy.one_time_token(Digest::of(b"confirm"), SystemTime::now()).is_err(), "no link comes back");
+    eventually(async || match copy.user_by_login("newcomer").expect("a read") {
+        None => Ok(()),
+        Some(_) => Err("it is there"),
+    })
+    .await;
+    assert_whole(&copy).await;
+    copy.close().await;
+}
+
+#[tokio::test]
 async fn without_sessions_only_what_lasts_comes_back() {
     let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let store = open(one.path());

@@ -20,7 +20,7 @@ use super::tls::{Client, Tls};
 use super::wire::{FAULT_METHOD, WireFault, WireTimeouts};
 use crate::gate::{Decision, Permit, Refusal, Why};
 use crate::identity::Identity;
-use crate::portal::{Place, well_known};
+use crate::portal::Place;
 use crate::proxy::{Ended, ForwardError, InvalidProxy, Proxy, Tunnels, drain_refused};
 use crate::request::head::HeadLimits;
 use crate::request::target::TARGET_BYTES;
@@ -332,11 +332,6 @@ impl Worker {
                 if let Some(response) = self.rooms.portal.well_known(context, request.headers(), asker) =>
             {
                 response
-            }
-            Refusal::NotFound
-                if let Some(page) = well_known(&context.method, &context.target, pages.prefix()) =>
-            {
-                asker.see_other(&page)
             }
             Refusal::Ambiguous => {
                 refusal.problem(&context.host.to_string(), next).closing().respond(asker, pages)

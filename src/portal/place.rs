@@ -1,19 +1,8 @@
 //! Whose a target is: ours, a route's, or both at once under different readings.
 //!
-//! Callers: `gateway` before anything is decided and where there is no route, and `cli` for `explain`.
-
-use http::Method;
+//! Callers: `gateway` before anything is decided, and `cli` for `explain`.
 
 use crate::request::Target;
-
-/// Where browsers and password managers look for the page that changes a password (W3C's note of that name).
-const CHANGE_PASSWORD: &str = "/.well-known/change-password";
-
-/// What is ours outside the prefix, where no route has it: the address of the page it leads to.
-pub fn well_known(method: &Method, target: &Target, prefix: &str) -> Option<String> {
-    let asks = matches!(*method, Method::GET | Method::HEAD) && target.path() == CHANGE_PASSWORD;
-    asks.then(|| format!("{prefix}/account#password"))
-}
 
 /// Whose a target is, when every reading of it is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

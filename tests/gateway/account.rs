@@ -304,6 +304,8 @@ fn the_name_can_be_changed_and_stays_text() {
         let refused = post(&gateway, "/.auth/account/profile", &cookie, &json!({ "name": odd }));
         assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("bad_request")));
     }
+    let refused = post(&gateway, "/.auth/account/profile", &cookie, &json!({}));
+    assert_eq!(refused.status, 400, "nothing said is no empty name: {refused:?}");
     let told = post(&gateway, "/.auth/account/profile", &cookie, &json!({ "name": " Alice " }));
     assert_eq!((told.status, &told.json()["name"]), (200, &json!("Alice")));
     let told = post(&gateway, "/.auth/account/profile", &cookie, &json!({ "name": "" }));

@@ -460,6 +460,9 @@ fn a_person_makes_and_revokes_tokens_by_json() {
         let reply = own(&gateway, &alice, "/tokens", &bad);
         assert!(reply.status == 400 && reply.text().contains(says), "{bad}: {reply:?}");
     }
+    // What is passed over might have been meant as a limit.
+    let reply = own(&gateway, &alice, "/tokens", &json!({ "name": "x", "expires": "1d" }));
+    assert_eq!(reply.status, 400, "{reply:?}");
     // Nobody else's, not by a token, and not from elsewhere.
     let path = format!("/tokens/{id}/revoke");
     assert_eq!(own(&gateway, &bob, &path, &json!({})).status, 404);

@@ -121,3 +121,20 @@ fn each_kind_of_token_is_told_and_what_is_none_is_inactive_and_nothing_else() {
     inactive(&refresh);
     assert_eq!(upstream.count(), 0);
 }
+
+#[test]
+fn what_a_flood_of_forged_tokens_keeps_from_being_looked_at_is_not_called_inactive() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream);
+    let service = personal(&gateway, "service", &["introspect"]);
+    let (good, _) = log_in(&gateway);
+    let (signed, signature) = good.rsplit_once('.').expect("a JWT");
+    let mut braked = 0;
+    for number in 0..200 {
+        let reply = ask(&gateway, &service, &format!("{signed}.{number:04}{}", &signature[4..]));
+        braked += usize::from(reply.status == 503);
+    }
+    assert!(braked > 0, "there was a flood");
+    let reply = ask(&gateway, &service, &good);
+    assert!(reply.status == 503 || reply.json()["active"] == true, "{reply:?}");
+}
