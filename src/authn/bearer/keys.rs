@@ -36,14 +36,14 @@ impl UnusableKey {
 /// What a signature of ours is held against, parsed once.
 pub(super) enum VerifyKey {
     /// Of what is signed with a secret.
-    Mac(hmac::Key),
+    Mac(Box<hmac::Key>),
     /// The public half of a pair.
     Public(ParsedPublicKey),
 }
 
 impl VerifyKey {
     pub(super) fn of_secret(secret: &[u8]) -> Self {
-        Self::Mac(hmac::Key::new(hmac::HMAC_SHA256, secret))
+        Self::Mac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
     }
 
     /// `None` where the JWK is none for this algorithm.
