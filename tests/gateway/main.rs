@@ -39,6 +39,7 @@ mod mailbox;
 mod metrics;
 mod names;
 mod personal_tokens;
+mod races;
 mod recover;
 mod register;
 mod reload;

@@ -22,7 +22,8 @@ use crate::portal::{Portal, Visit, failure};
 use crate::request::Context;
 use crate::response::{Body, BodyError, Problem};
 
-/// RFC 7662 §2.2; `roles` and `email` as in our access tokens, as the account has them now.
+/// RFC 7662 §2.2; `roles` and `email` as in our access tokens, as the account has them now. `routes` are those that a
+/// personal token is for; without it, all.
 #[derive(Serialize)]
 struct Active<'a> {
     active: bool,
@@ -45,6 +46,8 @@ struct Active<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
     roles: &'a BTreeSet<Role>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<&'a BTreeSet<String>>,
 }
 
 pub(in crate::portal) async fn submit<B>(
@@ -112,6 +115,7 @@ impl<'a> Active<'a> {
             auth_time: seconds(identity.authenticated_at),
             email: identity.email.as_ref().map(|email| email.as_str()),
             roles: &identity.roles,
+            routes: identity.token.as_ref().map(|token| &token.routes).filter(|routes| !routes.is_empty()),
         }
     }
 }
