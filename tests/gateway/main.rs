@@ -37,6 +37,7 @@ mod mail;
 mod mailbox;
 mod metrics;
 mod names;
+mod openapi;
 mod personal_tokens;
 mod recover;
 mod register;
