@@ -222,8 +222,11 @@ pub(super) async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<
     };
     let notice = Notice::read(visit.headers);
     let said = Said { notice: notice.map(Notice::text), ..Said::default() };
+    if !visit.asker.wants_html() {
+        return facts(portal, visit, who).await;
+    }
     let mut response = show(portal, visit, who, said).await?;
-    if notice.is_some() && visit.asker.wants_html() {
+    if notice.is_some() {
         set_cookie(&mut response, Notice::clear(&portal.settings.prefix));
     }
     Ok(response)
@@ -246,6 +249,24 @@ fn signed_out(portal: &Portal, visit: &Visit<'_>, format: Format) -> Result<Resp
     }
 }
 
+/// What a program is told instead of the page.
+async fn facts(portal: &Portal, visit: &Visit<'_>, who: SignedIn) -> Result<Response<Body>, Problem> {
+    let user = match portal.accounts.own(who) {
+        Ok(user) => user,
+        Err(error) => match Refusal::from(error) {
+            Refusal::Gone => return signed_out(portal, visit, Format::Json),
+            refusal => return Err(refusal.problem()),
+        },
+    };
+    let now = visit.context.received_at;
+    let sessions = portal.accounts.sessions_of(user.id, now).await.map_err(|error| failure(&error))?;
+    let tokens = portal.accounts.personal_tokens(user.id).await.map_err(|error| failure(&error))?;
+    let sessions = sessions.iter().map(|session| SessionFacts::new(session, who)).collect();
+    let tokens = tokens.iter().map(TokenFacts::new).collect();
+    let facts = AccountFacts { profile: Profile::new(&user), sessions, tokens };
+    Ok(visit.asker.json(StatusCode::OK, &facts))
+}
+
 async fn show(
     portal: &Portal,
     visit: &Visit<'_>,
@@ -262,13 +283,6 @@ async fn show(
     let now = visit.context.received_at;
     let sessions = portal.accounts.sessions_of(user.id, now).await.map_err(|error| failure(&error))?;
     let tokens = portal.accounts.personal_tokens(user.id).await.map_err(|error| failure(&error))?;
-    let profile = Profile::new(&user);
-    if !visit.asker.wants_html() {
-        let sessions = sessions.iter().map(|session| SessionFacts::new(session, who));
-        let tokens = tokens.iter().map(TokenFacts::new).collect();
-        let facts = AccountFacts { profile, sessions: sessions.collect(), tokens };
-        return Ok(visit.asker.json(StatusCode::OK, &facts));
-    }
     let token = portal.form_token(visit);
     let fresh = portal.signed_in(visit).await?.is_some_and(|identity| tokens::is_fresh(&identity, now));
     let (section, error) = said.error.unzip();
@@ -284,7 +298,7 @@ async fn show(
         new_token: said.new_token.as_ref().map(ExposeSecret::expose_secret),
         notice: said.notice,
         place: &visit.place(),
-        profile,
+        profile: Profile::new(&user),
         sessions: sessions.iter().map(|session| SessionRow::new(session, who, now)).collect(),
         token_routes: &portal.token_routes,
         tokens: tokens.iter().map(|token| TokenRow::new(token, now)).collect(),

@@ -54,7 +54,7 @@ pub(super) const SUBMIT: Description = Description {
     ],
     body: Some(&Input::of(&[
         Field::secret("current_password", "The present password.").needed(),
-        Field::text("email", "The new address.").needed(),
+        Field::email("email", "The new address.").needed(),
     ])),
     credential: Credential::Session,
     id: "changeAddress",
@@ -89,7 +89,8 @@ enum Message {
 pub(super) async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
     match portal.signed_in(visit).await? {
         Some(identity) => Ok(show(portal, visit, &identity, "", Message::None)),
-        None => Ok(to_login(portal, visit)),
+        None if visit.asker.wants_html() => Ok(to_login(portal, visit)),
+        None => Err(unauthorized()),
     }
 }
 

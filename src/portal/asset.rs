@@ -15,6 +15,7 @@ pub(super) const ANSWER: Description = Description {
     answers: &[
         Answer::kept("*/*", "The file."),
         Answer::known(),
+        Answer::problem(StatusCode::BAD_REQUEST, &["bad_request"], "The address is not sound."),
         Answer::problem(StatusCode::NOT_FOUND, &["not_found"], "There is none of this name."),
     ],
     body: None,

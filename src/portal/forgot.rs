@@ -35,7 +35,7 @@ pub(super) const SUBMIT: Description = Description {
         Answer::redirect("The same for the form.").with_cookie(),
         Answer::problem(StatusCode::TOO_MANY_REQUESTS, &["too_many_requests"], "Too many from this source."),
     ],
-    body: Some(&Input::of(&[Field::text("email", "The address of the account.").needed()])),
+    body: Some(&Input::of(&[Field::email("email", "The address of the account.").needed()])),
     credential: Credential::None,
     id: "forgot",
     offered: Offered::WithMail,

@@ -99,7 +99,7 @@ fn operation(operation: Operation, portal: &Portal, shapes: &mut Shapes) -> Valu
             "name": name,
             "in": "path",
             "required": true,
-            "schema": { "type": "string", "minLength": 1 },
+            "schema": { "type": "string", "pattern": "^[A-Za-z0-9._-]+$" },
         }));
     }
     if description.answers.iter().any(|answer| matches!(answer.content, Content::Kept(_))) {
@@ -180,6 +180,10 @@ fn response(answers: &[&Answer], shapes: &mut Shapes) -> Value {
     });
     let headers: Map<String, Value> = headers.collect();
     let mut response = json!({ "description": about.join(" Or: "), "headers": headers });
+    for operation in answers.iter().filter_map(|answer| answer.leads_to) {
+        let link = json!({ "operationId": operation, "parameters": { "id": "$response.body#/id" } });
+        response["links"] = json!({ operation: link });
+    }
     if !content.is_empty() {
         response["content"] = Value::Object(content);
     }

@@ -75,7 +75,7 @@ pub(super) const SUBMIT: Description = Description {
     ],
     body: Some(&Input::of(&[
         Field::text("username", "The name to sign in with.").needed(),
-        Field::text("email", "The address. With an invitation it is the invited one."),
+        Field::email("email", "The address. With an invitation it is the invited one."),
         Field::text("name", "The name to be shown."),
         Field::secret("password", "The password, held to the policy of this site.").needed(),
     ])),
@@ -195,7 +195,8 @@ impl RegisterForm {
     /// An empty one, for whom registration is open.
     fn new(portal: &Portal, visit: &Visit<'_>) -> Result<Self, Problem> {
         let mode = portal.accounts.registration().mode;
-        let invitation = match (mode, visit.parameter(&["invitation"])) {
+        let shown = visit.parameter(&[INVITATION.name]).filter(|token| !token.is_empty());
+        let invitation = match (mode, shown) {
             (RegistrationMode::Closed, _) => return Err(Problem::not_found()),
             (RegistrationMode::Invite, None) => return Err(needs_invitation(portal)),
             (_, None) => None,

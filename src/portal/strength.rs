@@ -27,7 +27,7 @@ const CONTEXT: [&str; 3] = ["username", "name", "email"];
 pub(super) const JUDGE: Description = Description {
     about: "Says how strong a password is, and sets nothing.",
     answers: &[Answer::json::<Judged>(StatusCode::OK, "How strong it is.")],
-    body: Some(&Input::of(&[
+    body: Some(&Input::unproven(&[
         Field::secret("password", "The password.").needed(),
         Field::text(CONTEXT[0], "The name to sign in with: weak as a password."),
         Field::text(CONTEXT[1], "The name to be shown: as weak."),

@@ -70,6 +70,7 @@ pub(super) struct Granted<'a> {
     /// In seconds.
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     refresh_token: Option<&'a str>,
 }
 
@@ -80,6 +81,7 @@ pub(super) struct Refused<'a> {
     error_description: &'a str,
     /// What other endpoints call it, where it is a fault that they have too.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     code: Option<&'a str>,
 }
 

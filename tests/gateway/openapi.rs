@@ -182,6 +182,9 @@ fn a_person_who_opens_where_a_form_led_to_is_shown_the_page() {
     }
 }
 
+/// Method, headers, body; and the status that is due.
+type Try<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a [u8], u16);
+
 #[test]
 fn under_token_every_fault_is_told_as_oauth_has_it() {
     let gateway = Gateway::start(ROUTES);
@@ -189,7 +192,7 @@ fn under_token_every_fault_is_told_as_oauth_has_it() {
     let json_type = ("content-type", "application/json");
     let large = vec![b'a'; 70_000];
     for path in ["/.auth/token", "/.auth/token/revoke"] {
-        let tries: [(&str, Vec<(&str, &str)>, &[u8], u16); 7] = [
+        let tries: [Try<'_>; 7] = [
             ("GET", vec![], b"", 405),
             ("GET", vec![("accept", "text/html")], b"", 405),
             ("POST", vec![("content-type", "text/plain")], b"x", 415),

@@ -36,7 +36,7 @@ const LONGEST_DAYS: u64 = 3650;
 pub(in crate::portal) const CREATE: Description = Description {
     about: "Makes a personal access token, which is shown this once.",
     answers: &[
-        Answer::json::<MadeFacts>(StatusCode::CREATED, "Made."),
+        Answer::json::<MadeFacts>(StatusCode::CREATED, "Made.").leading_to(REVOKE.id),
         Answer::page(StatusCode::CREATED, "Made by the form: the page shows it."),
         Answer::redirect("Nobody is signed in."),
         INCORRECT,

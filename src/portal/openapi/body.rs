@@ -34,13 +34,16 @@ fn form(input: &Input) -> Value {
         .iter()
         .map(|field| {
             let mut schema = json!({ "type": "string", "description": field.about });
+            if field.kind == Kind::Email {
+                schema["format"] = "email".into();
+            }
             constrain(&mut schema, field);
             (field.name.to_owned(), schema)
         })
         .collect();
     let needed = singles.iter().filter(|field| field.need != Need::Optional);
     let mut needed: Vec<&str> = needed.map(|field| field.name).collect();
-    if !input.is_oauth {
+    if input.is_proven {
         needed.push(CSRF_TOKEN);
         let about = "From the page that the form stands on; it goes with a cookie of that page.";
         fields.insert(CSRF_TOKEN.to_owned(), json!({ "type": "string", "description": about }));
@@ -71,6 +74,7 @@ fn object(members: Map<String, Value>, needed: Vec<&str>, input: &Input) -> Valu
 /// A member of a JSON object. Null is as good as left out.
 fn member(field: &Field, routes: &[String]) -> Value {
     let (kind, more) = match field.kind {
+        Kind::Email => ("string", json!({ "format": "email" })),
         Kind::Flag => ("boolean", json!({})),
         Kind::List { most } => ("array", json!({ "items": { "type": "string" }, "maxItems": most })),
         Kind::Number { least, most } => ("integer", json!({ "minimum": least, "maximum": most })),
@@ -92,7 +96,7 @@ fn member(field: &Field, routes: &[String]) -> Value {
 fn constrain(schema: &mut Value, field: &Field) {
     match (field.need, field.kind) {
         (Need::Filled, Kind::Secret) => schema["minLength"] = 1.into(),
-        (Need::Filled, Kind::Text) => schema["pattern"] = "\\S".into(),
+        (Need::Filled, Kind::Email | Kind::Text) => schema["pattern"] = "\\S".into(),
         (Need::Filled, Kind::Flag | Kind::List { .. } | Kind::Number { .. } | Kind::Routes)
         | (Need::Optional | Need::There, _) => {}
     }

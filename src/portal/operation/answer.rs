@@ -17,6 +17,8 @@ pub(in crate::portal) struct Answer {
     pub(in crate::portal) content: Content,
     /// Headers that it always has, besides those of its content and its status.
     pub(in crate::portal) headers: &'static [&'static str],
+    /// What the thing that was made can be used for: an operation that takes its `id`.
+    pub(in crate::portal) leads_to: Option<&'static str>,
     pub(in crate::portal) status: StatusCode,
 }
 
@@ -85,22 +87,34 @@ const UNAVAILABLE_OAUTH: Answer =
 impl Answer {
     pub(in crate::portal) const fn json<T: ToSchema>(status: StatusCode, about: &'static str) -> Self {
         let shape = Shape { name: T::name, parts: T::schemas, schema: <T as PartialSchema>::schema };
-        Self { about, content: Content::Json(shape), headers: &[], status }
+        Self { about, content: Content::Json(shape), headers: &[], leads_to: None, status }
     }
 
     /// With an `ETag`, which may be asked for again.
     pub(in crate::portal) const fn kept(media_type: &'static str, about: &'static str) -> Self {
-        Self { about, content: Content::Kept(media_type), headers: &["ETag"], status: StatusCode::OK }
+        Self {
+            about,
+            content: Content::Kept(media_type),
+            headers: &["ETag"],
+            leads_to: None,
+            status: StatusCode::OK,
+        }
     }
 
     /// What `kept` becomes for who has it.
     pub(in crate::portal) const fn known() -> Self {
         let about = "Unchanged since the `ETag` that was shown.";
-        Self { about, content: Content::None, headers: &["ETag"], status: StatusCode::NOT_MODIFIED }
+        Self {
+            about,
+            content: Content::None,
+            headers: &["ETag"],
+            leads_to: None,
+            status: StatusCode::NOT_MODIFIED,
+        }
     }
 
     pub(in crate::portal) const fn nothing(about: &'static str) -> Self {
-        Self { about, content: Content::None, headers: &[], status: StatusCode::NO_CONTENT }
+        Self { about, content: Content::None, headers: &[], leads_to: None, status: StatusCode::NO_CONTENT }
     }
 
     pub(in crate::portal) const fn oauth(
@@ -108,11 +122,11 @@ impl Answer {
         words: &'static [&'static str],
         about: &'static str,
     ) -> Self {
-        Self { about, content: Content::OAuth(words), headers: &[], status }
+        Self { about, content: Content::OAuth(words), headers: &[], leads_to: None, status }
     }
 
     pub(in crate::portal) const fn page(status: StatusCode, about: &'static str) -> Self {
-        Self { about, content: Content::Page, headers: &[], status }
+        Self { about, content: Content::Page, headers: &[], leads_to: None, status }
     }
 
     pub(in crate::portal) const fn problem(
@@ -120,15 +134,26 @@ impl Answer {
         codes: &'static [&'static str],
         about: &'static str,
     ) -> Self {
-        Self { about, content: Content::Problem(codes), headers: &[], status }
+        Self { about, content: Content::Problem(codes), headers: &[], leads_to: None, status }
     }
 
     pub(in crate::portal) const fn redirect(about: &'static str) -> Self {
-        Self { about, content: Content::Redirect, headers: &[], status: StatusCode::SEE_OTHER }
+        Self {
+            about,
+            content: Content::Redirect,
+            headers: &[],
+            leads_to: None,
+            status: StatusCode::SEE_OTHER,
+        }
     }
 
     pub(in crate::portal) const fn text(status: StatusCode, about: &'static str) -> Self {
-        Self { about, content: Content::Text, headers: &[], status }
+        Self { about, content: Content::Text, headers: &[], leads_to: None, status }
+    }
+
+    /// The same, with what can be done next.
+    pub(in crate::portal) const fn leading_to(self, operation: &'static str) -> Self {
+        Self { leads_to: Some(operation), ..self }
     }
 
     /// The same, setting a cookie.

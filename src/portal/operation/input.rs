@@ -13,8 +13,10 @@ pub(in crate::portal) struct Input {
     /// A program may send nothing else: what is passed over may have been meant as a limit.
     pub(in crate::portal) closed: bool,
     pub(in crate::portal) fields: &'static [Field],
-    /// For a token endpoint: no token in the form, and faults as RFC 6749 has them.
+    /// For a token endpoint: faults as RFC 6749 has them.
     pub(in crate::portal) is_oauth: bool,
+    /// Whether a form has to show by a token that a page of ours sent it.
+    pub(in crate::portal) is_proven: bool,
     /// One of these sets has to be there, where not every field that is needed is always needed.
     pub(in crate::portal) one_of: &'static [&'static [&'static str]],
 }
@@ -41,6 +43,8 @@ pub(in crate::portal) enum Need {
 /// What a field holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::portal) enum Kind {
+    /// The address of a mailbox.
+    Email,
     /// `true` or `false`; in a form, a box.
     Flag,
     /// Several texts; in a form, boxes called `name:text`.
@@ -64,7 +68,7 @@ impl Input {
     pub(in crate::portal) const EMPTY: Self = Self::of(&[]);
 
     pub(in crate::portal) const fn of(fields: &'static [Field]) -> Self {
-        Self { closed: false, fields, is_oauth: false, one_of: &[] }
+        Self { closed: false, fields, is_oauth: false, is_proven: true, one_of: &[] }
     }
 
     pub(in crate::portal) const fn closed(fields: &'static [Field]) -> Self {
@@ -75,7 +79,12 @@ impl Input {
         fields: &'static [Field],
         one_of: &'static [&'static [&'static str]],
     ) -> Self {
-        Self { is_oauth: true, one_of, ..Self::of(fields) }
+        Self { is_oauth: true, one_of, ..Self::unproven(fields) }
+    }
+
+    /// What changes nothing needs no proof of where it comes from.
+    pub(in crate::portal) const fn unproven(fields: &'static [Field]) -> Self {
+        Self { is_proven: false, ..Self::of(fields) }
     }
 
     /// Whether there is a field of this name.
@@ -86,7 +95,7 @@ impl Input {
     /// The same for a form, which has a box for each text of a list, and a token.
     pub(in crate::portal) fn names_in_form(&self, name: &str) -> bool {
         match name.split_once(':') {
-            None => self.names(name) || (name == CSRF_TOKEN && !self.is_oauth),
+            None => self.names(name) || (name == CSRF_TOKEN && self.is_proven),
             Some((list, _)) => self.fields.iter().any(|field| field.name == list && field.kind.is_list()),
         }
     }
@@ -97,7 +106,7 @@ impl Kind {
     pub(in crate::portal) fn is_list(self) -> bool {
         match self {
             Self::List { .. } | Self::Routes => true,
-            Self::Flag | Self::Number { .. } | Self::Secret | Self::Text => false,
+            Self::Email | Self::Flag | Self::Number { .. } | Self::Secret | Self::Text => false,
         }
     }
 }
@@ -105,6 +114,10 @@ impl Kind {
 impl Field {
     const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
         Self { about, kind, name, need: Need::Optional }
+    }
+
+    pub(in crate::portal) const fn email(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, Kind::Email, about)
     }
 
     pub(in crate::portal) const fn flag(name: &'static str, about: &'static str) -> Self {

@@ -73,21 +73,27 @@ pub(in crate::portal) struct Active<'a> {
     username: &'a str,
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     scope: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     exp: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = f64)]
+    #[schema(nullable = false, value_type = f64)]
     iat: Option<&'a serde_json::Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     iss: Option<&'a str>,
     /// One, or a list of them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     aud: Option<&'a serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     jti: Option<&'a str>,
     auth_time: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     email: Option<&'a str>,
     #[schema(value_type = Vec<String>)]
     roles: &'a BTreeSet<Role>,
