@@ -9,8 +9,10 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 
 use super::{Refusal, failure};
+use crate::account::RevokeFailure;
 use crate::portal::form::{self, Fields, Format};
 use crate::portal::{Portal, Visit};
+use crate::request::Context;
 use crate::response::{Body, BodyError, Problem};
 
 pub(in crate::portal) async fn submit<B>(
@@ -36,8 +38,12 @@ async fn revoke(portal: &Portal, visit: &Visit<'_>, format: Format, body: &[u8])
     // `token_type_hint` tells us nothing that the token doesn't.
     let token = fields.secret("token").map_err(unsound)?;
     let token = token.ok_or(Refusal::InvalidRequest("token is needed."))?;
-    portal.accounts.revoke_token(&token, visit.context.received_at).await.map_err(|error| {
-        failure(&error);
-        Refusal::Unavailable
+    let Context { client, received_at, .. } = *visit.context;
+    portal.accounts.revoke_token(&token, client, received_at).await.map_err(|error| match error {
+        RevokeFailure::Braked { retry_after } => Refusal::Limited(retry_after),
+        RevokeFailure::Store(error) => {
+            failure(&error);
+            Refusal::Unavailable
+        }
     })
 }
