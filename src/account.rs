@@ -25,6 +25,7 @@ mod address;
 mod administration;
 mod backup;
 mod device;
+mod invitations;
 mod keys;
 mod own;
 mod personal;
@@ -38,12 +39,13 @@ mod transfer;
 pub use address::{AddressError, AddressToConfirm};
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
+pub use invitations::{InviteError, Invited, MemberInviteError};
 pub use keys::KeyError;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use personal::{MadePersonalToken, NewPersonalToken};
 pub use recovery::{LinkError, LinkRequest};
 pub use registration::{
-    InviteError, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
+    MembersInvite, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
 };
 pub use sessions::{SessionMark, SessionSlice};
 pub use tokens::{IssuedToken, RefreshFailure};

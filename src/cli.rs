@@ -28,6 +28,7 @@ mod check;
 pub mod demo;
 mod explain;
 mod generated;
+mod invitation;
 mod key;
 mod mail;
 mod password_input;
@@ -82,6 +83,9 @@ enum Command {
     Explain(ExplainArguments),
     /// Have the running server read its configuration again; a faulty one changes nothing, and its faults are shown
     Reload,
+    /// List the invitations that are open, and take them back; `foregate user invite` makes one
+    #[command(subcommand)]
+    Invitation(invitation::InvitationCommand),
     /// List the keys that sign tokens, and take a new one into use
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -263,6 +267,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Check => check::run(&configuration(config)?),
         Command::Explain(arguments) => explain::run(&configuration(config)?, &arguments),
         Command::Reload => server::reload(&configuration(config)?),
+        Command::Invitation(command) => invitation::run(&load(config)?, command),
         Command::Key(command) => key::run(&load(config)?, command),
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),

@@ -87,6 +87,7 @@ impl Accounts {
             created_at: now,
             disabled: false,
             email: new.email,
+            email_is_proven: true,
             language: None,
             name: new.name,
             password_hash: None,

@@ -89,6 +89,7 @@ fn sound(accounts: Vec<ImportedAccount>, now: SystemTime) -> (Vec<Result<(), Not
                 created_at: now,
                 disabled: account.disabled,
                 email: account.email,
+                email_is_proven: !account.awaits_confirmation,
                 language: account.language,
                 name: account.name,
                 password_hash: account.password_hash,

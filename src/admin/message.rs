@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::failure::Failure;
+use super::invitation::{InvitationView, RevokeInvitations};
 use super::perform::scheme;
 use super::personal::{TokenCommand, TokenReply};
 use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
@@ -25,6 +26,13 @@ use crate::store::{BackupRow, SigningKey, User};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Command {
+    /// One slice of the open invitations, in no order of sense; as `UserList`.
+    InvitationList {
+        /// Where the slice before this one ended.
+        after: Option<[u8; 32]>,
+    },
+    /// Ends invitations.
+    InvitationRevoke(RevokeInvitations),
     /// Lists the keys that sign tokens.
     KeyList,
     /// Signs with a new key from the next token on.
@@ -134,6 +142,8 @@ impl Command {
     /// As on the command line: for the log.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::InvitationList { .. } => "invitation list",
+            Self::InvitationRevoke(_) => "invitation revoke",
             Self::KeyList => "key list",
             Self::KeyRotate => "key rotate",
             Self::Reload => "reload",
@@ -259,6 +269,18 @@ pub enum Reply {
         link: Secret,
         /// It was mailed to them as well.
         mailed: bool,
+    },
+    /// A slice of the open invitations.
+    Invitations {
+        /// In no order of sense.
+        invitations: Vec<InvitationView>,
+        /// After which the next slice begins; `None` at the end.
+        next: Option<[u8; 32]>,
+    },
+    /// Invitations have ended.
+    InvitationsEnded {
+        /// How many.
+        count: usize,
     },
     /// What came of the accounts that were sent.
     Imported(Imported),

@@ -75,6 +75,8 @@ impl Administration {
             | Reply::BackupBegun { .. }
             | Reply::BackupRows { .. }
             | Reply::Ended { .. }
+            | Reply::Invitations { .. }
+            | Reply::InvitationsEnded { .. }
             | Reply::Invited { .. }
             | Reply::Exported { .. }
             | Reply::Imported(_)

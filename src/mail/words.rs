@@ -88,6 +88,19 @@ fn words<'m>(message: &'m Message, site: &str) -> Words<'m> {
             buttons: Vec::new(),
             after: Vec::new(),
         },
+        Message::AlreadyMember { forgot_link, inviter, login_link, username } => Words {
+            subject: Text::new("mail-already-member-subject").with("site", site),
+            greeting: hello(username),
+            before: vec![
+                Text::new("mail-already-member-what")
+                    .with("site", site)
+                    .with("inviter", shown(inviter))
+                    .with("username", shown(username)),
+                Text::new("mail-address-taken-next"),
+            ],
+            buttons: vec![(sign_in(), login_link), (set_password(), forgot_link)],
+            after: vec![Text::new("mail-already-member-else")],
+        },
         Message::Approved { login_link, username } => Words {
             subject: Text::new("mail-approved-subject").with("site", site),
             greeting: hello(username),

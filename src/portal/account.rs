@@ -25,11 +25,13 @@ use crate::response::{Body, BodyError, Problem};
 use crate::store::User;
 
 mod delete;
+mod invitations;
 mod password;
 mod profile;
 mod sessions;
 mod tokens;
 
+use invitations::{InvitationFacts, InvitationRow};
 use profile::Profile;
 use sessions::{SessionFacts, SessionRow};
 use tokens::{TokenFacts, TokenRow};
@@ -43,6 +45,7 @@ const CURRENT: &str = "current_password";
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Section {
     Delete,
+    Invitations,
     Password,
     Profile,
     Sessions,
@@ -54,6 +57,7 @@ impl Section {
     fn name(self) -> &'static str {
         match self {
             Self::Delete => "delete",
+            Self::Invitations => "invitations",
             Self::Password => "password",
             Self::Profile => "profile",
             Self::Sessions => "sessions",
@@ -86,6 +90,7 @@ struct AccountView<'a> {
     csrf_token: &'a str,
     can_change_email: bool,
     can_delete: bool,
+    can_invite: bool,
     error: Option<Text>,
     /// The section that the error is said in.
     error_in: &'static str,
@@ -93,6 +98,7 @@ struct AccountView<'a> {
     fresh: bool,
     /// The field to blame for it.
     invalid: &'static str,
+    invitations: Vec<InvitationRow>,
     logout: String,
     /// A personal access token, shown this once.
     new_token: Option<&'a str>,
@@ -112,6 +118,9 @@ struct AccountFacts<'a> {
     profile: Profile<'a>,
     sessions: Vec<SessionFacts<'a>>,
     tokens: Vec<TokenFacts<'a>>,
+    /// Only for who may invite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitations: Option<Vec<InvitationFacts<'a>>>,
 }
 
 /// What is said on the page besides what is always there.
@@ -149,12 +158,17 @@ where
         "/profile" => Change::Profile,
         "/sessions/revoke-others" => Change::OtherSessions,
         "/delete" if portal.settings.account_deletion => Change::Delete,
+        "/invitations" => Change::Invite,
         "/tokens" => Change::NewToken,
-        _ => match (revoked(rest, "/sessions/"), revoked(rest, "/tokens/")) {
-            (Some(id), _) => Change::Session(id),
-            (_, Some(id)) => Change::Token(id),
-            (None, None) => return Err(Problem::not_found()),
-        },
+        _ => {
+            let lists: [(_, fn(_) -> _); 3] = [
+                ("/invitations/", Change::Invitation),
+                ("/sessions/", Change::Session),
+                ("/tokens/", Change::Token),
+            ];
+            let named = |(list, change): (_, fn(_) -> _)| revoked(rest, list).map(change);
+            lists.into_iter().find_map(named).ok_or_else(Problem::not_found)?
+        }
     };
     match verb {
         // Whoever reloads what a form led to, or opens it from the history, is shown the page.
@@ -172,6 +186,8 @@ fn revoked<'a>(rest: &'a str, list: &str) -> Option<&'a str> {
 /// What a POST is to change.
 enum Change<'a> {
     Delete,
+    Invitation(&'a str),
+    Invite,
     NewToken,
     OtherSessions,
     Password,
@@ -184,6 +200,7 @@ impl Change<'_> {
     fn section(&self) -> Section {
         match self {
             Self::Delete => Section::Delete,
+            Self::Invitation(_) | Self::Invite => Section::Invitations,
             Self::NewToken | Self::Token(_) => Section::Tokens,
             Self::OtherSessions | Self::Session(_) => Section::Sessions,
             Self::Password => Section::Password,
@@ -206,6 +223,8 @@ async fn submit(
     let done = match change {
         _ if !honest => Err(Refusal::StaleForm),
         Change::Delete => delete::submit(portal, visit, who, fields).await,
+        Change::Invitation(id) => invitations::revoke(portal, visit, who, id, format).await,
+        Change::Invite => invitations::create(portal, visit, who, fields).await,
         Change::NewToken => tokens::create(portal, visit, who, fields).await,
         Change::OtherSessions => sessions::revoke_others(portal, visit, who, format).await,
         Change::Password => password::submit(portal, visit, who, fields).await,
@@ -269,11 +288,17 @@ async fn show(
     let now = visit.context.received_at;
     let sessions = portal.accounts.sessions_of(user.id, now).await.map_err(|error| failure(&error))?;
     let tokens = portal.accounts.personal_tokens(user.id).await.map_err(|error| failure(&error))?;
+    let can_invite = portal.accounts.may_invite(&user);
+    let invited = match can_invite {
+        true => portal.accounts.invitations_of(user.id, now).await.map_err(|error| failure(&error))?,
+        false => Vec::new(),
+    };
     let profile = Profile::new(&user);
     if !visit.asker.wants_html() {
         let sessions = sessions.iter().map(|session| SessionFacts::new(session, who));
         let tokens = tokens.iter().map(TokenFacts::new).collect();
-        let facts = AccountFacts { profile, sessions: sessions.collect(), tokens };
+        let invitations = can_invite.then(|| invited.iter().map(InvitationFacts::new).collect());
+        let facts = AccountFacts { invitations, profile, sessions: sessions.collect(), tokens };
         return Ok(visit.asker.json(StatusCode::OK, &facts));
     }
     let token = portal.form_token(visit);
@@ -283,10 +308,12 @@ async fn show(
         csrf_token: &token.token,
         can_change_email: portal.accounts.sends_mail(),
         can_delete: portal.settings.account_deletion,
+        can_invite,
         error,
         error_in: section.map(Section::name).unwrap_or_default(),
         fresh,
         invalid: said.field,
+        invitations: invited.iter().map(|invitation| InvitationRow::new(invitation, now)).collect(),
         logout: portal.pages.address("/logout", &[]),
         new_token: said.new_token.as_ref().map(ExposeSecret::expose_secret),
         notice: said.notice,

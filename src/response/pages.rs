@@ -38,9 +38,10 @@ use super::{Asker, Body};
 
 mod phrase;
 
-pub(super) const TEMPLATES: [(&str, &str); 17] = [
+pub(super) const TEMPLATES: [(&str, &str); 18] = [
     ("account.html", include_str!("templates/account.html")),
     ("account/delete.html", include_str!("templates/account/delete.html")),
+    ("account/invitations.html", include_str!("templates/account/invitations.html")),
     ("account/password.html", include_str!("templates/account/password.html")),
     ("account/profile.html", include_str!("templates/account/profile.html")),
     ("account/sessions.html", include_str!("templates/account/sessions.html")),

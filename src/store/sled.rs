@@ -38,10 +38,12 @@ use self::command::{Command, Reply};
 use self::unit::{Group, Rows, read_error};
 use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
+use super::record;
 use super::{
-    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring, Rotated, Rotation, Session,
-    SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User, UserError, Verification,
+    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation,
+    InvitationError, NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring, Rotated,
+    Rotation, Session, SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User,
+    UserError, Verification,
 };
 use crate::identity::{GrantId, UserId, Username};
 
@@ -132,6 +134,41 @@ impl Sled {
 
     pub(super) fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
         self.shared.with_tree(|db| rules::live_invitation(&***db, digest, now))
+    }
+
+    pub(super) async fn invitations(
+        &self,
+        after: Option<Digest>,
+        limit: usize,
+        now: SystemTime,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        self.scan(move |db| {
+            let start = after.map_or_else(
+                || Bound::Included(keys::invitations()),
+                |digest| Bound::Excluded(keys::invitation(digest)),
+            );
+            let end = Bound::Excluded(keys::invitation_to(""));
+            let mut found = Vec::new();
+            for row in db.range::<Vec<u8>, _>((start, end)) {
+                if found.len() >= limit {
+                    break;
+                }
+                let (key, value) = row.map_err(read_error)?;
+                let Some(digest) = keys::invitation_digest(&key) else { continue };
+                let invitation = record::decode_invitation(digest, &value)?;
+                found.extend(Some(invitation).filter(|invitation| now < invitation.expires_at));
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    pub(super) async fn invitations_of(
+        &self,
+        member: UserId,
+        now: SystemTime,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        self.scan(move |db| rules::invitations_of(db, member, now)).await
     }
 
     pub(super) fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
@@ -438,8 +475,16 @@ impl Sled {
         self.submit(|reply| Command::ConfirmEmail(digest, now, reply)).await
     }
 
-    pub(super) async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
-        self.submit(|reply| Command::CreateInvitation(invitation, reply)).await
+    pub(super) async fn create_invitation(
+        &self,
+        invitation: Invitation,
+        own: usize,
+    ) -> Result<(), InvitationError> {
+        self.submit(|reply| Command::CreateInvitation(invitation, own, reply)).await
+    }
+
+    pub(super) async fn end_invitations(&self, which: EndInvitations) -> Result<Vec<Invitation>, StoreError> {
+        self.submit(|reply| Command::EndInvitations(which, reply)).await
     }
 
     pub(super) async fn accept_invitation(

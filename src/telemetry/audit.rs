@@ -94,6 +94,8 @@ events! {
     ConfigurationRefused = "configuration_refused", Failed;
     /// Somebody was invited to make an account.
     Invited = "invited", Ok;
+    /// An invitation was taken back, by its member or an administrator.
+    InvitationRevoked = "invitation_revoked", Ok;
     /// A new key signs the tokens.
     KeyRotated = "key_rotated", Ok;
     /// A right password was not looked at, for too many wrong ones came before it.

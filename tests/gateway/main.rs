@@ -26,6 +26,7 @@ mod harness;
 mod headers;
 mod http2;
 mod idp;
+mod invitations;
 mod issuers;
 mod jwt_attacks;
 mod keys;

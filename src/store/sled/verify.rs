@@ -217,7 +217,7 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
                 None => Some("an invitation under a key that is no digest"),
                 Some(digest) => {
                     let invitation = record::decode_invitation(digest, &value)?;
-                    let only = keys::invitation_to(&invitation.email.folded());
+                    let only = super::rules::only_invitation(&invitation);
                     let is_only = Rows::get(tree, &only)?.is_some_and(|value| value == digest.as_bytes());
                     let end = record::millis(invitation.expires_at).div_ceil(1000);
                     let entry = keys::expiry(end, Expiring::Invitation, digest);
@@ -228,9 +228,9 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
                     }
                 }
             },
-            Some((b'e', _)) => {
+            Some((b'e' | b'm', _)) => {
                 let found = keys::digest_of(&value).map_or(Ok(None), |digest| tree.invitation(digest))?;
-                let same = found.is_some_and(|found| keys::invitation_to(&found.email.folded()) == key);
+                let same = found.is_some_and(|found| super::rules::only_invitation(&found) == key);
                 (!same).then_some("an address's one invitation that leads to none")
             }
             _ => Some("a row of invitations that is none"),

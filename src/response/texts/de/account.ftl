@@ -33,11 +33,24 @@ account-remembered = gemerkt
 account-session-gone = Dieses Gerät ist schon abgemeldet.
 account-sessions-submit = Alle anderen abmelden
 
+account-invitations = Einladungen
+account-invitations-lead = Laden Sie andere ein, hier ein Konto anzulegen. Sie erhalten per E-Mail einen Link, der einmal und sieben Tage lang gilt.
+account-invite-email = E-Mail-Adresse
+account-invite-hint = In der E-Mail steht Ihr Benutzername.
+account-invite-submit = Einladung senden
+account-invite-left = Noch { $left } gültig
+account-invite-revoke = Zurückziehen
+account-invite-gone = Diese Einladung wurde bereits benutzt oder zurückgezogen, oder sie ist abgelaufen.
+account-invite-mailbox = An diese Adresse kann vorerst keine weitere Einladung gesendet werden. Bitte versuchen Sie es später erneut.
+account-invite-too-many = { $limit } Einladungen sind offen; mehr sind nicht möglich. Ziehen Sie zuerst eine zurück, oder warten Sie, bis eine benutzt wurde.
+
 account-delete = Konto löschen
 account-delete-lead = Ihr Konto und alles, was hier dazugehört, wird sofort gelöscht und lässt sich nicht wiederherstellen.
 account-delete-submit = Mein Konto löschen
 
 notice-account-deleted = Ihr Konto ist gelöscht.
+notice-invitation-revoked = Die Einladung ist zurückgezogen. Ihr Link gilt nicht mehr.
+notice-invitation-sent = Eine E-Mail ist an diese Adresse unterwegs. Wer bereits ein Konto hat, erfährt das darin.
 notice-other-sessions-ended = Sie sind überall außer hier abgemeldet.
 notice-password-changed = Ihr Passwort ist geändert. Sie sind überall außer hier abgemeldet.
 notice-profile-saved = Ihr Name ist gespeichert.

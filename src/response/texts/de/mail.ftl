@@ -28,6 +28,10 @@ mail-address-changing-subject = Ihre E-Mail-Adresse bei { $site } soll geändert
 mail-address-changing-what = Jemand, der bei { $site } als { $username } angemeldet ist, möchte die E-Mail-Adresse des Kontos in { $address } ändern. Sie ändert sich, sobald die neue Adresse bestätigt ist.
 mail-address-changing-else = Falls Sie das nicht waren, hat jemand anderes Zugriff auf Ihr Konto: Ändern Sie sofort Ihr Passwort.
 
+mail-already-member-subject = Sie haben bereits ein Konto bei { $site }
+mail-already-member-what = { $inviter } wollte Sie zu { $site } einladen. Diese Adresse gehört zu Ihrem dortigen Konto { $username }; Sie brauchen keine Einladung.
+mail-already-member-else = Niemand hat erfahren, dass Sie ein Konto haben.
+
 mail-approved-subject = Ihr Konto bei { $site } ist bereit
 mail-approved-what = Ihr Konto { $username } bei { $site } wurde freigegeben. Sie können sich jetzt anmelden.
 
