@@ -241,7 +241,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let done = dispatch(cli);
+    let Some(command) = cli.command else {
+        // Nothing was asked for, so this is no data.
+        drop(write!(io::stderr(), "{}", Cli::command().render_help()));
+        return ExitCode::from(2);
+    };
+    let done = dispatch(cli.config, command);
     let told = telemetry::finish(LAST_LINES);
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -255,11 +260,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), CliError> {
-    let config = cli.config;
-    let Some(command) = cli.command else {
-        return print(&Cli::command().render_help().to_string());
-    };
+fn dispatch(config: Option<PathBuf>, command: Command) -> Result<(), CliError> {
     match command {
         Command::Audit(arguments) => audit::run(&load(config)?, &arguments),
         Command::Demo(arguments) => demo::run(&arguments),

@@ -17,7 +17,7 @@ use super::{
     Accounts, Busy, Digest, StoreError, User, UserError, Username, Weakness, language_of, record, session,
 };
 use crate::authn::Rate;
-use crate::identity::{DisplayName, Email, Role};
+use crate::identity::{DisplayName, Email, Role, UnfitUsername};
 use crate::mail::{Language, Mail, Message};
 use crate::store::{ConfirmationLink, Invitation, NewUser, Registered};
 use crate::telemetry::audit::Event;
@@ -147,7 +147,10 @@ pub enum RegistrationError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another account has this name.
+    /// No new account gets this name.
+    #[error(transparent)]
+    Unfit(#[from] UnfitUsername),
+    /// Another account has this name, or one for which it may pass.
     #[error("this username is taken")]
     UsernameTaken,
     /// The policy refuses the password.
@@ -185,9 +188,14 @@ impl Accounts {
             (None, None) if settings.needs_email() => return Err(RegistrationError::NoEmail),
             (None, email) => email,
         };
+        person.username.fits_basic()?;
+        person.username.has_one_script()?;
         // Before the dear part; the store looks once more when it claims the name.
-        if self.store.user_by_login(person.username.as_str())?.is_some() {
-            return Err(RegistrationError::UsernameTaken);
+        let name = person.username.folded();
+        for name in [Some(name), person.username.passes_for()].into_iter().flatten() {
+            if self.store.user_by_login(&name)?.is_some() {
+                return Err(RegistrationError::UsernameTaken);
+            }
         }
         let limited = |retry_after| RegistrationError::Limited { retry_after };
         self.quota.take(Errand::Registration, person.source, settings.per_ip).map_err(limited)?;

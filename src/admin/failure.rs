@@ -132,6 +132,12 @@ pub enum Failure {
         /// Whose account.
         username: Username,
     },
+    /// No new account gets this name.
+    #[error("{reason}; choose another one")]
+    Username {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another account has this name.
     #[error(
         "the username `{username}` is taken; choose another, or change that account with \

@@ -417,6 +417,10 @@ pub struct AccountView {
     /// Whether it can't sign in before an administrator lets it in.
     #[serde(default)]
     pub waiting: bool,
+    /// Whether it only keeps its name, for somebody who has registered with another account's address. It goes by
+    /// itself, and nobody is told.
+    #[serde(default)]
+    pub stand_in: bool,
     /// Whether a password is set.
     pub has_password: bool,
     /// How it is kept: `Argon2id`, or another application's scheme until the next login.
@@ -438,6 +442,7 @@ impl From<User> for AccountView {
         Self {
             created_at: Moment(user.created_at),
             credentials_since: user.credentials_since.map(Moment),
+            stand_in: user.is_stand_in(),
             disabled: user.disabled,
             email: user.email,
             has_password: user.password_hash.is_some(),

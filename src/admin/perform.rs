@@ -211,6 +211,7 @@ fn failure(error: AccountError, login: &str, email: Option<String>) -> Failure {
     match error {
         AccountError::Busy => Failure::Busy,
         AccountError::Hash(error) => Failure::Hash { reason: error.to_string() },
+        AccountError::Unfit(error) => Failure::Username { reason: error.to_string() },
         AccountError::User(UserError::EmailTaken) => {
             Failure::EmailTaken { email: email.unwrap_or_else(|| login.to_owned()) }
         }

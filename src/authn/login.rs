@@ -14,7 +14,7 @@ use super::throttle::{Attempt, LoginLimits, NotNow, Throttle};
 use crate::identity::{Credential, Identity, Principal, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Standing, Store, StoreError, TriedAccount, User};
-use crate::telemetry::audit::{self, About, Event};
+use crate::telemetry::audit::{self, About, Door, Event};
 use crate::telemetry::metrics::{Login, Metrics};
 
 /// Why a name and a password did not do.
@@ -74,11 +74,12 @@ impl PasswordLogin {
     /// The account whose name or address and password these are.
     pub async fn verify(
         &self,
+        door: Door,
         source: IpAddr,
         login: &str,
         password: SecretString,
     ) -> Result<User, LoginFailure> {
-        let verified = self.check(source, login, password).await;
+        let verified = self.check(door, source, login, password).await;
         self.metrics.login(match &verified {
             Ok(_) => Login::Ok,
             Err(LoginFailure::Busy) => Login::Busy,
@@ -90,7 +91,7 @@ impl PasswordLogin {
         verified
     }
 
-    /// Something else than a password that is shown with a name, and costs no hash: `find` says whether it is good.
+    /// Something else than a password that is shown with a name in Basic, and costs no hash: `find` says whether it is good.
     /// A failure counts as a wrong password does; a success clears nothing, or whoever has one would have
     /// endless tries at the password.
     pub async fn verify_otherwise<T>(
@@ -99,12 +100,13 @@ impl PasswordLogin {
         login: &str,
         find: impl FnOnce(&Store) -> Result<Option<T>, StoreError>,
     ) -> Result<T, LoginFailure> {
-        let found = match self.begin(source, login.trim()).await {
+        let door = Door::Basic;
+        let found = match self.begin(door, source, login.trim()).await {
             Ok((user, attempt)) => match find(&self.store)? {
                 Some(found) => Ok(found),
                 None => {
                     attempt.failed();
-                    record(Event::LoginFailed, user.as_ref());
+                    record(door, Event::LoginFailed, user.as_ref());
                     Err(LoginFailure::Incorrect)
                 }
             },
@@ -125,8 +127,14 @@ impl PasswordLogin {
         found
     }
 
-    async fn check(&self, source: IpAddr, login: &str, password: SecretString) -> Result<User, LoginFailure> {
-        let (user, attempt) = self.begin(source, login.trim()).await?;
+    async fn check(
+        &self,
+        door: Door,
+        source: IpAddr,
+        login: &str,
+        password: SecretString,
+    ) -> Result<User, LoginFailure> {
+        let (user, attempt) = self.begin(door, source, login.trim()).await?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
         let verified = match self.passwords.verify(stored.clone(), password).await {
             Ok(verified) => verified,
@@ -134,7 +142,7 @@ impl PasswordLogin {
         };
         let Some(user) = user.as_ref().filter(|user| verified.matches && !user.disabled).cloned() else {
             attempt.failed();
-            record(Event::LoginFailed, user.as_ref());
+            record(door, Event::LoginFailed, user.as_ref());
             return Err(LoginFailure::Incorrect);
         };
         match user.standing() {
@@ -143,7 +151,7 @@ impl PasswordLogin {
             Standing::Waiting => return Err(LoginFailure::WaitingForApproval),
         }
         attempt.succeeded();
-        record(Event::LoginOk, Some(&user));
+        record(door, Event::LoginOk, Some(&user));
         if let (Some(old), Some(new)) = (stored, verified.upgrade) {
             // Whether it is kept is of no account for this login: the old hash goes on working.
             if let Err(error) = self.store.upgrade_hash(user.id, old, new).await {
@@ -154,7 +162,12 @@ impl PasswordLogin {
     }
 
     /// A try at the account of this name or address, once it is its turn.
-    async fn begin(&self, source: IpAddr, login: &str) -> Result<(Option<User>, Attempt), LoginFailure> {
+    async fn begin(
+        &self,
+        door: Door,
+        source: IpAddr,
+        login: &str,
+    ) -> Result<(Option<User>, Attempt), LoginFailure> {
         // An address that nobody has confirmed is nobody's yet: it opens no account, and a right password with it
         // would tell whoever registered with somebody else's address whether that had an account.
         let user = self.store.user_by_login(login)?;
@@ -165,7 +178,7 @@ impl PasswordLogin {
         };
         let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
             NotNow::Braked(retry_after) => {
-                record(Event::LoginBraked, user.as_ref());
+                record(door, Event::LoginBraked, user.as_ref());
                 LoginFailure::Limited { retry_after }
             }
             NotNow::Busy => LoginFailure::Busy,
@@ -190,9 +203,9 @@ impl PasswordLogin {
 }
 
 /// Writes down what became of a try.
-fn record(event: Event, user: Option<&User>) {
+fn record(door: Door, event: Event, user: Option<&User>) {
     let about = user.map_or(About::Unknown, |user| About::Account(&user.id, user.username.as_str()));
-    audit::record(event, about);
+    audit::record_at(door, event, about);
 }
 
 /// The identity of an account, as the store has it now.

@@ -17,7 +17,7 @@ use super::notice::Notice;
 use super::strength::weakness_text;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::{Invited, NewPerson, NextStep, RegistrationError, RegistrationMode};
-use crate::identity::{DisplayName, Email, Username};
+use crate::identity::{DisplayName, Email, UnfitUsername, Username};
 use crate::password::Weakness;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::{Text, in_words};
@@ -187,6 +187,12 @@ impl RegisterForm {
                 RegistrationError::Store(error) => {
                     failure(&error);
                     Message::Unavailable
+                }
+                RegistrationError::Unfit(UnfitUsername::Colon) => {
+                    return invalid("username", "register-username-colon");
+                }
+                RegistrationError::Unfit(UnfitUsername::Mixed) => {
+                    return invalid("username", "register-username-mixed");
                 }
                 RegistrationError::UsernameTaken => Message::UsernameTaken,
                 RegistrationError::Weak(weakness) => Message::Weak(weakness),

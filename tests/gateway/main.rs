@@ -5,6 +5,7 @@
 //! sentence that it proves.
 
 mod account;
+mod accounts_told;
 mod admin;
 mod assertion;
 mod audit;

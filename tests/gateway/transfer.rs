@@ -270,7 +270,17 @@ fn a_file_that_is_something_else_says_what_was_expected() {
         (
             "quote.csv",
             open_quote.as_bytes(),
-            "line 2: the line is longer than 65536 bytes: is a closing quote missing?",
+            "line 2: the quote that opens here is not closed within 65536 bytes",
+        ),
+        (
+            "late.csv",
+            b"username,name,email\nalice,\"Alice, of\nthe West\",\"a@example.com\nbob,Bob,\n",
+            "line 3: the quote that opens here is never closed",
+        ),
+        (
+            "twice-open.csv",
+            b"username,name\nalice,\"Alice\nbob,\"Bob\",x\ncarol,Carol\n",
+            "the quote that opens on line 2 is closed on line 3: is one missing between them?",
         ),
         ("long.jsonl", long.as_bytes(), "line 1: the line is longer than 65536 bytes"),
         ("list.yml", b"users: [alice]\n", "line 1: expected a name for each person under `users:`"),
