@@ -189,6 +189,20 @@ impl Store {
         }
     }
 
+    /// Whether anybody at all has registered with an address and not confirmed it.
+    pub fn has_newcomers(&self) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.has_newcomers(),
+        }
+    }
+
+    /// Whoever has registered with this address last and not confirmed it: also where it is another account's.
+    pub fn newcomer(&self, address: &str) -> Result<Option<User>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.newcomer(address),
+        }
+    }
+
     /// Up to `limit` accounts in the order of their folded names, after the name `after`.
     pub async fn users(&self, after: Option<Username>, limit: usize) -> Result<Vec<User>, StoreError> {
         match &self.engine {

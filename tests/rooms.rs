@@ -46,6 +46,7 @@ const LIBRARIES: [(&str, &[&str]); 24] = [
     ("sled", &["store.rs", "store/sled"]),
     ("tokio_rustls", &["gateway/tls", "proxy/tls.rs", "proxy/wire.rs"]),
     ("unic_langid", &["response/texts.rs", "response/texts"]),
+    ("unicode_security", &["identity/confusable.rs"]),
     ("x509_parser", &["identity/certificate.rs", "proxy/tls.rs"]),
 ];
 

@@ -45,7 +45,7 @@ use super::{
     Rotation, Session, SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User,
     UserError, Verification,
 };
-use crate::identity::{GrantId, UserId, Username};
+use crate::identity::{GrantId, UserId, Username, fold};
 
 /// Commands that may wait. Past it the answer is `Busy`.
 const QUEUE: usize = 1024;
@@ -122,6 +122,17 @@ impl Sled {
 
     pub(super) fn user_by_login(&self, login: &str) -> Result<Option<User>, StoreError> {
         self.read(|rows| rows.user_by_login(login))
+    }
+
+    pub(super) fn newcomer(&self, login: &str) -> Result<Option<User>, StoreError> {
+        self.read(|rows| rows.newcomer(&fold(login)))
+    }
+
+    pub(super) fn has_newcomers(&self) -> Result<bool, StoreError> {
+        self.read(|rows| {
+            let first = rows.scan_prefix(keys::newcomer("")).next();
+            first.transpose().map_err(read_error).map(|first| first.is_some())
+        })
     }
 
     pub(super) fn session(&self, digest: Digest) -> Result<Option<Session>, StoreError> {

@@ -25,6 +25,8 @@
 //! | `K` | `kid` | signing key |
 //! | `Q` | millisecond when it is due, mail id | mail |
 //! | `V` | name | secret of 32 bytes |
+//! | `W` | `e`, folded address | user id of the last registration with it, while nobody has confirmed that |
+//! | `W` | `u`, user id | folded address with which it was registered, whoever has the address |
 //!
 //! Integers are big-endian, so that the tree's order is theirs.
 //!
@@ -155,6 +157,16 @@ pub(super) fn invitations_beginning(first: &[u8; 16]) -> Vec<u8> {
 /// The digest in an invitation's key.
 pub(super) fn invitation_digest(key: &[u8]) -> Option<Digest> {
     key.strip_prefix(b"Id").and_then(digest_of)
+}
+
+/// Which account was registered with this address last.
+pub(super) fn newcomer(folded: &str) -> Vec<u8> {
+    row(b'W', &[b"e", folded.as_bytes()])
+}
+
+/// The address with which an account was registered.
+pub(super) fn wanted_by(user: UserId) -> Vec<u8> {
+    row(b'W', &[b"u", user.as_bytes()])
 }
 
 /// Above every entry of the list of sessions.

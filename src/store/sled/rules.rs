@@ -39,7 +39,7 @@ pub(super) use restore::restore_rows;
 const EXPIRY_ENTRIES_PER_UNIT: usize = 80;
 
 /// What one entry of the expiry index may take away with it: an account that was never confirmed, with its links.
-const OPERATIONS_PER_ENTRY: usize = 16;
+const OPERATIONS_PER_ENTRY: usize = 18;
 
 // ---- accounts --------------------------------------------------------------------------------
 
@@ -87,6 +87,7 @@ pub(super) fn change_user(
         // A link may be waiting in the mailbox that is no longer theirs.
         links_are_void |= user.email != *email;
         user.awaits_confirmation = false;
+        registration::forget_wanted(unit, id)?;
         user.email = email.clone();
     }
     if let Some(name) = &change.name {
@@ -141,6 +142,7 @@ pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, U
     let user = unit.user(id)?.ok_or(UserError::NotFound)?;
     end_logins_of(unit, id, EndSessions::All)?;
     revoke_personal_tokens_of(unit, id)?;
+    registration::forget_wanted(unit, id)?;
     unit.delete(keys::username(&user.username.folded()));
     if let Some(email) = &user.email {
         unit.delete(keys::email(&email.folded()));
@@ -343,6 +345,7 @@ pub(super) fn set_password_with_token(
     set_password(&mut user, hash, now);
     // The link came by the mailbox, or from an administrator who vouches for it.
     user.awaits_confirmation = false;
+    registration::forget_wanted(unit, user.id)?;
     user.version += 1;
     unit.put(keys::user(user.id), record::encode_user(&user)?);
     // Ends this token as well.

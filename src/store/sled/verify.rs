@@ -235,6 +235,16 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
             }
             _ => Some("a row of invitations that is none"),
         },
+        b'W' => match rest.split_first() {
+            Some((b'e', folded)) => {
+                let user = user_at(&value)?;
+                let wanted = user.map_or(Ok(None), |user| Rows::get(tree, &keys::wanted_by(user.id)))?;
+                let same = wanted.is_some_and(|wanted| wanted == folded);
+                (!same).then_some("an address's last registration that leads to none")
+            }
+            Some((b'u', id)) => user_at(id)?.is_none().then_some("a registration's address of no account"),
+            _ => Some("a row of registrations that is none"),
+        },
         b'B' => failures::decode_failures(rest, &value).map(|_| None)?,
         b'K' => record::decode_key(&value).map(|_| None)?,
         // Of a session that is gone an entry may be left, until the sweeper comes by.

@@ -3,11 +3,11 @@
 register-heading = Konto anlegen
 register-at-html = bei <strong>{ $place }</strong>
 register-invited-html = Sie sind als <strong>{ $email }</strong> eingeladen.
-register-username-hint = Damit melden Sie sich an; andere können ihn sehen.
+register-username-hint = Damit melden Sie sich an. Andere können ihn sehen.
 register-email = E-Mail-Adresse
 register-email-hint = Wir schicken Ihnen eine E-Mail mit einem Link, der sie bestätigt.
 register-name = Ihr Name (freiwillig)
-register-name-hint = So, wie andere Sie sehen sollen.
+register-name-hint = So wird Ihr Name anderen angezeigt.
 register-submit = Konto anlegen
 register-approval = Jedes neue Konto wird freigeschaltet, bevor es benutzt werden kann.
 register-login = Stattdessen anmelden

@@ -24,8 +24,9 @@ pub(in crate::store::sled) fn register(
     new: &NewUser,
     link: ConfirmationLink,
 ) -> Result<Registered, UserError> {
-    let owner = match &new.email {
-        Some(email) => unit.user_by_email(&email.folded())?,
+    let wanted = new.email.as_ref().map(Email::folded);
+    let owner = match &wanted {
+        Some(folded) => unit.user_by_email(folded)?,
         None => None,
     };
     let email = new.email.clone().filter(|_| owner.is_none());
@@ -33,6 +34,11 @@ pub(in crate::store::sled) fn register(
     let mut user = create_user(unit, &new)?;
     user.goes_unconfirmed = true;
     unit.put(keys::user(user.id), record::encode_user(&user)?);
+    // In either case: by its address, too, somebody who has registered is told to confirm it.
+    if let Some(folded) = wanted {
+        unit.put(keys::newcomer(&folded), *user.id.as_bytes());
+        unit.put(keys::wanted_by(user.id), folded);
+    }
     let token = OneTimeToken {
         digest: link.digest,
         expires_at: link.expires_at,
@@ -62,6 +68,7 @@ pub(in crate::store::sled) fn confirm_email(
         Purpose::ConfirmEmail if user.email.is_none() => Err(ConfirmError::Invalid),
         Purpose::ConfirmEmail => {
             user.awaits_confirmation = false;
+            forget_wanted(unit, user.id)?;
             unit.put(keys::user(user.id), record::encode_user(&user)?);
             end_token(unit, &token)?;
             Ok(Confirmed::Own(user))
@@ -101,6 +108,19 @@ pub(super) fn sweep_unconfirmed(unit: &mut Unit<'_, '_>, id: UserId) -> Result<(
         Err(UserError::Store(error)) => Err(error),
         Err(UserError::EmailTaken | UserError::NotFound | UserError::UsernameTaken) => Ok(()),
     }
+}
+
+/// An account is confirmed, or gone: nothing is left of its registration.
+pub(super) fn forget_wanted(unit: &mut Unit<'_, '_>, id: UserId) -> Result<(), StoreError> {
+    let Some(wanted) = unit.get(&keys::wanted_by(id))? else { return Ok(()) };
+    unit.delete(keys::wanted_by(id));
+    if let Ok(folded) = std::str::from_utf8(&wanted) {
+        let newcomer = keys::newcomer(folded);
+        if unit.get(&newcomer)?.is_some_and(|last| last == id.as_bytes()) {
+            unit.delete(newcomer);
+        }
+    }
+    Ok(())
 }
 
 /// Takes the address from an account that has never confirmed it. What stays is what stands in for a taken address:

@@ -81,7 +81,11 @@ fn a_taken_address_takes_the_same_rows_and_keeps_the_name_as_a_free_one_does() {
     let Registered::AddressTaken { owner: found } = outcome else { panic!("it is taken") };
     assert_eq!(found.id, owner.id);
     let (_, free) = bench.run(|unit| register(unit, &new_user("free"), confirmation("b"))).expect("answered");
-    // Less the entry of the address alone.
+    // Less the entry of the address alone, and by it both are found who were registered with it.
+    let newcomer =
+        |folded: &str| bench.0.newcomer(folded).expect("a read").map(|user| user.username.to_string());
+    assert_eq!(newcomer("owner@example.com").as_deref(), Some("mallory"));
+    assert_eq!(newcomer("free@example.com").as_deref(), Some("free"));
     assert_eq!(operations + 1, free);
     assert_eq!(by_login(&bench, "owner@example.com").map(|user| user.id), Some(owner.id));
 
