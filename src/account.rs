@@ -48,7 +48,7 @@ pub use registration::{
     MembersInvite, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
 };
 pub use sessions::{SessionMark, SessionSlice};
-pub use tokens::{IssuedToken, RefreshFailure};
+pub use tokens::{IssuedToken, RefreshFailure, RevokeFailure};
 pub use transfer::{ImportedAccount, NotImported};
 
 use quota::Quota;

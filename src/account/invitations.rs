@@ -153,11 +153,17 @@ impl Accounts {
 
     // ---- a member's --------------------------------------------------------------------------
 
+    /// Whether members invite at all.
+    pub fn members_invite(&self) -> bool {
+        self.registration.mode != RegistrationMode::Closed
+            && self.registration.members_invite.is_some()
+            && self.sends_mail()
+    }
+
     /// Whether this account may invite others.
     pub fn may_invite(&self, user: &User) -> bool {
         let by_role = |roles: &BTreeSet<Role>| roles.is_empty() || !roles.is_disjoint(&user.roles);
-        self.registration.mode != RegistrationMode::Closed
-            && self.sends_mail()
+        self.members_invite()
             && self.registration.members_invite.as_ref().is_some_and(|may| by_role(&may.roles))
     }
 

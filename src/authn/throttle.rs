@@ -211,7 +211,7 @@ impl Throttle {
             }
         }
         if keys.iter().any(|key| !counters.by_key.contains_key(key)) {
-            self.make_room(&mut counters, now)?;
+            self.make_room(&mut counters, keys.len(), now)?;
         }
         for &key in &keys {
             let counter = counters.by_key.entry(key).or_insert(Counter {
@@ -229,9 +229,9 @@ impl Throttle {
         Ok(Attempt { keys, throttle: self.clone() })
     }
 
-    /// For new pairs and a new source, or says how long they have to wait.
-    fn make_room(&self, counters: &mut Counters, now: Instant) -> Result<(), Wait> {
-        let room = CAPACITY - 3;
+    /// For so many new pairs and sources, or says how long they have to wait.
+    fn make_room(&self, counters: &mut Counters, wanted: usize, now: Instant) -> Result<(), Wait> {
+        let room = CAPACITY - wanted;
         if counters.by_key.len() > room && counters.swept_at.is_none_or(|swept_at| now >= swept_at + SWEEP) {
             counters.swept_at = Some(now);
             counters.by_key.retain(|key, counter| !counter.is_forgotten(self.rate(*key), now));

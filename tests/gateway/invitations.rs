@@ -148,7 +148,8 @@ fn inviting_is_for_those_whom_the_configuration_names() {
     gateway.add_user("alice", &["staff"]);
     gateway.add_user("bob", &["other"]);
     let (alice, bob) = (gateway.sign_in("alice"), gateway.sign_in("bob"));
-    assert_eq!(invite(&gateway, &bob, "eve@example.com").status, 404);
+    let refused = invite(&gateway, &bob, "eve@example.com");
+    assert_eq!((refused.status, code(&refused).as_str()), (403, "not_allowed"));
     let account = gateway.get("/.auth/account", &[("cookie", &bob)]).json();
     assert!(account.get("invitations").is_none(), "{account}");
     assert_eq!(invite(&gateway, "foregate=x", "eve@example.com").status, 401);

@@ -5,28 +5,81 @@
 //!
 //! Callers: `account`.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::tokens::is_fresh;
-use super::{Refusal, SignedIn, done, proof};
+use super::{CURRENT, DONE, INCORRECT, NOTHING, Refusal, SignedIn, done, proof};
 use crate::account::MemberInviteError;
 use crate::identity::Email;
 use crate::portal::form::{Fields, Format};
 use crate::portal::me::rfc3339;
 use crate::portal::notice::Notice;
+use crate::portal::operation::answer::Answer;
+use crate::portal::operation::input::{Field, Input};
+use crate::portal::operation::{Credential, Description, Offered};
 use crate::portal::{Portal, Visit, failure};
+use crate::response::Body;
 use crate::response::texts::{Text, lasting};
-use crate::response::{Body, Problem};
 use crate::store::{EndInvitations, Invitation, ShortId};
 
+/// When a mailbox that has had enough invitations takes further ones.
+const MAILBOX_WAIT: Duration = Duration::from_secs(60 * 60);
+
+pub(in crate::portal) const CREATE: Description = Description {
+    about: "Has an invitation mailed. Where the address has an account, its owner is told instead, and the answer is the same.",
+    answers: &[
+        Answer::json::<InvitationFacts>(StatusCode::CREATED, "A mail is on its way.").leading_to(REVOKE.id),
+        DONE,
+        Answer::problem(
+            StatusCode::BAD_REQUEST,
+            &["email_domain"],
+            "The address is not of a domain that may register.",
+        ),
+        INCORRECT,
+        Answer::problem(StatusCode::FORBIDDEN, &["not_allowed"], "This account may not invite."),
+        Answer::problem(StatusCode::CONFLICT, &["too_many_invitations"], "As many are open as there may be."),
+        Answer::problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            &["too_many_requests"],
+            "Too many failed attempts at this account, or too many mails from this source or to this address.",
+        ),
+    ],
+    body: Some(&Input::of(&[
+        Field::email("email", "Whom to invite.").needed(),
+        Field::secret(CURRENT, "The present password, if it was typed more than 15 minutes ago."),
+    ])),
+    credential: Credential::Session,
+    id: "invite",
+    offered: Offered::WithInvitations,
+    query: &[],
+};
+
+pub(in crate::portal) const REVOKE: Description = Description {
+    about: "Takes back an invitation that the account has sent.",
+    answers: &[
+        NOTHING,
+        DONE,
+        Answer::problem(StatusCode::NOT_FOUND, &["not_found"], "The account has no such open invitation."),
+    ],
+    body: Some(&Input::EMPTY),
+    credential: Credential::Session,
+    id: "revokeInvitation",
+    offered: Offered::WithInvitations,
+    query: &[],
+};
+
 /// One open invitation, as programs are told.
-#[derive(Serialize)]
-pub(super) struct InvitationFacts<'a> {
+#[derive(Serialize, ToSchema)]
+pub(in crate::portal) struct InvitationFacts<'a> {
+    #[schema(value_type = String)]
     id: ShortId,
     email: &'a str,
+    /// It ends here, used or not.
+    #[schema(format = DateTime)]
     expires_at: String,
 }
 
@@ -69,7 +122,7 @@ pub(super) async fn create(
     mut fields: Fields,
 ) -> Result<Response<Body>, Refusal> {
     let now = visit.context.received_at;
-    let typed = fields.text("email")?.unwrap_or_default();
+    let typed = fields.text("email").unwrap_or_default();
     let email: Email = typed
         .trim()
         .parse()
@@ -124,9 +177,17 @@ impl From<MemberInviteError> for Refusal {
             }
             MemberInviteError::Mailbox => {
                 let text = Text::new("account-invite-mailbox");
-                said(StatusCode::TOO_MANY_REQUESTS, "too_many_mails", "email", text)
+                Self::Said {
+                    code: "too_many_requests",
+                    field: "email",
+                    retry_after: Some(MAILBOX_WAIT),
+                    status: StatusCode::TOO_MANY_REQUESTS,
+                    text,
+                }
             }
-            MemberInviteError::NotAllowed => Self::Problem(Problem::not_found()),
+            MemberInviteError::NotAllowed => {
+                said(StatusCode::FORBIDDEN, "not_allowed", "", Text::new("account-invite-not-allowed"))
+            }
             MemberInviteError::Own(error) => error.into(),
             MemberInviteError::Same => {
                 said(StatusCode::BAD_REQUEST, "bad_request", "email", Text::new("address-same"))

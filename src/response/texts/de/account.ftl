@@ -42,6 +42,7 @@ account-invite-left = Noch { $left } gültig
 account-invite-revoke = Zurückziehen
 account-invite-gone = Diese Einladung wurde bereits benutzt oder zurückgezogen, oder sie ist abgelaufen.
 account-invite-mailbox = An diese Adresse kann vorerst keine weitere Einladung gesendet werden. Bitte versuchen Sie es später erneut.
+account-invite-not-allowed = Ihr Konto darf niemanden einladen.
 account-invite-too-many = { $limit } Einladungen sind offen; mehr sind nicht möglich. Ziehen Sie zuerst eine zurück oder warten Sie, bis eine benutzt wurde.
 
 account-delete = Konto löschen

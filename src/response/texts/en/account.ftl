@@ -42,6 +42,7 @@ account-invite-left = Good for another { $left }
 account-invite-revoke = Take back
 account-invite-gone = This invitation was used, has ended or was taken back already.
 account-invite-mailbox = No further invitation can be sent to this address for now. Please try again later.
+account-invite-not-allowed = Your account may not invite others.
 account-invite-too-many = { $limit } invitations are open, and there can’t be more. Take one back first, or wait until one is used.
 
 account-delete = Delete account
