@@ -42,6 +42,7 @@ mod metrics;
 mod names;
 mod openapi;
 mod personal_tokens;
+mod races;
 mod recover;
 mod register;
 mod reload;
