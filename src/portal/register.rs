@@ -10,18 +10,80 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use secrecy::SecretString;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::form::{Fields, Format};
+use super::login::{NEXT, RD};
 use super::next::Next;
 use super::notice::Notice;
+use super::operation::answer::Answer;
+use super::operation::input::{Field, Input};
+use super::operation::{Credential, Description, Offered, Parameter};
 use super::strength::weakness_text;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
-use crate::account::{NewPerson, NextStep, RegistrationError, RegistrationMode};
-use crate::identity::{DisplayName, Email, Username};
+use crate::account::{Invited, NewPerson, NextStep, RegistrationError, RegistrationMode};
+use crate::identity::{DisplayName, Email, UnfitUsername, Username};
 use crate::password::Weakness;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::{Text, in_words};
 use crate::response::{Body, Problem};
+
+const INVITATION: Parameter = Parameter {
+    about: "The token of an invitation's link: needed where the mode is `invite`.",
+    name: "invitation",
+    needed: false,
+};
+
+const NO_INVITATION: [Answer; 2] = [
+    Answer::problem(StatusCode::BAD_REQUEST, &["invalid_link"], "The invitation is no good any more."),
+    Answer::problem(
+        StatusCode::FORBIDDEN,
+        &["invitation_needed"],
+        "Only who is invited may make an account.",
+    ),
+];
+
+pub(super) const PAGE: Description = Description {
+    about: "The page for a new account.",
+    answers: &[
+        Answer::page(StatusCode::OK, "The page."),
+        NO_INVITATION[0],
+        NO_INVITATION[1],
+        Answer::unavailable(),
+    ],
+    body: None,
+    credential: Credential::None,
+    id: "registerPage",
+    offered: Offered::WithRegistration,
+    query: &[INVITATION, NEXT, RD],
+};
+
+pub(super) const SUBMIT: Description = Description {
+    about: "Makes an account. Where addresses are confirmed, a taken one gets the same answer, and its owner a mail.",
+    answers: &[
+        Answer::json::<Registered>(StatusCode::CREATED, "Made, or so it seems."),
+        Answer::redirect("Made by the form.").with_cookie(),
+        Answer::problem(
+            StatusCode::BAD_REQUEST,
+            &["email_domain", "weak_password"],
+            "The address is not of a domain that may register, or the password is too easy to guess.",
+        ),
+        NO_INVITATION[0],
+        NO_INVITATION[1],
+        Answer::problem(StatusCode::CONFLICT, &["taken"], "Somebody has this name, or this address."),
+        Answer::problem(StatusCode::TOO_MANY_REQUESTS, &["too_many_requests"], "Too many from this source."),
+    ],
+    body: Some(&Input::of(&[
+        Field::text("username", "The name to sign in with.").needed(),
+        Field::email("email", "The address. With an invitation it is the invited one."),
+        Field::text("name", "The name to be shown."),
+        Field::secret("password", "The password, held to the policy of this site.").needed(),
+    ])),
+    credential: Credential::None,
+    id: "register",
+    offered: Offered::WithRegistration,
+    query: &[INVITATION, NEXT, RD],
+};
 
 #[derive(Serialize)]
 struct RegisterView<'a> {
@@ -44,16 +106,18 @@ struct RegisterView<'a> {
     username: &'a str,
 }
 
-#[derive(Serialize)]
-struct Registered<'a> {
-    user: NewUserView<'a>,
-    /// What comes next: `confirm`, `sign_in` or `wait`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Registered<'a> {
+    user: NewUser<'a>,
+    /// `confirm` the address, `sign_in`, or `wait` for an administrator.
     next: &'static str,
 }
 
-#[derive(Serialize)]
-struct NewUserView<'a> {
+/// The person, as typed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NewUser<'a> {
     username: &'a str,
+    #[schema(required = true)]
     email: Option<&'a str>,
     name: &'a str,
 }
@@ -63,7 +127,7 @@ struct NewUserView<'a> {
 struct RegisterForm {
     email: String,
     /// What the invitation's link holds, and whom it is for.
-    invitation: Option<(String, Email)>,
+    invitation: Option<(String, Invited)>,
     name: String,
     next: Option<Next>,
     username: String,
@@ -99,14 +163,13 @@ pub(super) async fn submit(
     mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
     let mut form = RegisterForm::new(portal, visit)?;
-    let password = fields.secret("password")?;
+    let password = fields.secret("password");
     // Phones add a blank behind a name; behind a password it may be meant.
-    let mut typed =
-        |name| -> Result<String, Problem> { Ok(fields.text(name)?.unwrap_or_default().trim().to_owned()) };
-    form.username = typed("username")?;
-    form.name = typed("name")?;
-    form.email = typed("email")?;
-    if !portal.check_csrf(visit, &mut fields)? {
+    let mut typed = |name| fields.text(name).unwrap_or_default().trim().to_owned();
+    form.username = typed("username");
+    form.name = typed("name");
+    form.email = typed("email");
+    if !portal.check_csrf(visit, &mut fields) {
         return Ok(form.show(portal, visit, Message::StaleForm));
     }
     match (form.register(portal, visit, password).await, fields.format) {
@@ -132,17 +195,18 @@ impl RegisterForm {
     /// An empty one, for whom registration is open.
     fn new(portal: &Portal, visit: &Visit<'_>) -> Result<Self, Problem> {
         let mode = portal.accounts.registration().mode;
-        let invitation = match (mode, visit.parameter(&["invitation"])) {
+        let shown = visit.parameter(&[INVITATION.name]).filter(|token| !token.is_empty());
+        let invitation = match (mode, shown) {
             (RegistrationMode::Closed, _) => return Err(Problem::not_found()),
             (RegistrationMode::Invite, None) => return Err(needs_invitation(portal)),
             (_, None) => None,
             (_, Some(token)) => {
                 let invited = portal.accounts.invited(token, visit.context.received_at);
-                let email = invited.map_err(|error| match error {
+                let invited = invited.map_err(|error| match error {
                     RegistrationError::Store(error) => failure(&error),
                     _ => invalid_invitation(portal),
                 })?;
-                Some((token.to_owned(), email))
+                Some((token.to_owned(), invited))
             }
         };
         Ok(Self { invitation, next: portal.next(visit.parameter(&["next", "rd"])), ..Self::default() })
@@ -188,6 +252,12 @@ impl RegisterForm {
                     failure(&error);
                     Message::Unavailable
                 }
+                RegistrationError::Unfit(UnfitUsername::Colon) => {
+                    return invalid("username", "register-username-colon");
+                }
+                RegistrationError::Unfit(UnfitUsername::Mixed) => {
+                    return invalid("username", "register-username-mixed");
+                }
                 RegistrationError::UsernameTaken => Message::UsernameTaken,
                 RegistrationError::Weak(weakness) => Message::Weak(weakness),
             })
@@ -196,9 +266,9 @@ impl RegisterForm {
 
     /// What was typed, and nothing that would tell whether the address was free.
     fn made(&self, next: NextStep) -> Registered<'_> {
-        let invited = self.invitation.as_ref().map(|(_, email)| email.as_str());
+        let invited = self.invitation.as_ref().map(|(_, invited)| invited.email.as_str());
         Registered {
-            user: NewUserView {
+            user: NewUser {
                 username: &self.username,
                 email: invited.or(Some(self.email.as_str()).filter(|email| !email.is_empty())),
                 name: &self.name,
@@ -221,10 +291,13 @@ impl RegisterForm {
         let invalid = message.field();
         let view = RegisterView {
             action: &action,
-            approval: settings.mode == RegistrationMode::Approval && invitation.is_none(),
+            approval: match invitation {
+                Some((_, invited)) => invited.waits,
+                None => settings.mode == RegistrationMode::Approval,
+            },
             confirms: settings.confirm_email,
             csrf_token: &token.token,
-            email: invitation.map_or(self.email.as_str(), |(_, email)| email.as_str()),
+            email: invitation.map_or(self.email.as_str(), |(_, invited)| invited.email.as_str()),
             error: message.error(),
             // A password is never shown again, so that is what is missing when nothing else is.
             focus: invalid.unwrap_or(if self.username.is_empty() { "username" } else { "password" }),

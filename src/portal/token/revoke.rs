@@ -5,45 +5,61 @@
 //!
 //! Callers: the portal's dispatch.
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Refusal, failure};
 use crate::account::RevokeFailure;
-use crate::portal::form::{self, Fields, Format};
+use crate::portal::form::Fields;
+use crate::portal::operation::answer::Answer;
+use crate::portal::operation::input::{Field, Input};
+use crate::portal::operation::{Credential, Description, Offered};
 use crate::portal::{Portal, Visit};
 use crate::request::Context;
-use crate::response::{Body, BodyError, Problem};
+use crate::response::{Body, Problem};
 
-pub(in crate::portal) async fn submit<B>(
+pub(in crate::portal) const SUBMIT: Description = Description {
+    about: "Ends a token (RFC 7009). One that is unknown is answered like one that has just ended.",
+    answers: &[
+        Answer::json::<Revoked>(StatusCode::OK, "It is good no more."),
+        Answer::oauth(
+            StatusCode::TOO_MANY_REQUESTS,
+            &["temporarily_unavailable"],
+            "Too many forged tokens came from this source.",
+        ),
+    ],
+    body: Some(&Input::oauth(
+        &[
+            Field::secret("token", "The token.").needed(),
+            Field::text("token_type_hint", "Not needed: a token says what it is."),
+        ],
+        &[],
+    )),
+    credential: Credential::None,
+    id: "revokeToken",
+    offered: Offered::Always,
+    query: &[],
+};
+
+/// Nothing more is said.
+#[derive(Serialize, ToSchema)]
+pub(in crate::portal) struct Revoked {}
+
+pub(in crate::portal) async fn submit(
     portal: &Portal,
     visit: &Visit<'_>,
-    body: B,
-) -> Result<Response<Body>, Problem>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BodyError>,
-{
-    let format = Format::of(visit.headers)?;
-    let body = form::read(visit.headers, body).await?;
-    Ok(match revoke(portal, visit, format, &body).await {
-        Ok(()) => visit.asker.answer(StatusCode::OK, "application/json", "{}"),
-        Err(refusal) => refusal.respond(portal, visit),
-    })
-}
-
-async fn revoke(portal: &Portal, visit: &Visit<'_>, format: Format, body: &[u8]) -> Result<(), Refusal> {
-    let unsound = |_| Refusal::InvalidRequest("The body is not sound: each parameter once, and each a text.");
-    let mut fields = Fields::parse(format, body).map_err(unsound)?;
-    // `token_type_hint` tells us nothing that the token doesn't.
-    let token = fields.secret("token").map_err(unsound)?;
-    let token = token.ok_or(Refusal::InvalidRequest("token is needed."))?;
+    mut fields: Fields,
+) -> Result<Response<Body>, Problem> {
+    let Some(token) = fields.secret("token") else {
+        return Ok(Refusal::InvalidRequest("token is needed.").respond(portal, visit));
+    };
     let Context { client, received_at, .. } = *visit.context;
-    portal.accounts.revoke_token(&token, client, received_at).await.map_err(|error| match error {
-        RevokeFailure::Braked { retry_after } => Refusal::Limited(retry_after),
-        RevokeFailure::Store(error) => {
-            failure(&error);
-            Refusal::Unavailable
+    match portal.accounts.revoke_token(&token, client, received_at).await {
+        Ok(()) => Ok(visit.asker.json(StatusCode::OK, &Revoked {})),
+        Err(RevokeFailure::Braked { retry_after }) => {
+            Ok(Refusal::Limited(retry_after).respond(portal, visit))
         }
-    })
+        Err(RevokeFailure::Store(error)) => Err(failure(&error)),
+    }
 }
