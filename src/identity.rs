@@ -17,8 +17,10 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 pub mod certificate;
+mod confusable;
 mod token;
 pub use certificate::Certificate;
+pub use confusable::UnfitUsername;
 pub use token::{InvalidScope, InvalidTokenId, InvalidTokenLabel, Scope, TokenGrant, TokenId, TokenLabel};
 mod grant;
 pub use grant::{AccessToken, GrantId};
@@ -168,6 +170,8 @@ impl FromStr for Email {
             && !local.contains(odd)
             && fold(raw).matches('@').count() == 1
             && !domain.contains(odd)
+            // Of ASCII no name of a host holds more; other scripts are left to who sends the mail.
+            && !domain.contains(|c: char| c.is_ascii_punctuation() && !".-_".contains(c))
             && !domain
                 .split('.')
                 .any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-'));
@@ -497,6 +501,8 @@ mod tests {
             "@b",
             "a@",
             "a@b@c",
+            "a@b*.test",
+            "a@b/c",
             "a@evil.com@good.com",
             "a b@c",
             "a@b..c",
