@@ -31,13 +31,14 @@ mod foreign;
 mod forged;
 pub mod introspect;
 pub mod issuer;
+pub mod location;
 pub mod login;
 pub mod personal;
 pub mod refresh;
 pub mod session;
 pub mod throttle;
 
-pub use bearer::{Algorithm, TokenFault, TokenSettings, Tokens};
+pub use bearer::{Algorithm, TokenFault, TokenPart, TokenRefusal, TokenSettings, Tokens};
 pub use cache::{CacheSettings, Ended};
 pub use issuer::{IssuerSettings, IssuerState, Issuers};
 pub use login::{LoginFailure, PasswordLogin};
@@ -63,7 +64,7 @@ pub enum Rejection {
     /// A Basic pair that is not good.
     Basic,
     /// A Bearer that is not good.
-    Bearer,
+    Bearer(TokenRefusal),
     /// Too many failures from this source: of passwords for this account, where the right one waits as well, or of tokens
     /// with a signature that is nobody's.
     Limited {
@@ -175,7 +176,7 @@ impl Authenticator {
                 // Two `Authorization` fields have no one meaning, so none of them is good.
                 let doubled = shown.next().is_some();
                 return match credential {
-                    Credential::Bearer if doubled => Ok(Authentication::Rejected(Rejection::Bearer)),
+                    Credential::Bearer if doubled => Ok(rejected(TokenRefusal::Conflict)),
                     Credential::Bearer => self.bearer(value.as_bytes(), rest, asker).await,
                     _ if doubled => Ok(Authentication::Rejected(Rejection::Basic)),
                     _ => self.basic(value.as_bytes(), rest, asker).await,
@@ -251,14 +252,13 @@ impl Authenticator {
             self.metrics().cache_hit();
             return Ok(self.used(&entry, asker.now));
         }
-        let rejected = Authentication::Rejected(Rejection::Bearer);
         if token.starts_with(personal::PREFIX.as_bytes()) {
             let entry = self.personal_token(digest, token, asker.now)?;
-            return Ok(entry.map_or(rejected, |entry| self.used(&entry, asker.now)));
+            return Ok(entry.map_or(rejected(TokenRefusal::Invalid), |entry| self.used(&entry, asker.now)));
         }
-        if self.cache.is_known_bad(digest) {
+        if let Some(refusal) = self.cache.known_bad(digest) {
             self.metrics().cache_hit();
-            return Ok(rejected);
+            return Ok(rejected(refusal));
         }
         self.metrics().cache_missed();
         if let Some(foreign) = self.foreign(token) {
@@ -275,17 +275,18 @@ impl Authenticator {
                     self.forged.note(asker.client);
                 }
                 tracing::debug!(%reason, "a bearer token was refused");
-                self.cache.keep_bad(digest);
-                return Ok(rejected);
+                let refusal = TokenRefusal::of(&reason, token);
+                self.cache.keep_bad(digest, refusal);
+                return Ok(rejected(refusal));
             }
         };
         let user = self.store.user(claims.user_id)?.filter(|user| {
             // A token ends with the password of its time, and stays void when its account is enabled again.
             user.may_sign_in() && user.credentials_since.is_none_or(|since| claims.issued_at >= since)
         });
-        let Some(user) = user else { return Ok(rejected) };
+        let Some(user) = user else { return Ok(rejected(TokenRefusal::Revoked)) };
         if self.is_revoked(user.id, claims.id)? {
-            return Ok(rejected);
+            return Ok(rejected(TokenRefusal::Revoked));
         }
         let identity = Identity {
             access_token: Some(claims.id),
@@ -391,6 +392,10 @@ impl Authenticator {
         }
         Authentication::Verified(Arc::clone(entry.identity()))
     }
+}
+
+fn rejected(refusal: TokenRefusal) -> Authentication {
+    Authentication::Rejected(Rejection::Bearer(refusal))
 }
 
 /// The scheme of an `Authorization` value and what follows its blanks (RFC 9110 §11.4).

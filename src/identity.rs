@@ -19,6 +19,8 @@ use uuid::Uuid;
 pub mod certificate;
 mod token;
 pub use certificate::Certificate;
+mod location;
+pub use location::{TokenErrors, TokenLocation, TokenLocations};
 pub use token::{InvalidScope, InvalidTokenId, InvalidTokenLabel, Scope, TokenGrant, TokenId, TokenLabel};
 mod grant;
 pub use grant::{AccessToken, GrantId};

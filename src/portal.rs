@@ -15,8 +15,9 @@ use http::header::{RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use crate::account::{Accounts, LinkRequest, RegistrationMode};
-use crate::authn::{self, Authentication, Authenticator, SessionSettings};
-use crate::identity::{Credential, Identity};
+use crate::authn::location::{Showing, Shown};
+use crate::authn::{self, Authentication, Authenticator, SessionSettings, TokenSettings, location};
+use crate::identity::{Credential, Identity, TokenLocation, TokenLocations};
 use crate::mail;
 use crate::request::{Context, Origin, SentFrom, sent_from};
 use crate::response::look::Look;
@@ -163,9 +164,10 @@ impl Portal {
     }
 
     /// The cookies that are ours: no upstream sees or sets them.
-    pub fn cookie_names(session: &SessionSettings) -> Vec<String> {
+    pub fn cookie_names(session: &SessionSettings, tokens: &TokenSettings) -> Vec<String> {
         let others = [Csrf::cookie_name(session.secure), notice::NAME, texts::COOKIE].map(str::to_owned);
-        [session.cookie_name.clone()].into_iter().chain(others).collect()
+        let of_tokens = location::COOKIES.iter().filter(|_| tokens.cookies).map(|name| (*name).to_owned());
+        [session.cookie_name.clone()].into_iter().chain(others).chain(of_tokens).collect()
     }
 
     /// Answers what is ours outside of the prefix, where no route claims it: where our token endpoints are, and where a
@@ -268,6 +270,10 @@ impl Portal {
                 self.check_origin(visit)?;
                 token::submit(self, visit, body).await
             }
+            ("/token/refresh", Verb::Post) => {
+                self.check_origin(visit)?;
+                token::refresh(self, visit, body).await
+            }
             ("/token/introspect", Verb::Post) => {
                 self.check_origin(visit)?;
                 token::introspect::submit(self, visit, body).await
@@ -287,7 +293,8 @@ impl Portal {
                 Verb::Other,
             ) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
             (
-                "/token" | "/token/introspect" | "/token/revoke" | "/password-strength" | "/confirm/resend",
+                "/token" | "/token/introspect" | "/token/refresh" | "/token/revoke" | "/password-strength"
+                | "/confirm/resend",
                 Verb::Get | Verb::Other,
             ) => Err(Problem::method_not_allowed("POST")),
             ("/me" | "/jwks.json" | metadata::PATH | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
@@ -345,12 +352,32 @@ impl Portal {
         answer.map_err(|error| failure(&error))
     }
 
+    /// Who asks, with whatever credential; nothing is changed by it.
+    async fn whoever(&self, visit: &Visit<'_>) -> Result<Authentication, Problem> {
+        let all = BTreeSet::from([Credential::Session, Credential::Bearer, Credential::Basic]);
+        if !self.gives_cookies() {
+            return self.authenticate(visit, &all).await;
+        }
+        let Context { client, received_at, .. } = *visit.context;
+        let asker = authn::Asker { client, now: received_at, patience: PATIENCE };
+        let locations = TokenLocations::new([TokenLocation::Header, TokenLocation::Cookie]);
+        let (headers, locations) = (visit.headers, &locations);
+        let showing = Showing { doubled: false, headers, locations, query: Shown::Nothing };
+        let located = self.authenticator.authenticate_located(&showing, &all, asker).await;
+        located.map(|located| located.authentication).map_err(|error| failure(&error))
+    }
+
     /// Who is signed in in this browser.
     async fn signed_in(&self, visit: &Visit<'_>) -> Result<Option<Arc<Identity>>, Problem> {
         match self.authenticate(visit, &BTreeSet::from([Credential::Session])).await? {
             Authentication::Verified(identity) => Ok(Some(identity)),
             Authentication::Absent | Authentication::Rejected(_) => Ok(None),
         }
+    }
+
+    /// Whether a program in a browser may have its tokens in cookies.
+    fn gives_cookies(&self) -> bool {
+        self.authenticator.tokens().settings().cookies
     }
 
     /// Whether anybody at all may make an account here.

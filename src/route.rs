@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::identity::Credential;
+use crate::identity::{Credential, TokenErrors, TokenLocations};
 use crate::policy::Policy;
 
 mod edits;
@@ -51,6 +51,10 @@ pub struct Route {
     pub response_headers: Vec<HeaderEdit>,
     /// How the path begins for the upstream; `None`: as it came.
     pub rewrite: Option<PathRewrite>,
+    /// In which words a refused token is answered.
+    pub token_errors: TokenErrors,
+    /// Where a token may stand, if one counts here.
+    pub token_locations: TokenLocations,
     /// What somebody without a credential is answered.
     pub unauthenticated: Unauthenticated,
     /// Where it goes, by the upstream's name; `None`: for sub-requests alone.

@@ -26,6 +26,7 @@ mod claims;
 mod form;
 mod keys;
 mod own;
+mod refused;
 pub mod ring;
 mod settings;
 
@@ -33,12 +34,13 @@ pub use assertion::LIFETIME as ASSERTION_LIFETIME;
 pub use claims::VerifiedClaims;
 pub use keys::{UnusableKey, generate_key};
 pub use own::{InvalidKeyFile, OwnKey, read_key};
+pub use refused::{TokenPart, TokenRefusal};
 pub use ring::KeyState;
 pub use settings::{Algorithm, TokenSettings};
 
 pub(super) use form::Compact;
 
-use claims::{Claims, issued_at, jti, since_1970};
+use claims::{Claims, double, issued_at, jti, since_1970};
 use keys::{encoding_key, public_jwk};
 
 /// How far two clocks may be apart.
@@ -171,6 +173,7 @@ impl Tokens {
         let claims = Claims {
             aud: self.settings.audience.clone(),
             auth_time: since_1970(identity.authenticated_at).as_secs(),
+            csrf: self.settings.cookies.then(double),
             email: identity.email.as_ref().map(ToString::to_string),
             exp: since_1970(now + self.settings.access_ttl).as_secs(),
             iat: millis / 1000,

@@ -14,7 +14,9 @@ use super::headers::{self, Way};
 use super::reader::{Section, Value};
 use super::settings::plain_path;
 use super::units::{Expected, duration, network};
-use crate::identity::{Credential, InvalidUsername, Role, Username};
+use crate::identity::{
+    Credential, InvalidUsername, Role, TokenErrors, TokenLocation, TokenLocations, Username,
+};
 use crate::policy::{CertificateRequirement, Conditions, NamePattern, Policy, Requirements, SubjectPattern};
 use crate::proxy::UpstreamSettings;
 use crate::proxy::headers::{CookieNames, ReservedNames};
@@ -47,6 +49,10 @@ pub(super) struct Around<'a> {
     pub(super) has_client_ca: bool,
     /// What lies under it is the portal's.
     pub(super) prefix: &'a str,
+    /// Whether our tokens come in cookies.
+    pub(super) token_cookies: bool,
+    /// In which words a refused token is answered.
+    pub(super) token_errors: TokenErrors,
     pub(super) upstreams: &'a [UpstreamSettings],
 }
 
@@ -74,6 +80,14 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     let methods = section.get("methods").map(|value| methods(&value));
     let policy = policy(section, around.has_client_ca);
     let credentials = section.get("credentials").map(|value| credentials(&value));
+    let locations_value = section.get("token_locations");
+    let token_locations = locations_value.map(|value| token_locations(&value, around));
+    if let (Some(value), Some(credentials)) = (locations_value, &credentials)
+        && !credentials.contains(&Credential::Bearer)
+    {
+        let fault = value.fault_of_key("no token counts on this route: `credentials` has no `bearer`");
+        value.reader().add(fault.help("list `bearer` there as well, or leave this out"));
+    }
     let forward_authorization = section.get("forward_authorization").and_then(|value| value.flag());
     let unauthenticated = section.get("unauthenticated").and_then(|value| {
         value.word(&[
@@ -92,7 +106,16 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     let response_headers =
         response_headers.map(|map| headers::edits(&map, Way::Answer(&around.cookies))).unwrap_or_default();
     let rewrite = rewrite(section, path.as_ref().zip(path_value));
-    let csrf = section.get("csrf").and_then(|value| value.flag());
+    let csrf_value = section.get("csrf");
+    let csrf = csrf_value.and_then(|value| value.flag());
+    if let Some((value, false)) = csrf_value.zip(csrf)
+        && token_locations.as_ref().is_some_and(|locations| locations.has(TokenLocation::Cookie))
+    {
+        let warning = value.fault("any site can make a browser use a token in a cookie here");
+        value
+            .reader()
+            .warn(warning.help("without `csrf: false` the header X-CSRF-TOKEN has to repeat its claim"));
+    }
     let upstream = section.get("upstream").map(|value| upstream(&value, around.upstreams));
     let edited = headers.iter().chain(&response_headers).map(|(edit, value)| (edit.name.clone(), *value));
     let edits = edited.collect();
@@ -119,6 +142,8 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
         policy,
         response_headers: only(response_headers),
         rewrite,
+        token_errors: around.token_errors,
+        token_locations: token_locations.unwrap_or_default(),
         unauthenticated: unauthenticated.unwrap_or_default(),
         upstream: match upstream {
             None => None,
@@ -197,6 +222,24 @@ fn credentials(value: &Value<'_>) -> BTreeSet<Credential> {
     let words = [Credential::Session, Credential::Bearer, Credential::Basic].map(|one| (one.as_str(), one));
     let list = value.list_of_some("expected a list with at least one of `session`, `bearer` and `basic`");
     list.iter().filter_map(|value| value.word(&words)).collect()
+}
+
+/// In their order, for the first that has a token decides.
+fn token_locations(value: &Value<'_>, around: &Around<'_>) -> TokenLocations {
+    let all = [TokenLocation::Header, TokenLocation::Cookie, TokenLocation::Query];
+    let words = all.map(|one| (one.as_str(), one));
+    let list = value.list_of_some("expected a list with at least one of `header`, `cookie` and `query`");
+    let mut found = Vec::new();
+    for (value, location) in list.iter().filter_map(|value| Some((value, value.word(&words)?))) {
+        if found.contains(&location) {
+            value.refuse("expected each place once");
+        } else if location == TokenLocation::Cookie && !around.token_cookies {
+            let fault = value.fault("no token gets into a cookie: `tokens.cookies` is not set");
+            value.reader().add(fault.help("set `tokens: { cookies: true }`"));
+        }
+        found.push(location);
+    }
+    TokenLocations::new(found)
 }
 
 fn upstream(value: &Value<'_>, upstreams: &[UpstreamSettings]) -> Option<Arc<str>> {

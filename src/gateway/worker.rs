@@ -318,13 +318,14 @@ impl Worker {
         asker: &Asker,
     ) -> Response<Body> {
         // Only a navigation says where the person wants to go; a script or an image never does.
-        let next = context.navigates(request.headers()).then(|| context.target.as_str());
+        let next = context.navigates(request.headers()).then(|| refusal.way_back(&context.target));
+        let next = next.as_deref();
         let pages = &self.rooms.pages;
         match refusal {
             Refusal::Challenge(challenge) if challenge.to_login && !asker.calls() => {
                 let prompt = match challenge.why {
                     Why::Stale { .. } => Some(Prompt::Login),
-                    Why::Absent | Why::Rejected(_) => None,
+                    Why::Absent | Why::BadBasic | Why::BadToken(_) => None,
                 };
                 asker.see_login(pages, next, prompt)
             }

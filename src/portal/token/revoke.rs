@@ -1,5 +1,8 @@
 //! `/token/revoke` (RFC 7009): ends a refresh token with all that came of it, or one access token.
 //!
+//! Without `token` it is the one in `Authorization`, and those in cookies, which are taken away: how programs sign out that
+//! were written for Flask-JWT-Extended.
+//!
 //! Whoever holds the token may: it is the proof. One that is unknown is answered like one that has just ended, for to
 //! the client they are the same.
 //!
@@ -8,10 +11,11 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::{Refusal, failure};
+use super::{Refusal, bearer, cookies, failure};
 use crate::portal::form::{self, Fields, Format};
 use crate::portal::{Portal, Visit};
 use crate::response::{Body, BodyError, Problem};
+use crate::store::StoreError;
 
 pub(in crate::portal) async fn submit<B>(
     portal: &Portal,
@@ -25,19 +29,47 @@ where
     let format = Format::of(visit.headers)?;
     let body = form::read(visit.headers, body).await?;
     Ok(match revoke(portal, visit, format, &body).await {
-        Ok(()) => visit.asker.answer(StatusCode::OK, "application/json", "{}"),
+        Ok(of) => {
+            let mut response = visit.asker.answer(StatusCode::OK, "application/json", "{}");
+            if of == Of::Request {
+                cookies::clear(portal, visit, &mut response);
+            }
+            response
+        }
         Err(refusal) => refusal.respond(portal, visit),
     })
 }
 
-async fn revoke(portal: &Portal, visit: &Visit<'_>, format: Format, body: &[u8]) -> Result<(), Refusal> {
+/// What was ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Of {
+    /// The token in the body.
+    Body,
+    /// What the request itself was made with.
+    Request,
+}
+
+async fn revoke(portal: &Portal, visit: &Visit<'_>, format: Format, body: &[u8]) -> Result<Of, Refusal> {
     let unsound = |_| Refusal::InvalidRequest("The body is not sound: each parameter once, and each a text.");
     let mut fields = Fields::parse(format, body).map_err(unsound)?;
     // `token_type_hint` tells us nothing that the token doesn't.
     let token = fields.secret("token").map_err(unsound)?;
-    let token = token.ok_or(Refusal::InvalidRequest("token is needed."))?;
-    portal.accounts.revoke_token(&token, visit.context.received_at).await.map_err(|error| {
+    let unavailable = |error: StoreError| {
         failure(&error);
         Refusal::Unavailable
-    })
+    };
+    let now = visit.context.received_at;
+    if let Some(token) = token {
+        portal.accounts.revoke_token(&token, now).await.map_err(unavailable)?;
+        return Ok(Of::Body);
+    }
+    let in_header = bearer(visit);
+    if in_header.is_none() && !cookies::are_shown(portal, visit) {
+        return Err(Refusal::InvalidRequest("token is needed."));
+    }
+    if let Some(token) = in_header {
+        portal.accounts.revoke_token(&token, now).await.map_err(unavailable)?;
+    }
+    cookies::end(portal, visit).await.map_err(unavailable)?;
+    Ok(Of::Request)
 }

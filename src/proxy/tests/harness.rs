@@ -202,6 +202,8 @@ fn permit() -> Permit {
         policy: Policy::Optional,
         response_headers: Vec::new(),
         rewrite: None,
+        token_errors: Default::default(),
+        token_locations: Default::default(),
         unauthenticated: Unauthenticated::Auto,
         upstream: Some("app".into()),
     };
