@@ -46,7 +46,7 @@ pub use registration::{
     InviteError, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
 };
 pub use sessions::{SessionMark, SessionSlice};
-pub use tokens::{IssuedToken, RefreshFailure};
+pub use tokens::{IssuedToken, RefreshFailure, RevokeFailure};
 pub use transfer::{ImportedAccount, NotImported};
 
 use quota::Quota;

@@ -17,8 +17,9 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::identity::{AccessToken, Credential, Identity, SessionId, UserId};
+use crate::identity::{AccessToken, Credential, GrantId, Identity, SessionId, TokenErrors, UserId};
 use crate::store::{Digest, Store, StoreError, User};
 use crate::telemetry::metrics::Metrics;
 
@@ -38,7 +39,7 @@ pub mod refresh;
 pub mod session;
 pub mod throttle;
 
-pub use bearer::{Algorithm, TokenFault, TokenPart, TokenRefusal, TokenSettings, Tokens};
+pub use bearer::{Algorithm, TokenFault, TokenPart, TokenRefusal, TokenSettings, Tokens, VerifiedClaims};
 pub use cache::{CacheSettings, Ended};
 pub use issuer::{IssuerSettings, IssuerState, Issuers};
 pub use login::{LoginFailure, PasswordLogin};
@@ -264,19 +265,23 @@ impl Authenticator {
         if let Some(foreign) = self.foreign(token) {
             return Ok(self.verify_foreign(foreign, digest, asker).await);
         }
-        if let Some(retry_after) = self.forged.wait(asker.client) {
-            return Ok(Authentication::Rejected(Rejection::Limited { retry_after }));
-        }
         let epoch = self.cache.epoch();
-        let claims = match self.tokens.load().verify(token, asker.now) {
+        let claims = match self.verify(token, Some(digest), asker.client, asker.now) {
             Ok(claims) => claims,
+            Err(TokenFault::Braked { retry_after }) => {
+                return Ok(Authentication::Rejected(Rejection::Limited { retry_after }));
+            }
+            // Only of a good one is it said that it was, and only where it is said at all.
+            Err(TokenFault::Expired) if self.tokens.load().settings().errors == TokenErrors::Flask => {
+                return Ok(Authentication::Rejected(self.expired(token, digest, asker)));
+            }
             Err(reason) => {
-                if reason.is_forgery() {
-                    self.forged.note(asker.client);
-                }
                 tracing::debug!(%reason, "a bearer token was refused");
                 let refusal = TokenRefusal::of(&reason, token);
-                self.cache.keep_bad(digest, refusal);
+                // All else costs no more to find again than to remember.
+                if matches!(reason, TokenFault::Signature) {
+                    self.cache.keep_bad(digest, refusal);
+                }
                 return Ok(rejected(refusal));
             }
         };
@@ -284,10 +289,14 @@ impl Authenticator {
             // A token ends with the password of its time, and stays void when its account is enabled again.
             user.may_sign_in() && user.credentials_since.is_none_or(|since| claims.issued_at >= since)
         });
-        let Some(user) = user else { return Ok(rejected(TokenRefusal::Revoked)) };
-        if self.is_revoked(user.id, claims.id)? {
-            return Ok(rejected(TokenRefusal::Revoked));
-        }
+        let user = match user {
+            Some(user) if !self.is_revoked(user.id, claims.id)? => user,
+            // For good, and its signature was looked at.
+            Some(_) | None => {
+                self.cache.keep_bad(digest, TokenRefusal::Revoked);
+                return Ok(rejected(TokenRefusal::Revoked));
+            }
+        };
         let identity = Identity {
             access_token: Some(claims.id),
             expires_at: Some(claims.expires_at),
@@ -295,6 +304,53 @@ impl Authenticator {
         };
         let entry = self.cache.keep(digest, Entry::until(identity, claims.accepted_until, epoch, asker.now));
         Ok(Authentication::Verified(Arc::clone(entry.identity())))
+    }
+
+    /// Verifies an access token of ours, unless its source has sent too many forged ones. `shown` is the digest of the
+    /// header field that it came in.
+    pub fn verify(
+        &self,
+        token: &[u8],
+        shown: Option<Digest>,
+        client: IpAddr,
+        now: SystemTime,
+    ) -> Result<VerifiedClaims, TokenFault> {
+        let tokens = self.tokens.load();
+        let plausible = tokens.read(token, now)?;
+        match self.forged.look(client, shown).judge(|| plausible.is_signed()) {
+            Ok(true) => Ok(plausible.claims),
+            Ok(false) => Err(TokenFault::Signature),
+            Err(retry_after) => Err(TokenFault::Braked { retry_after }),
+        }
+    }
+
+    /// Why a token is refused whose time is over, going by what it says itself.
+    fn expired(&self, token: &[u8], digest: Digest, asker: Asker) -> Rejection {
+        let tokens = self.tokens.load();
+        let Ok(plausible) = tokens.read_at_any_time(token, asker.now) else {
+            return Rejection::Bearer(TokenRefusal::Invalid);
+        };
+        match self.forged.look(asker.client, Some(digest)).judge(|| plausible.is_signed()) {
+            Ok(true) => Rejection::Bearer(TokenRefusal::Expired),
+            Ok(false) => {
+                self.cache.keep_bad(digest, TokenRefusal::Signature);
+                Rejection::Bearer(TokenRefusal::Signature)
+            }
+            Err(retry_after) => Rejection::Limited { retry_after },
+        }
+    }
+
+    /// Makes an access token. Whoever shows it is never braked for what others have forged.
+    pub fn issue(
+        &self,
+        account: UserId,
+        identity: &Identity,
+        family: Option<GrantId>,
+        now: SystemTime,
+    ) -> SecretString {
+        let token = self.tokens.load().issue(account, identity, family, now);
+        self.forged.vouch(bearer_digest(token.expose_secret().as_bytes()));
+        token
     }
 
     fn personal_token(
@@ -396,6 +452,11 @@ impl Authenticator {
 
 fn rejected(refusal: TokenRefusal) -> Authentication {
     Authentication::Rejected(Rejection::Bearer(refusal))
+}
+
+/// The digest of the header field that a token comes in, as most clients write it.
+pub fn bearer_digest(token: &[u8]) -> Digest {
+    Digest::of(&[b"Bearer ", token].concat())
 }
 
 /// The scheme of an `Authorization` value and what follows its blanks (RFC 9110 §11.4).

@@ -23,7 +23,7 @@ use crate::request::{Context, Origin, SentFrom, sent_from};
 use crate::response::look::Look;
 use crate::response::texts::{self, Language};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
-use crate::route::HostPattern;
+use crate::route::{HostPattern, TokenEndpoint};
 use crate::telemetry::audit;
 
 mod account;
@@ -194,6 +194,46 @@ impl Portal {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BodyError>,
     {
+        let path = request.uri().path().strip_prefix(&self.settings.prefix).unwrap_or_default().to_owned();
+        let verb = match *request.method() {
+            Method::GET | Method::HEAD => Verb::Get,
+            Method::POST => Verb::Post,
+            _ => Verb::Other,
+        };
+        self.handle_at(context, request, &path, verb).await
+    }
+
+    /// Answers a request for an endpoint that a route has at another address, with whatever method programs use there to
+    /// change something.
+    pub async fn handle_token<B>(
+        &self,
+        endpoint: TokenEndpoint,
+        context: &Context,
+        request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BodyError>,
+    {
+        let verb = match *request.method() {
+            Method::GET | Method::HEAD => Verb::Get,
+            Method::OPTIONS => Verb::Other,
+            _ => Verb::Post,
+        };
+        self.handle_at(context, request, endpoint.path(), verb).await
+    }
+
+    async fn handle_at<B>(
+        &self,
+        context: &Context,
+        request: Request<B>,
+        path: &str,
+        verb: Verb,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BodyError>,
+    {
         let (parts, body) = request.into_parts();
         let asker = Asker::new(&parts.method, &parts.headers, context.id.header_value().clone());
         let in_json = parts.method == Method::POST && matches!(Format::of(&parts.headers), Ok(Format::Json));
@@ -202,12 +242,6 @@ impl Portal {
         let chosen = form::parameter(&query, &[texts::PARAMETER]).and_then(Language::parse);
         let asker = chosen.into_iter().fold(asker, Asker::in_language);
         let visit = Visit { asker, context, headers: &parts.headers, query };
-        let path = parts.uri.path().strip_prefix(&self.settings.prefix).unwrap_or_default();
-        let verb = match parts.method {
-            Method::GET | Method::HEAD => Verb::Get,
-            Method::POST => Verb::Post,
-            _ => Verb::Other,
-        };
         let origin = audit::Origin::Request { id: context.id.header_value().clone(), source: context.client };
         let answered = audit::within(origin, self.dispatch(&visit, verb, path, body)).await;
         let mut response = match answered {

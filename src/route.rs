@@ -51,6 +51,8 @@ pub struct Route {
     pub response_headers: Vec<HeaderEdit>,
     /// How the path begins for the upstream; `None`: as it came.
     pub rewrite: Option<PathRewrite>,
+    /// Which endpoint for tokens of ours answers here, in place of an upstream.
+    pub token_endpoint: Option<TokenEndpoint>,
     /// In which words a refused token is answered.
     pub token_errors: TokenErrors,
     /// Where a token may stand, if one counts here.
@@ -71,6 +73,28 @@ pub enum Unauthenticated {
     Login,
     /// Always 401.
     Status,
+}
+
+/// An endpoint for tokens, at an address where a program looks for it that was written for another login.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenEndpoint {
+    /// `/token/refresh`.
+    Refresh,
+    /// `/token/revoke`.
+    Revoke,
+    /// `/token`.
+    Token,
+}
+
+impl TokenEndpoint {
+    /// Below the portal's prefix.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Refresh => "/token/refresh",
+            Self::Revoke => "/token/revoke",
+            Self::Token => "/token",
+        }
+    }
 }
 
 /// `app.example.com` or `*.example.com`, lower case, without a port.

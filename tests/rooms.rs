@@ -33,7 +33,7 @@ const LIBRARIES: [(&str, &[&str]); 23] = [
     ("lettre", &["mail.rs", "mail"]),
     ("listenfd", &["gateway/listener.rs"]),
     ("minijinja", &["response/pages", "response/theme.rs", "cli/demo"]),
-    ("moka", &["authn/cache.rs"]),
+    ("moka", &["authn/cache.rs", "authn/forged.rs"]),
     ("prometheus_client", &["telemetry/metrics"]),
     ("proxy_header", &["gateway/proxy_protocol.rs"]),
     ("reqwest", &["authn/issuer"]),

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Accounts, Event};
 use crate::authn::login::identity;
 use crate::authn::refresh::{self, RefreshToken};
-use crate::authn::{Ended, LoginFailure, TokenFault, personal};
+use crate::authn::{Ended, LoginFailure, TokenFault, bearer_digest, personal};
 use crate::identity::{Credential, GrantId};
 use crate::store::{RefreshFamily, Rotated, Rotation, SessionError, StoreError, User};
 
@@ -23,6 +23,20 @@ pub struct IssuedToken {
     pub expires_in: Duration,
     /// With which it gets the next ones; none where `refresh_ttl` is 0.
     pub refresh_token: Option<SecretString>,
+}
+
+/// Why a token is not revoked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RevokeFailure {
+    /// Too many forged tokens came from the same source: whether it is one of ours was not looked at.
+    #[error("too many forged tokens came from its source")]
+    Braked {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Why there is no token for a refresh token.
@@ -119,7 +133,12 @@ impl Accounts {
 
     /// Revokes a refresh token with its family and everything that came of it, or one access token. A text that is
     /// none of ours is no failure: it is worth nothing already (RFC 7009 §2.2).
-    pub async fn revoke_token(&self, token: &SecretString, now: SystemTime) -> Result<(), StoreError> {
+    pub async fn revoke_token(
+        &self,
+        token: &SecretString,
+        source: IpAddr,
+        now: SystemTime,
+    ) -> Result<(), RevokeFailure> {
         if refresh::is_meant(token) {
             let Some(token) = RefreshToken::parse(token.expose_secret()) else { return Ok(()) };
             if let Some(user) = self.store.revoke_refresh_family(token.family()).await? {
@@ -136,12 +155,19 @@ impl Accounts {
             }
             return Ok(());
         }
-        let verified = self.authenticator.tokens().verify(token.expose_secret().as_bytes(), now);
-        let claims = match verified {
+        let token = token.expose_secret().as_bytes();
+        let claims = match self.authenticator.verify(token, Some(bearer_digest(token)), source, now) {
             Ok(claims) => claims,
-            Err(TokenFault::Algorithm | TokenFault::Form | TokenFault::Key | TokenFault::Refused(_)) => {
-                return Ok(());
-            }
+            Err(TokenFault::Braked { retry_after }) => return Err(RevokeFailure::Braked { retry_after }),
+            Err(
+                TokenFault::Algorithm
+                | TokenFault::Audience
+                | TokenFault::Expired
+                | TokenFault::Form
+                | TokenFault::Issuer
+                | TokenFault::Key
+                | TokenFault::Signature,
+            ) => return Ok(()),
         };
         self.store.revoke_access_token(claims.user_id, claims.id.jti, claims.accepted_until).await?;
         self.authenticator.ended(Ended::Grant(claims.id.jti));
@@ -162,7 +188,7 @@ impl Accounts {
         let tokens = self.authenticator.tokens();
         let identity = identity(user, Credential::Bearer, authenticated_at);
         IssuedToken {
-            access_token: tokens.issue(user.id, &identity, family, now),
+            access_token: self.authenticator.issue(user.id, &identity, family, now),
             expires_in: tokens.settings().access_ttl,
             refresh_token: refresh.map(|token| token.to_text()),
         }

@@ -4,6 +4,9 @@
 //! token's `alg` has to agree with what stands there. A header with anything but `alg`, `typ` and
 //! `kid` (`crit`, `jku`, `jwk`, `x5u`, a doubled member) is refused before a signature is looked at.
 //!
+//! The order is that of the cost: the form, the header, whom the token is for and its time come first, though none
+//! of it is believed yet, and the signature last.
+//!
 //! `jti` is a UUIDv7, so the signed token says to the millisecond when it was issued, and a password
 //! change ends every token from before it.
 //!
@@ -14,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use jsonwebtoken::{DecodingKey, EncodingKey, Validation};
+use jsonwebtoken::EncodingKey;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -41,7 +44,7 @@ pub use settings::{Algorithm, TokenSettings};
 pub(super) use form::Compact;
 
 use claims::{Claims, double, issued_at, jti, since_1970};
-use keys::{encoding_key, public_jwk};
+use keys::{VerifyKey, encoding_key, public_jwk};
 
 /// How far two clocks may be apart.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
@@ -52,30 +55,35 @@ pub enum TokenFault {
     /// Another algorithm than the key's.
     #[error("its algorithm is not the key's")]
     Algorithm,
+    /// For somebody else.
+    #[error("its audience is not ours")]
+    Audience,
+    /// Too many forged ones came from the same source a moment ago.
+    #[error("too many forged tokens came from its source")]
+    Braked {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Its time is over.
+    #[error("it has expired")]
+    Expired,
     /// Not a compact JWS with a plain header.
     #[error("it is not a JWT of the form that is issued here")]
     Form,
+    /// From somebody else.
+    #[error("its issuer is not us")]
+    Issuer,
     /// No such key.
     #[error("its key is not known")]
     Key,
-    /// The signature or a claim.
-    #[error("{0}")]
-    Refused(#[from] jsonwebtoken::errors::Error),
-}
-
-impl TokenFault {
-    /// Whether a signature was looked at and is not the key's: what costs us something.
-    pub(super) fn is_forgery(&self) -> bool {
-        match self {
-            Self::Refused(error) => *error.kind() == jsonwebtoken::errors::ErrorKind::InvalidSignature,
-            Self::Algorithm | Self::Form | Self::Key => false,
-        }
-    }
+    /// It was not signed with the key.
+    #[error("its signature is not the key's")]
+    Signature,
 }
 
 /// Our keys, ready to sign and to verify with.
 pub struct Tokens {
-    by_kid: HashMap<String, VerifyKey>,
+    by_kid: HashMap<String, (Algorithm, VerifyKey)>,
     jwks: Arc<str>,
     settings: TokenSettings,
     /// At least one; each signs from its time on, in their order.
@@ -86,12 +94,6 @@ struct SignKey {
     from: SystemTime,
     header: jsonwebtoken::Header,
     key: EncodingKey,
-}
-
-struct VerifyKey {
-    algorithm: Algorithm,
-    key: DecodingKey,
-    validation: Validation,
 }
 
 #[derive(Deserialize)]
@@ -118,10 +120,10 @@ impl Tokens {
                 encoding_key(algorithm, stored.private.expose_secret()).map_err(|error| unusable(&error))?;
             let key = if algorithm == Algorithm::Hs256 {
                 // Never published: the JWK of a secret is the secret.
-                DecodingKey::from_secret(stored.private.expose_secret())
+                VerifyKey::of_secret(stored.private.expose_secret())
             } else {
                 let jwk = public_jwk(algorithm, &private, &stored.kid).map_err(|error| unusable(&error))?;
-                let key = DecodingKey::from_jwk(&jwk).map_err(|error| unusable(&error))?;
+                let key = VerifyKey::of_public(algorithm, &jwk).ok_or_else(|| unusable(&"no sound key"))?;
                 published.push(jwk);
                 key
             };
@@ -129,8 +131,7 @@ impl Tokens {
                 let header = token_header(algorithm, &stored.kid);
                 signing.push(SignKey { from: stored.signs_from, header, key: private });
             }
-            let validation = validation(&settings, algorithm);
-            by_kid.insert(stored.kid.clone(), VerifyKey { algorithm, key, validation });
+            by_kid.insert(stored.kid.clone(), (algorithm, key));
         }
         if let Some(first) = own.first() {
             signing.retain(|key: &SignKey| key.header.kid.as_ref() == Some(&first.kid));
@@ -202,8 +203,24 @@ impl Tokens {
         begun.unwrap_or(&self.signing[0])
     }
 
-    /// Verifies form, key, signature and claims.
+    /// Verifies form, key, claims and signature.
     pub fn verify(&self, token: &[u8], now: SystemTime) -> Result<VerifiedClaims, TokenFault> {
+        let plausible = self.read(token, now)?;
+        if plausible.is_signed() { Ok(plausible.claims) } else { Err(TokenFault::Signature) }
+    }
+
+    /// Looks at everything but the signature. What it gives is not to be believed before that was looked at as well.
+    pub(super) fn read<'t>(&'t self, token: &'t [u8], now: SystemTime) -> Result<Plausible<'t>, TokenFault> {
+        let plausible = self.read_at_any_time(token, now)?;
+        if now >= plausible.claims.accepted_until { Err(TokenFault::Expired) } else { Ok(plausible) }
+    }
+
+    /// As `read`, of one whose time may be over: to tell whose it was.
+    pub(super) fn read_at_any_time<'t>(
+        &'t self,
+        token: &'t [u8],
+        now: SystemTime,
+    ) -> Result<Plausible<'t>, TokenFault> {
         let compact = Compact::split(token)?;
         let header = compact.header()?;
         let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| TokenFault::Form)?;
@@ -211,27 +228,57 @@ impl Tokens {
         if header.typ != "at+jwt" {
             return Err(TokenFault::Form);
         }
-        let key = self.by_kid.get(header.kid).ok_or(TokenFault::Key)?;
-        if header.alg != key.algorithm.as_str() {
+        let (algorithm, key) = self.by_kid.get(header.kid).ok_or(TokenFault::Key)?;
+        if header.alg != algorithm.as_str() {
             return Err(TokenFault::Algorithm);
         }
-        compact.check()?;
-        let claims = jsonwebtoken::decode::<Claims>(token, &key.key, &key.validation)?.claims;
+        // Strict base64url in all parts: one token in two spellings would be two entries of the cache.
+        let (payload, signature) = (compact.payload()?, compact.signature()?);
+        let claims: Claims = serde_json::from_slice(&payload).map_err(|_| TokenFault::Form)?;
+        if claims.iss != self.settings.issuer {
+            return Err(TokenFault::Issuer);
+        }
+        if claims.aud != self.settings.audience {
+            return Err(TokenFault::Audience);
+        }
+        let expires_at = time(claims.exp)?;
+        let accepted_until = expires_at.checked_add(LEEWAY).ok_or(TokenFault::Form)?;
         let issued_at = issued_at(claims.jti).ok_or(TokenFault::Form)?;
         // A token from the future is another clock's, or nobody's.
         if issued_at > now + LEEWAY || since_1970(issued_at).as_secs() != claims.iat {
             return Err(TokenFault::Form);
         }
-        let expires_at = SystemTime::UNIX_EPOCH + Duration::from_secs(claims.exp);
-        Ok(VerifiedClaims {
-            authenticated_at: SystemTime::UNIX_EPOCH + Duration::from_secs(claims.auth_time),
+        let claims = VerifiedClaims {
+            authenticated_at: time(claims.auth_time)?,
             expires_at,
-            accepted_until: expires_at + LEEWAY,
+            accepted_until,
             id: AccessToken { family: claims.sid, jti: claims.jti.into() },
             issued_at,
             user_id: claims.sub,
-        })
+        };
+        Ok(Plausible { claims, key, signature, signed: compact.signed() })
     }
+}
+
+/// A token that is as ours are, but for its signature.
+pub(super) struct Plausible<'t> {
+    /// Not to be believed unless it is signed.
+    pub(super) claims: VerifiedClaims,
+    key: &'t VerifyKey,
+    signature: Vec<u8>,
+    signed: &'t [u8],
+}
+
+impl Plausible<'_> {
+    /// Looks at the signature: what is dear of it all.
+    pub(super) fn is_signed(&self) -> bool {
+        self.key.verifies(self.signed, &self.signature)
+    }
+}
+
+/// Seconds since 1970, as far as the clock goes.
+fn time(seconds: u64) -> Result<SystemTime, TokenFault> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).ok_or(TokenFault::Form)
 }
 
 fn token_header(algorithm: Algorithm, kid: &str) -> jsonwebtoken::Header {
@@ -239,16 +286,6 @@ fn token_header(algorithm: Algorithm, kid: &str) -> jsonwebtoken::Header {
     header.typ = Some("at+jwt".to_owned());
     header.kid = Some(kid.to_owned());
     header
-}
-
-fn validation(settings: &TokenSettings, algorithm: Algorithm) -> Validation {
-    let mut validation = Validation::new(algorithm.library());
-    validation.leeway = LEEWAY.as_secs();
-    validation.validate_nbf = true;
-    validation.set_audience(&[&settings.audience]);
-    validation.set_issuer(&[&settings.issuer]);
-    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    validation
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Authenticator {
     ) -> Authentication {
         // Before the keys: whoever takes one back in between ends what is made here.
         let epoch = self.cache.epoch();
-        match self.issuers.verify(token, &self.forged, asker).await {
+        match self.issuers.verify(token, self.forged.look(asker.client, Some(digest)), asker).await {
             Ok(token) => {
                 let entry = Entry::until(token.identity, token.accepted_until, epoch, asker.now);
                 let entry = self.cache.keep(digest, entry);
@@ -53,8 +53,8 @@ impl Authenticator {
             Err(reason) => {
                 tracing::debug!(%reason, "a bearer token of another issuer was refused");
                 let refusal = refusal(&reason);
-                // The key may be there in a moment, and costs little to look for.
-                if reason != ForeignFault::Key {
+                // All else costs no more to find again than to remember.
+                if reason == ForeignFault::Signature {
                     self.cache.keep_bad(digest, refusal);
                 }
                 Authentication::Rejected(Rejection::Bearer(refusal))

@@ -10,13 +10,12 @@
 //! Callers: `authn` verifies; `config` builds the settings; `gateway` starts the fetching, and reads how it stands.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::Asker;
 use super::cache::Endings;
-use super::forged::Forged;
+use super::forged::Look;
 use crate::identity::{ForeignKey, Identity};
 
 mod fetch;
@@ -34,6 +33,8 @@ pub use settings::{
 };
 pub use source::IssuerState;
 pub use token::{ForeignFault, Unverified};
+
+pub(super) use keys::public_key;
 
 use source::Source;
 
@@ -114,11 +115,11 @@ impl Issuers {
         self.by_name.get(issuer).is_some_and(|issuer| issuer.source.keys().ids().contains(&key))
     }
 
-    /// Verifies a token of one of these. `forged` brakes who sends signatures that are nobody's.
+    /// Verifies a token of one of these. `look` brakes who sends signatures that are nobody's.
     pub async fn verify(
         &self,
         token: Unverified<'_>,
-        forged: &Forged,
+        look: Look<'_>,
         asker: Asker,
     ) -> Result<ForeignToken, ForeignFault> {
         let issuer = token.issuer().and_then(|issuer| self.by_name.get(issuer));
@@ -132,18 +133,14 @@ impl Issuers {
         }
         let key = keys.find(kid, algorithm).ok_or(ForeignFault::Key)?;
         let (message, signature) = token.signed()?;
-        brake(forged, asker.client, || key.verifies(message, &signature))?;
+        match look.judge(|| key.verifies(message, &signature)) {
+            Ok(true) => {}
+            Ok(false) => return Err(ForeignFault::Signature),
+            Err(retry_after) => return Err(ForeignFault::Braked { retry_after }),
+        }
         let expires_at = token.claims.expires_at;
         let identity = mapping::identity(token.claims, settings, key.id)?;
         Ok(ForeignToken { accepted_until: expires_at + settings.leeway, identity })
-    }
-}
-
-fn brake(forged: &Forged, client: IpAddr, verifies: impl FnOnce() -> bool) -> Result<(), ForeignFault> {
-    match forged.judge(client, verifies) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(ForeignFault::Signature),
-        Err(retry_after) => Err(ForeignFault::Braked { retry_after }),
     }
 }
 

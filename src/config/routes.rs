@@ -21,7 +21,8 @@ use crate::policy::{CertificateRequirement, Conditions, NamePattern, Policy, Req
 use crate::proxy::UpstreamSettings;
 use crate::proxy::headers::{CookieNames, ReservedNames};
 use crate::route::{
-    HeaderEdit, HostPattern, IdentityHeaders, PathPattern, PathRewrite, Route, Segment, Unauthenticated,
+    HeaderEdit, HostPattern, IdentityHeaders, PathPattern, PathRewrite, Route, Segment, TokenEndpoint,
+    Unauthenticated,
 };
 
 /// Each is compared with those before it; so many are done in a moment.
@@ -108,6 +109,17 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     let rewrite = rewrite(section, path.as_ref().zip(path_value));
     let csrf_value = section.get("csrf");
     let csrf = csrf_value.and_then(|value| value.flag());
+    let endpoint_value = section.get("token_endpoint");
+    let token_endpoint = endpoint_value.and_then(|value| {
+        value.word(&[
+            ("token", TokenEndpoint::Token),
+            ("refresh", TokenEndpoint::Refresh),
+            ("revoke", TokenEndpoint::Revoke),
+        ])
+    });
+    if let Some(value) = endpoint_value {
+        refuse_beside(section, &value);
+    }
     if let Some((value, false)) = csrf_value.zip(csrf)
         && token_locations.as_ref().is_some_and(|locations| locations.has(TokenLocation::Cookie))
     {
@@ -139,9 +151,11 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
         },
         name: name.unwrap_or_else(|| path.to_string()).into(),
         path,
-        policy,
+        // Whoever comes there has no token yet, or brings it along as the endpoint has it.
+        policy: if endpoint_value.is_some() { Policy::Public } else { policy },
         response_headers: only(response_headers),
         rewrite,
+        token_endpoint,
         token_errors: around.token_errors,
         token_locations: token_locations.unwrap_or_default(),
         unauthenticated: unauthenticated.unwrap_or_default(),
@@ -222,6 +236,19 @@ fn credentials(value: &Value<'_>) -> BTreeSet<Credential> {
     let words = [Credential::Session, Credential::Bearer, Credential::Basic].map(|one| (one.as_str(), one));
     let list = value.list_of_some("expected a list with at least one of `session`, `bearer` and `basic`");
     list.iter().filter_map(|value| value.word(&words)).collect()
+}
+
+/// An endpoint of ours is for everybody, and nothing goes on from there.
+fn refuse_beside(section: &mut Section<'_>, endpoint: &Value<'_>) {
+    for key in
+        ["upstream", "access", "require", "credentials", "token_locations", "strip_prefix", "add_prefix"]
+    {
+        if let Some(value) = section.get(key) {
+            let fault = value.fault_of_key(format!("`{key}` has no meaning where Foregate itself answers"));
+            let fault = fault.help("leave it out, or `token_endpoint`");
+            value.reader().add(endpoint.relate_key(fault, "it answers here"));
+        }
+    }
 }
 
 /// In their order, for the first that has a token decides.

@@ -95,7 +95,9 @@ impl Gate {
             let places: Vec<_> = route.token_locations.iter().map(place).collect();
             why += &format!("; a token may stand in {}", places.join(", then in "));
         }
-        if route.upstream.is_none() {
+        if let Some(endpoint) = route.token_endpoint {
+            why += &format!("; Foregate itself answers, as at its endpoint `{}`", endpoint.path());
+        } else if route.upstream.is_none() {
             why += "; the route has no upstream: it is for sub-requests, and a proxied request gets 404";
         } else if let Some(rewrite) = &route.rewrite {
             let _ = match target.rewritten(rewrite.strip(), rewrite.add()) {

@@ -74,14 +74,11 @@ fn refused(refusal: TokenRefusal, headers: &HeaderMap) -> Words {
             (UNPROCESSABLE, BAD_HEADER)
         }
         TokenRefusal::Algorithm => (UNPROCESSABLE, "The specified alg value is not allowed"),
-        TokenRefusal::Audience => (UNPROCESSABLE, "Audience doesn't match"),
         TokenRefusal::Conflict => (UNPROCESSABLE, "More than one token"),
         TokenRefusal::CsrfMismatch => (UNAUTHORIZED, "CSRF double submit tokens do not match"),
         TokenRefusal::CsrfMissing => (UNAUTHORIZED, "Missing CSRF token"),
         TokenRefusal::Expired => (UNAUTHORIZED, "Token has expired"),
-        TokenRefusal::Issuer => (UNPROCESSABLE, "Invalid issuer"),
         TokenRefusal::NoCsrfClaim => (UNPROCESSABLE, "Missing claim: csrf"),
-        TokenRefusal::NotYet => (UNPROCESSABLE, "The token is not yet valid (nbf)"),
         TokenRefusal::Part(TokenPart::Header) => (UNPROCESSABLE, "Invalid header padding"),
         TokenRefusal::Part(TokenPart::Payload) => (UNPROCESSABLE, "Invalid payload padding"),
         TokenRefusal::Part(TokenPart::Signature) => (UNPROCESSABLE, "Invalid crypto padding"),

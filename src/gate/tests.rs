@@ -29,6 +29,7 @@ fn route(policy: Policy, credentials: &[Credential], unauthenticated: Unauthenti
         policy,
         response_headers: Vec::new(),
         rewrite: None,
+        token_endpoint: None,
         token_errors: Default::default(),
         token_locations: Default::default(),
         unauthenticated,

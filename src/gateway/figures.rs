@@ -27,7 +27,10 @@ pub(super) fn name(rooms: &Rooms) {
     });
     mails(rooms);
     let load = Arc::clone(rooms.authenticator.login().passwords().load());
-    let queued = Arc::clone(&load);
+    let (computed, queued) = (Arc::clone(&load), Arc::clone(&load));
+    metrics.set_collector("password_hashes", "Passwords that were hashed", Kind::Counter, move || {
+        Row::alone(computed.computed() as f64)
+    });
     metrics.set_collector(
         "password_hashes_queued",
         "Passwords that wait to be hashed",

@@ -254,6 +254,11 @@ impl Worker {
         // From here on it is not a question of another proxy, which reads the status alone.
         let asker = || asker().for_calls(request.method(), request.headers());
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
+            Ok(Decision::Allow(permit)) if let Some(endpoint) = permit.route().token_endpoint => {
+                let response = self.rooms.portal.handle_token(endpoint, context, request).await;
+                let route = Some(Arc::clone(permit.route()));
+                Answered { decided: Some(Decided::Allow), identity: None, response, route }
+            }
             Ok(Decision::Allow(permit)) => {
                 permitted.set(Some((Arc::clone(permit.route()), permit.identity().cloned())));
                 let response = self.forward(context, request, &permit).await;

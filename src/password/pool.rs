@@ -3,7 +3,7 @@
 //! Callers: `authn` and `account` through `Passwords`. A caller that goes away takes its place in
 //! the queue along: its hash is never computed.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -50,11 +50,17 @@ pub struct Passwords {
 /// How much there is to do at this moment.
 #[derive(Debug, Default)]
 pub struct Load {
+    computed: AtomicU64,
     queued: AtomicUsize,
     running: AtomicUsize,
 }
 
 impl Load {
+    /// Passwords that were hashed, to be kept or to be compared.
+    pub fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
+    }
+
     /// Passwords that wait for a thread.
     pub fn queued(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
@@ -190,6 +196,7 @@ fn work(queue: &Mutex<Receiver<Job>>, load: &Load, pace: &Pace, settings: &Passw
                     pace.note(took);
                 }
                 let upgrade = (outcome.matches && !outcome.current).then(|| hasher.hash(password).into());
+                load.computed.fetch_add(1 + u64::from(upgrade.is_some()), Ordering::Relaxed);
                 let verified = Verified { matches: outcome.matches, upgrade };
                 drop(answer.send(Ok((verified, took))));
             }
@@ -199,6 +206,7 @@ fn work(queue: &Mutex<Receiver<Job>>, load: &Load, pace: &Pace, settings: &Passw
                     Some(weakness) => Err(weakness),
                     None => Ok(hasher.hash(password).into()),
                 };
+                load.computed.fetch_add(u64::from(judged.is_ok()), Ordering::Relaxed);
                 drop(answer.send(Ok(judged)));
             }
         }

@@ -9,6 +9,7 @@ use super::form::{Fields, Format};
 use super::next::Next;
 use super::notice::Notice;
 use super::{Portal, Visit, failure, set_cookie, token};
+use crate::account::RevokeFailure;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::Text;
 use crate::response::{Body, Problem};
@@ -44,7 +45,10 @@ pub(super) async fn submit(
         // The cookie is taken away only after the session has ended: whoever reads 503 is still signed in.
         portal.accounts.log_out(cookie).await.map_err(|error| failure(&error))?;
     }
-    token::cookies::end(portal, visit).await.map_err(|error| failure(&error))?;
+    token::cookies::end(portal, visit).await.map_err(|error| match error {
+        RevokeFailure::Braked { retry_after } => Problem::too_many_requests(retry_after),
+        RevokeFailure::Store(error) => failure(&error),
+    })?;
     let mut response = match fields.format {
         Format::Form => {
             let to = next.as_ref().map_or(portal.settings.after_logout.as_str(), Next::as_str);

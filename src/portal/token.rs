@@ -18,7 +18,7 @@ use cookies::NoCookie;
 
 use super::form::{self, Fields, Format};
 use super::{Portal, RETRY, Visit, failure, set_challenge, set_retry_after};
-use crate::account::RefreshFailure;
+use crate::account::{RefreshFailure, RevokeFailure};
 use crate::authn::location::REFRESH_COOKIE;
 use crate::authn::{LoginFailure, TokenRefusal};
 use crate::identity::TokenErrors;
@@ -284,6 +284,18 @@ impl From<LoginFailure> for Refusal {
             LoginFailure::Unconfirmed => Self::Pending("The account's e-mail address is not confirmed yet."),
             LoginFailure::WaitingForApproval => {
                 Self::Pending("The account waits for an administrator's approval.")
+            }
+        }
+    }
+}
+
+impl From<RevokeFailure> for Refusal {
+    fn from(error: RevokeFailure) -> Self {
+        match error {
+            RevokeFailure::Braked { retry_after } => Self::Limited(retry_after),
+            RevokeFailure::Store(error) => {
+                failure(&error);
+                Self::Unavailable
             }
         }
     }

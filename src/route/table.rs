@@ -217,6 +217,7 @@ mod tests {
             policy: Policy::Public,
             response_headers: Vec::new(),
             rewrite: None,
+            token_endpoint: None,
             token_errors: Default::default(),
             token_locations: Default::default(),
             unauthenticated: Unauthenticated::Auto,

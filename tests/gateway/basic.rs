@@ -1,11 +1,12 @@
 //! Basic: for programs that know nothing better, where a route lists it.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::harness::{Gateway, PASSWORD, Upstream, wait_until};
+use crate::harness::{Connection, Gateway, PASSWORD, Upstream, wait_until};
 
 fn basic(name: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{name}:{password}")))
@@ -84,6 +85,54 @@ fn one_hash_serves_many_requests_also_those_that_come_at_once() {
     }
     let cached = began.elapsed();
     assert!(cached < one_hash * 5 + Duration::from_millis(200), "{cached:?}, where one takes {one_hash:?}");
+}
+
+fn hashes(gateway: &Gateway) -> f64 {
+    let mut connection = Connection::to(gateway.admin_address());
+    connection.write(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let text = connection.reply(false).text();
+    let line = text.lines().find_map(|line| line.strip_prefix("foregate_password_hashes_total "));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+}
+
+/// How often each status was the answer to so many requests at once, each on a connection of its own.
+fn burst(gateway: &Gateway, count: usize, value: &str) -> BTreeMap<u16, usize> {
+    let request = format!("GET /dav HTTP/1.1\r\nhost: app.test\r\nauthorization: {value}\r\n\r\n");
+    let mut connections: Vec<_> = (0..count).map(|_| gateway.connect()).collect();
+    for connection in &mut connections {
+        connection.write(request.as_bytes());
+    }
+    let mut statuses = BTreeMap::new();
+    for mut connection in connections {
+        *statuses.entry(connection.reply(false).status).or_default() += 1;
+    }
+    statuses
+}
+
+#[test]
+fn a_burst_of_one_user_costs_one_hash_and_one_with_a_wrong_password_no_more_than_may_fail() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&format!(
+        "admin: {{ listen: \"127.0.0.1:0\" }}\ntrusted_proxies: [127.0.0.1]\nlimits: {{ login: {{ per_account: 4/10m, per_ip: 50/10m }} }}\n\
+         upstreams: {{ app: \"http://{}\" }}\nroutes: [{{ path: /**, upstream: app, credentials: [basic] }}]\n",
+        upstream.address
+    ));
+    gateway.add_user("alice", &[]);
+    let before = hashes(&gateway);
+    let right = basic("alice", PASSWORD);
+    assert_eq!(burst(&gateway, 2000, &right), BTreeMap::from([(200, 2000)]));
+    assert_eq!(burst(&gateway, 200, &right), BTreeMap::from([(200, 200)]));
+    assert_eq!(hashes(&gateway) - before, 1.0, "of 2,200 requests");
+
+    let statuses = burst(&gateway, 1000, &basic("alice", "a wrong one"));
+    assert!(statuses.keys().all(|status| [401, 429].contains(status)), "{statuses:?}");
+    assert!((2.0..=5.0).contains(&(hashes(&gateway) - before)), "{}", hashes(&gateway) - before);
+    // One after the other, as a program does that nobody looks after.
+    for _ in 0..20 {
+        gateway.get("/dav", &[("authorization", &basic("alice", "a wrong one"))]);
+    }
+    assert_eq!(gateway.get("/dav", &[("authorization", &basic("alice", "a wrong one"))]).status, 429);
+    assert_eq!(hashes(&gateway) - before, 5.0, "one, and as many as may fail");
 }
 
 #[test]

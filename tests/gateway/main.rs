@@ -18,6 +18,7 @@ mod edge;
 mod ending;
 mod faults;
 mod floods;
+mod forged;
 mod forwarding;
 mod frames;
 mod framing;

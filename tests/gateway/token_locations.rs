@@ -334,8 +334,9 @@ fn a_token_in_the_query_is_taken_out_of_what_goes_on() {
     for doubled in [format!("jwt={token}&jwt={token}"), format!("jwt={token}&%6a%77%74=x")] {
         stage.refuses("GET", &format!("/query/a?{doubled}"), &[], 422, "More than one token");
     }
+    stage.gateway.wait_for_log("/query/a");
     let log = stage.gateway.log();
-    assert!(log.contains("/query/a") && !log.contains(&token[token.len() - 40..]), "{log}");
+    assert!(!log.contains(&token[token.len() - 40..]), "{log}");
 }
 
 #[test]

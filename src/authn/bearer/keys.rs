@@ -6,8 +6,9 @@ use std::fmt;
 use std::time::SystemTime;
 
 use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, ParsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::EncodingKey;
@@ -15,6 +16,7 @@ use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash};
 use secrecy::SecretBox;
 
 use super::Algorithm;
+use crate::authn::issuer::{SignatureAlgorithm, public_key};
 use crate::store::SigningKey;
 
 /// A key that can't be used.
@@ -28,6 +30,34 @@ pub struct UnusableKey {
 impl UnusableKey {
     pub(super) fn new(kid: &str, reason: &dyn fmt::Display) -> Self {
         Self { kid: kid.to_owned(), reason: reason.to_string() }
+    }
+}
+
+/// What a signature of ours is held against, parsed once.
+pub(super) enum VerifyKey {
+    /// Of what is signed with a secret.
+    Mac(Box<hmac::Key>),
+    /// The public half of a pair.
+    Public(ParsedPublicKey),
+}
+
+impl VerifyKey {
+    pub(super) fn of_secret(secret: &[u8]) -> Self {
+        Self::Mac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))
+    }
+
+    /// `None` where the JWK is none for this algorithm.
+    pub(super) fn of_public(algorithm: Algorithm, jwk: &Jwk) -> Option<Self> {
+        let algorithm = SignatureAlgorithm::from_name(algorithm.as_str())?;
+        let jwk = serde_json::to_value(jwk).ok()?;
+        public_key(jwk.as_object()?, algorithm).map(|(_, key)| Self::Public(key))
+    }
+
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Mac(key) => hmac::verify(key, message, signature).is_ok(),
+            Self::Public(key) => key.verify_sig(message, signature).is_ok(),
+        }
     }
 }
 

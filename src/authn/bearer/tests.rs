@@ -137,6 +137,33 @@ fn a_forged_token_is_refused() {
 }
 
 #[test]
+fn what_is_wrong_in_anything_else_costs_no_look_at_a_signature() {
+    for algorithm in ALL {
+        let (tokens, key) = tokens(algorithm);
+        let now = SystemTime::now();
+        let unsigned = |change: &dyn Fn(&mut Value, &mut Value)| {
+            let token = forge(&tokens, &key, |header, claims| change(header, claims));
+            let (input, signature) = token.rsplit_once('.').expect("a signature");
+            let other = if signature.starts_with("AAAA") { "BBBB" } else { "AAAA" };
+            tokens.verify(format!("{input}.{other}{}", &signature[4..]).as_bytes(), now).err()
+        };
+        assert!(matches!(unsigned(&|_, _| {}), Some(TokenFault::Signature)), "{algorithm}");
+        let kid = unsigned(&|header, _| header["kid"] = json!("x"));
+        assert!(matches!(kid, Some(TokenFault::Key)), "{algorithm}");
+        let exp = unsigned(&|_, claims| claims["exp"] = json!(since_1970(now).as_secs() - 30));
+        assert!(matches!(exp, Some(TokenFault::Expired)), "{algorithm}");
+        let exp = unsigned(&|_, claims| claims["exp"] = json!(since_1970(now).as_secs() - 29));
+        assert!(matches!(exp, Some(TokenFault::Signature)), "{algorithm}: a clock may be behind");
+        let exp = unsigned(&|_, claims| claims["exp"] = json!(u64::MAX));
+        assert!(matches!(exp, Some(TokenFault::Form)), "{algorithm}: no date");
+        let aud = unsigned(&|_, claims| claims["aud"] = json!("x"));
+        assert!(matches!(aud, Some(TokenFault::Audience)), "{algorithm}");
+        let iss = unsigned(&|_, claims| claims["iss"] = json!("x"));
+        assert!(matches!(iss, Some(TokenFault::Issuer)), "{algorithm}");
+    }
+}
+
+#[test]
 fn a_mangled_token_is_refused() {
     for algorithm in ALL {
         let (tokens, _) = tokens(algorithm);

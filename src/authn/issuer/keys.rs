@@ -4,7 +4,7 @@
 //! operator does not want: they are left out. What is left is parsed once, so that a signature costs
 //! its arithmetic alone.
 //!
-//! Callers: the files beside this; `config` for a set in a file.
+//! Callers: the files beside this; `config` for a set in a file; `authn::bearer` for the public half of our own keys.
 
 use std::fmt;
 
@@ -140,30 +140,32 @@ impl Key {
                 return None;
             }
         }
-        let (bytes, parsed) = match algorithm {
-            SignatureAlgorithm::EdDsa => octets(jwk, "OKP", "Ed25519", &["x"], 32, &ED25519),
-            SignatureAlgorithm::Es256 => {
-                octets(jwk, "EC", "P-256", &["x", "y"], 32, &ECDSA_P256_SHA256_FIXED)
-            }
-            SignatureAlgorithm::Es384 => {
-                octets(jwk, "EC", "P-384", &["x", "y"], 48, &ECDSA_P384_SHA384_FIXED)
-            }
-            SignatureAlgorithm::Es512 => {
-                octets(jwk, "EC", "P-521", &["x", "y"], 66, &ECDSA_P521_SHA512_FIXED)
-            }
-            SignatureAlgorithm::Ps256 => rsa(jwk, &RSA_PSS_2048_8192_SHA256),
-            SignatureAlgorithm::Ps384 => rsa(jwk, &RSA_PSS_2048_8192_SHA384),
-            SignatureAlgorithm::Ps512 => rsa(jwk, &RSA_PSS_2048_8192_SHA512),
-            SignatureAlgorithm::Rs256 => rsa(jwk, &RSA_PKCS1_2048_8192_SHA256),
-            SignatureAlgorithm::Rs384 => rsa(jwk, &RSA_PKCS1_2048_8192_SHA384),
-            SignatureAlgorithm::Rs512 => rsa(jwk, &RSA_PKCS1_2048_8192_SHA512),
-        }?;
+        let (bytes, parsed) = public_key(jwk, algorithm)?;
         let kid = match jwk.get("kid") {
             None => None,
             Some(kid) => Some(kid.as_str()?.to_owned()),
         };
         let id = seal(issuer, kid.as_deref().unwrap_or_default(), &bytes);
         Some(Self { algorithm, id, kid, parsed })
+    }
+}
+
+/// The key of a JWK by its kind, whatever else the JWK says, and its bytes.
+pub(in crate::authn) fn public_key(
+    jwk: &Map<String, Value>,
+    algorithm: SignatureAlgorithm,
+) -> Option<(Vec<u8>, ParsedPublicKey)> {
+    match algorithm {
+        SignatureAlgorithm::EdDsa => octets(jwk, "OKP", "Ed25519", &["x"], 32, &ED25519),
+        SignatureAlgorithm::Es256 => octets(jwk, "EC", "P-256", &["x", "y"], 32, &ECDSA_P256_SHA256_FIXED),
+        SignatureAlgorithm::Es384 => octets(jwk, "EC", "P-384", &["x", "y"], 48, &ECDSA_P384_SHA384_FIXED),
+        SignatureAlgorithm::Es512 => octets(jwk, "EC", "P-521", &["x", "y"], 66, &ECDSA_P521_SHA512_FIXED),
+        SignatureAlgorithm::Ps256 => rsa(jwk, &RSA_PSS_2048_8192_SHA256),
+        SignatureAlgorithm::Ps384 => rsa(jwk, &RSA_PSS_2048_8192_SHA384),
+        SignatureAlgorithm::Ps512 => rsa(jwk, &RSA_PSS_2048_8192_SHA512),
+        SignatureAlgorithm::Rs256 => rsa(jwk, &RSA_PKCS1_2048_8192_SHA256),
+        SignatureAlgorithm::Rs384 => rsa(jwk, &RSA_PKCS1_2048_8192_SHA384),
+        SignatureAlgorithm::Rs512 => rsa(jwk, &RSA_PKCS1_2048_8192_SHA512),
     }
 }
 

@@ -268,7 +268,7 @@ impl SignatureAlgorithm {
     }
 
     /// The one that a token or a key calls so.
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub(in crate::authn) fn from_name(name: &str) -> Option<Self> {
         // RFC 9864 names the curve; there is no other under `EdDSA` here.
         if name == "Ed25519" {
             return Some(Self::EdDsa);

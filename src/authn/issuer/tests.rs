@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::authn::forged::Forged;
 use crate::identity::{Credential, Principal, Role};
 
 const NAME: &str = "https://idp.test";
@@ -149,7 +150,8 @@ fn verify(settings: &IssuerSettings, token: &str) -> Result<ForeignToken, Foreig
         patience: Duration::from_secs(10),
     };
     let forged = Forged::default();
-    let verifying = std::pin::pin!(issuers.verify(token, &forged, asker));
+    let look = forged.look(asker.client, None);
+    let verifying = std::pin::pin!(issuers.verify(token, look, asker));
     match verifying.poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(verified) => verified,
         Poll::Pending => panic!("nobody waits for keys that are in a file"),
@@ -560,7 +562,8 @@ fn a_flood_of_forged_tokens_costs_no_signature_after_the_first_few() {
         let token = Unverified::read(token.as_bytes()).expect("a form");
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
         let asker = Asker { client: client.into(), now, patience: Duration::ZERO };
-        let verifying = std::pin::pin!(issuers.verify(token, &forged, asker));
+        let look = forged.look(asker.client, None);
+        let verifying = std::pin::pin!(issuers.verify(token, look, asker));
         let Poll::Ready(outcome) = verifying.poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("it waits")
         };

@@ -9,12 +9,12 @@
 use http::Response;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::account::IssuedToken;
+use crate::account::{IssuedToken, RevokeFailure};
 use crate::authn::TokenRefusal;
 use crate::authn::location::{self, Shown};
 use crate::portal::{Portal, Visit, set_cookie};
+use crate::request::Context;
 use crate::response::Body;
-use crate::store::StoreError;
 
 /// Why there is no refresh token in a cookie that counts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,16 +56,17 @@ pub(in crate::portal) fn clear(portal: &Portal, visit: &Visit<'_>, response: &mu
 }
 
 /// Ends the tokens that a browser has shown in cookies. That no other site made it is asked before.
-pub(in crate::portal) async fn end(portal: &Portal, visit: &Visit<'_>) -> Result<(), StoreError> {
+pub(in crate::portal) async fn end(portal: &Portal, visit: &Visit<'_>) -> Result<(), RevokeFailure> {
     if !portal.gives_cookies() {
         return Ok(());
     }
+    let Context { client, received_at, .. } = *visit.context;
     for name in [location::REFRESH_COOKIE, location::ACCESS_COOKIE] {
         if let Shown::Token(token) = location::cookie(visit.headers, name)
             && let Ok(token) = std::str::from_utf8(token)
         {
             let token = SecretString::from(token.to_owned());
-            portal.accounts.revoke_token(&token, visit.context.received_at).await?;
+            portal.accounts.revoke_token(&token, client, received_at).await?;
         }
     }
     Ok(())

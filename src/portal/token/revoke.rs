@@ -11,11 +11,11 @@
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::{Refusal, bearer, cookies, failure};
+use super::{Refusal, bearer, cookies};
 use crate::portal::form::{self, Fields, Format};
 use crate::portal::{Portal, Visit};
+use crate::request::Context;
 use crate::response::{Body, BodyError, Problem};
-use crate::store::StoreError;
 
 pub(in crate::portal) async fn submit<B>(
     portal: &Portal,
@@ -54,13 +54,9 @@ async fn revoke(portal: &Portal, visit: &Visit<'_>, format: Format, body: &[u8])
     let mut fields = Fields::parse(format, body).map_err(unsound)?;
     // `token_type_hint` tells us nothing that the token doesn't.
     let token = fields.secret("token").map_err(unsound)?;
-    let unavailable = |error: StoreError| {
-        failure(&error);
-        Refusal::Unavailable
-    };
-    let now = visit.context.received_at;
+    let Context { client, received_at, .. } = *visit.context;
     if let Some(token) = token {
-        portal.accounts.revoke_token(&token, now).await.map_err(unavailable)?;
+        portal.accounts.revoke_token(&token, client, received_at).await?;
         return Ok(Of::Body);
     }
     let in_header = bearer(visit);
@@ -68,8 +64,8 @@ async fn revoke(portal: &Portal, visit: &Visit<'_>, format: Format, body: &[u8])
         return Err(Refusal::InvalidRequest("token is needed."));
     }
     if let Some(token) = in_header {
-        portal.accounts.revoke_token(&token, now).await.map_err(unavailable)?;
+        portal.accounts.revoke_token(&token, client, received_at).await?;
     }
-    cookies::end(portal, visit).await.map_err(unavailable)?;
+    cookies::end(portal, visit).await?;
     Ok(Of::Request)
 }
