@@ -7,12 +7,12 @@
 //! too and are `subrequest`'s: they are taken before anything comes here.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use crate::account::{Accounts, LinkRequest, RegistrationMode};
 use crate::authn::location::{Showing, Shown};
@@ -39,8 +39,11 @@ mod me;
 mod metadata;
 mod next;
 mod notice;
+mod openapi;
+mod operation;
 mod pending;
 mod place;
+mod probe;
 mod register;
 mod reset;
 mod strength;
@@ -48,9 +51,12 @@ mod strength;
 mod tests;
 mod token;
 
+use account::Change;
 use csrf::{Csrf, FormToken};
 use form::{Fields, Format};
 pub use next::{Next, NextRules};
+use operation::input::{CSRF_TOKEN, Input};
+use operation::{Found, Operation};
 pub use place::Place;
 
 /// Where browsers and password managers look for the page that changes a password (W3C's note of that name).
@@ -108,6 +114,8 @@ pub struct Portal {
     csrf: Csrf,
     form_targets: Vec<String>,
     next_rules: NextRules,
+    /// Written when it is asked for first.
+    openapi: OnceLock<String>,
     pages: Arc<Pages>,
     public_url: Origin,
     ready: Arc<dyn Fn() -> bool + Send + Sync>,
@@ -127,8 +135,9 @@ struct Visit<'a> {
 }
 
 /// What counts of a method here.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Verb {
+    /// HEAD as well.
     Get,
     Post,
     Other,
@@ -152,6 +161,7 @@ impl Portal {
             csrf: Csrf::new(doors.csrf_key, session.secure),
             form_targets: hosts.iter().filter_map(next::form_target).take(MAX_FORM_TARGETS).collect(),
             next_rules: NextRules { hosts, prefix: settings.prefix.clone() },
+            openapi: OnceLock::new(),
             pages: doors.pages,
             public_url,
             ready: doors.ready,
@@ -243,11 +253,35 @@ impl Portal {
         let asker = chosen.into_iter().fold(asker, Asker::in_language);
         let visit = Visit { asker, context, headers: &parts.headers, query };
         let origin = audit::Origin::Request { id: context.id.header_value().clone(), source: context.client };
-        let answered = audit::within(origin, self.dispatch(&visit, verb, path, body)).await;
+        let found = Operation::find(path, verb, self);
+        let answered = match found {
+            Found::Operation(operation, segment) => {
+                audit::within(origin, self.dispatch(&visit, operation, segment, body)).await
+            }
+            // Whoever reloads what a form led to, or opens it from the history, is shown the page.
+            Found::OtherMethod(_)
+                if verb == Verb::Get && account::is_below(path) && visit.asker.wants_html() =>
+            {
+                Ok(visit.asker.see_other(&self.pages.address(account::PATH, &[])))
+            }
+            Found::OtherMethod(allow) => Err(Problem::method_not_allowed(allow)),
+            Found::Nothing => Err(Problem::not_found()),
+        };
+        let code = answered.as_ref().err().map(|problem| problem.code);
         let mut response = match answered {
             Ok(response) => response,
+            Err(problem) if token::is_at(path) => token::refuse(&problem, self, &visit),
             Err(problem) => problem.respond(&visit.asker, &self.pages),
         };
+        if let Found::Operation(operation, _) = found {
+            // So that the document names all there is, whatever the tests make us answer.
+            debug_assert!(
+                operation.description().covers(&response, code),
+                "{operation:?} is not described as answering {} {code:?} {:?}",
+                response.status(),
+                response.headers()
+            );
+        }
         set_cookie(&mut response, chosen.and_then(|language| self.remember_language(language)));
         response
     }
@@ -262,95 +296,73 @@ impl Portal {
         HeaderValue::try_from(cookie).ok()
     }
 
-    /// Every path of ours.
+    /// Every operation of ours; `segment` is what its path leaves open.
     async fn dispatch<B>(
         &self,
         visit: &Visit<'_>,
-        verb: Verb,
-        path: &str,
+        operation: Operation,
+        segment: &str,
         body: B,
     ) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BodyError>,
     {
-        match (path, verb) {
-            ("" | "/", Verb::Get) => Ok(visit.asker.see_login(&self.pages, None, None)),
-            ("/login", Verb::Get) => login::page(self, visit).await,
-            ("/login", Verb::Post) => login::submit(self, visit, self.fields(visit, body).await?).await,
-            ("/logout", Verb::Get) => logout::page(self, visit).await,
-            ("/logout", Verb::Post) => logout::submit(self, visit, self.fields(visit, body).await?).await,
-            ("/register", Verb::Get) => register::page(self, visit),
-            ("/register", Verb::Post) => register::submit(self, visit, self.fields(visit, body).await?).await,
-            ("/confirm", Verb::Get) => confirm::page(self, visit),
-            ("/confirm", Verb::Post) => confirm::submit(self, visit, self.fields(visit, body).await?).await,
-            ("/confirm/resend", Verb::Post) => {
-                confirm::resend(self, visit, self.fields(visit, body).await?).await
+        if operation.verb() == Verb::Post {
+            self.check_origin(visit)?;
+        }
+        let input = operation.description().body.unwrap_or(&Input::EMPTY);
+        let fields = || self.fields(visit, body, input);
+        match operation {
+            Operation::Start => Ok(visit.asker.see_login(&self.pages, None, None)),
+            Operation::LoginPage => login::page(self, visit).await,
+            Operation::LogIn => login::submit(self, visit, fields().await?).await,
+            Operation::LogoutPage => logout::page(self, visit).await,
+            Operation::LogOut => logout::submit(self, visit, fields().await?).await,
+            Operation::Me => me::answer(self, visit).await,
+            Operation::RegisterPage => register::page(self, visit),
+            Operation::Register => register::submit(self, visit, fields().await?).await,
+            Operation::ConfirmPage => confirm::page(self, visit),
+            Operation::Confirm => confirm::submit(self, visit, fields().await?).await,
+            Operation::ResendConfirmation => confirm::resend(self, visit, fields().await?).await,
+            Operation::ForgotPage => Ok(forgot::page(self, visit)),
+            Operation::Forgot => forgot::submit(self, visit, fields().await?).await,
+            Operation::ResetPage => reset::page(self, visit),
+            Operation::Reset => reset::submit(self, visit, fields().await?).await,
+            Operation::JudgePassword => strength::judge(self, visit, fields().await?).await,
+            Operation::Account => account::page(self, visit).await,
+            Operation::ChangeProfile => account::submit(self, visit, Change::Profile, fields).await,
+            Operation::ChangePassword => account::submit(self, visit, Change::Password, fields).await,
+            Operation::AddressPage => address::page(self, visit).await,
+            Operation::ChangeAddress => address::submit(self, visit, fields).await,
+            Operation::RevokeOtherSessions => {
+                account::submit(self, visit, Change::OtherSessions, fields).await
             }
-            ("/forgot", Verb::Get) => forgot::page(self, visit),
-            ("/forgot", Verb::Post) => forgot::submit(self, visit, self.fields(visit, body).await?).await,
-            // Nobody gets an address that no mail has shown to be theirs.
-            ("/account/email", _) if !self.accounts.sends_mail() => Err(Problem::not_found()),
-            ("/account/email", Verb::Get) => address::page(self, visit).await,
-            ("/account/email", Verb::Post) => {
-                address::submit(self, visit, self.fields(visit, body).await?).await
-            }
-            ("/reset", Verb::Get) => reset::page(self, visit),
-            ("/reset", Verb::Post) => reset::submit(self, visit, self.fields(visit, body).await?).await,
-            ("/password-strength", Verb::Post) => {
-                strength::judge(self, visit, self.fields(visit, body).await?).await
-            }
-            ("/token", Verb::Post) => {
-                self.check_origin(visit)?;
-                token::submit(self, visit, body).await
-            }
-            ("/token/refresh", Verb::Post) => {
-                self.check_origin(visit)?;
-                token::refresh(self, visit, body).await
-            }
-            ("/token/introspect", Verb::Post) => {
-                self.check_origin(visit)?;
-                token::introspect::submit(self, visit, body).await
-            }
-            ("/token/revoke", Verb::Post) => {
-                self.check_origin(visit)?;
-                token::revoke::submit(self, visit, body).await
-            }
-            ("/me", Verb::Get) => me::answer(self, visit).await,
-            ("/jwks.json", Verb::Get) => Ok(metadata::keys(self, &visit.asker, visit.headers)),
-            (metadata::PATH, Verb::Get) => Ok(metadata::server(self, &visit.asker, visit.headers)),
-            ("/healthz", Verb::Get) => Ok(visit.asker.text(StatusCode::OK, "ok")),
-            ("/readyz", Verb::Get) if (self.ready)() => Ok(visit.asker.text(StatusCode::OK, "ok")),
-            ("/readyz", Verb::Get) => Ok(visit.asker.text(StatusCode::SERVICE_UNAVAILABLE, "not ready")),
-            (
-                "/login" | "/logout" | "/reset" | "/register" | "/confirm" | "/forgot" | "/account/email",
-                Verb::Other,
-            ) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
-            (
-                "/token" | "/token/introspect" | "/token/refresh" | "/token/revoke" | "/password-strength"
-                | "/confirm/resend",
-                Verb::Get | Verb::Other,
-            ) => Err(Problem::method_not_allowed("POST")),
-            ("/me" | "/jwks.json" | metadata::PATH | "/healthz" | "/readyz", Verb::Post | Verb::Other) => {
-                Err(Problem::method_not_allowed("GET, HEAD"))
-            }
-            (path, Verb::Get) if path.starts_with(asset::FOLDER) => asset::answer(self, visit, path),
-            (path, verb) if let Some(rest) = place::below(path, "/account") => {
-                account::dispatch(self, visit, verb, rest, body).await
-            }
-            _ => Err(Problem::not_found()),
+            Operation::RevokeSession => account::submit(self, visit, Change::Session(segment), fields).await,
+            Operation::CreateToken => account::submit(self, visit, Change::NewToken, fields).await,
+            Operation::RevokeOwnToken => account::submit(self, visit, Change::Token(segment), fields).await,
+            Operation::DeleteAccount => account::submit(self, visit, Change::Delete, fields).await,
+            Operation::Token => token::submit(self, visit, fields().await?).await,
+            Operation::RefreshToken => token::refresh(self, visit, fields().await?).await,
+            Operation::Introspect => token::introspect::submit(self, visit, fields).await,
+            Operation::RevokeToken => token::revoke::submit(self, visit, fields().await?).await,
+            Operation::Keys => Ok(metadata::keys(self, &visit.asker, visit.headers)),
+            Operation::Server => Ok(metadata::server(self, &visit.asker, visit.headers)),
+            Operation::OpenApi => Ok(openapi::answer(self, &visit.asker, visit.headers)),
+            Operation::Healthy => Ok(probe::healthy(visit)),
+            Operation::Ready => Ok(probe::ready(self, visit)),
+            Operation::Asset => asset::answer(self, visit, segment),
         }
     }
 
-    /// The fields of a POST, after it was asked where it comes from.
-    async fn fields<B>(&self, visit: &Visit<'_>, body: B) -> Result<Fields, Problem>
+    /// The fields of a POST.
+    async fn fields<B>(&self, visit: &Visit<'_>, body: B, input: &Input) -> Result<Fields, Problem>
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BodyError>,
     {
-        self.check_origin(visit)?;
         let format = Format::of(visit.headers)?;
-        Fields::parse(format, &form::read(visit.headers, body).await?)
+        Fields::parse(format, &form::read(visit.headers, body).await?, input)
     }
 
     fn check_origin(&self, visit: &Visit<'_>) -> Result<(), Problem> {
@@ -363,12 +375,12 @@ impl Portal {
     }
 
     /// Whether a form was sent by our own page. JSON needs no token: no page elsewhere can send it unasked.
-    fn check_csrf(&self, visit: &Visit<'_>, fields: &mut Fields) -> Result<bool, Problem> {
-        let token = fields.text("csrf_token")?.unwrap_or_default();
-        Ok(match fields.format {
+    fn check_csrf(&self, visit: &Visit<'_>, fields: &mut Fields) -> bool {
+        let token = fields.text(CSRF_TOKEN).unwrap_or_default();
+        match fields.format {
             Format::Json => true,
             Format::Form => self.csrf.holds(visit.headers, &token, visit.context.received_at),
-        })
+        }
     }
 
     fn form_token(&self, visit: &Visit<'_>) -> FormToken {

@@ -22,7 +22,7 @@ pub use body::{Body, BodyError};
 pub use grpc::GRPC_STATUS;
 pub use pages::{PageSettings, Pages, Prompt};
 pub use problem::Problem;
-pub(crate) use problem::retry_after_value;
+pub(crate) use problem::{Details, retry_after_value};
 use texts::{Language, Wish};
 
 /// Names one request in the log, in the answer and in what a person quotes.

@@ -1,9 +1,11 @@
 """What a request costs in Foregate, and in the proxies that people would put in its place, side by side.
 
-    python3 benches/side_by_side                     # builds Foregate, installs the others; about five minutes
+    python3 benches/side_by_side                     # builds Foregate, installs the others; about six minutes
     python3 benches/side_by_side --full              # more and longer rounds: what the README's figures are from
     python3 benches/side_by_side --cases proxy,tls   # some of them; --list names all
+    python3 benches/side_by_side --goals --picture benches/side_by_side.svg
     python3 benches/side_by_side --features          # what each feature of Foregate costs
+    python3 benches/side_by_side --growth            # a million accounts, 100,000 sessions, a crowd that signs in
     python3 benches/side_by_side --against OTHER     # another build of Foregate in the same rounds
 
 The main figure is CPU microseconds per request: user and system time of all processes of the gate, from /proc, divided
@@ -28,9 +30,10 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 sys.dont_write_bytecode = True
 
-from side_by_side import report  # noqa: E402
+from side_by_side import goals, keep, picture, report  # noqa: E402
 from side_by_side.cases import CASES, Stage  # noqa: E402
 from side_by_side.features import FEATURES  # noqa: E402
+from side_by_side.growth import growth  # noqa: E402
 from side_by_side.idle import idle_gates, measure_idle  # noqa: E402
 from side_by_side.install import Wheels, build, install_debian, which  # noqa: E402
 from side_by_side.load import Load  # noqa: E402
@@ -47,15 +50,30 @@ def main():
     if options.list:
         print(*CASES, IDLE, *FEATURES)
         return
+    results, told = keep.load(options.kept) if options.kept else run(options)
+    if options.save:
+        keep.save(options.save, results, told)
+    if options.goals:
+        print(goals.table(results))
+    if options.picture:
+        Path(options.picture).write_text(picture.draw(results, told))
+
+
+def run(options):
+    """Results by case, and with which programs they came about."""
     install_debian()
     wheels = Once(Wheels)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     cores = Cores(options.real_time)
     binary = os.path.abspath(options.foregate) if options.foregate else build()
-    report.explain(versions(binary), cores, options)
+    print(report.conditions(versions(binary), cores, options), flush=True)
     began = time.monotonic()
     load = Load(cores, options.browser)
+    if options.growth:
+        cores.by_niceness()
+        with stage(cores, wheels, binary, options) as on:
+            growth(on, load, options)
     results = {}
     for key in options.cases:
         with stage(cores, wheels, binary, options) as on:
@@ -68,7 +86,12 @@ def main():
             results[key] = measure(case, load, options.rounds, options.seconds, options.syscalls)
             report.table(case, results[key])
             report.syscalls(results[key])
-    print(f"{time.monotonic() - began:.0f} s")
+            if options.markdown:
+                print(report.markdown(case, results[key]), flush=True)
+            if key in FEATURES:
+                report.features(results[key])
+    print(f"{time.monotonic() - began:.0f} s\n", flush=True)
+    return results, "; ".join(versions(binary))
 
 
 @contextmanager
@@ -106,6 +129,13 @@ def arguments():
     parser.add_argument("--cases", default="", help="their names, with commas between; default: all")
     parser.add_argument("--rows", default="", help="only rows whose name matches this expression, and their peers")
     parser.add_argument("--features", action="store_true", help="what each feature of Foregate costs, in place of the peers")
+    parser.add_argument("--growth", action="store_true", help="accounts, sessions and logins by number, in place of the peers")
+    parser.add_argument("--users", type=int, default=1_000_000, help="of --growth")
+    parser.add_argument("--markdown", action="store_true", help="the medians in Markdown as well")
+    parser.add_argument("--goals", action="store_true", help="a table of goals, in Markdown, behind the others")
+    parser.add_argument("--picture", metavar="FILE", help="draw one; it needs the cases proxy and bearer")
+    parser.add_argument("--save", metavar="FILE", help="keep what was measured")
+    parser.add_argument("--kept", metavar="FILE", help="take what was kept, and measure nothing")
     parser.add_argument("--connections", type=int, default=1000, help="of the case idle")
     parser.add_argument("--list", action="store_true", help="the names of the cases")
     parser.add_argument("--full", action="store_true", help="seven rounds of two seconds, in place of three of one")
@@ -121,7 +151,7 @@ def arguments():
     options.rounds = options.rounds or (7 if options.full else 3)
     options.seconds = options.seconds or (2 if options.full else 1)
     known = [*CASES, IDLE, *FEATURES]
-    usual = list(FEATURES) if options.features else [*CASES, IDLE]
+    usual = list(FEATURES) if options.features else [] if options.growth else [*CASES, IDLE]
     options.cases = options.cases.split(",") if options.cases else usual
     unknown = [key for key in options.cases if key not in known]
     if unknown:
@@ -134,7 +164,12 @@ def versions(binary):
         done = subprocess.run(command, capture_output=True, text=True)
         return (done.stdout + done.stderr).strip().splitlines()[0].strip()
 
-    return "; ".join([first_line(which("nginx"), "-v"), first_line(which("haproxy"), "-v"), first_line(binary, "--version")])
+    found = {"nginx": r"nginx/(\S+)", "haproxy": r"version (\d[\d.]*)", "caddy": r"v?(\d\S*)"}
+    flags = {"nginx": ["-v"], "haproxy": ["-v"], "caddy": ["version"]}
+    told = [f"{name} {re.search(found[name], first_line(which(name), *flags[name])).group(1)}" for name in found]
+    wheels = Path(__file__).with_name("requirements.txt").read_text()
+    told += [f"{name} {version}" for name, version in re.findall(r"^(envoy|traefik)-\w+==(\S+)", wheels, re.MULTILINE)]
+    return [first_line(binary, "--version"), *told]
 
 
 if __name__ == "__main__":

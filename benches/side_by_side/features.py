@@ -1,6 +1,6 @@
 """What each feature of Foregate costs: the same request with it and without it, in the same rounds."""
 
-from .cases import Case, Row, by_wrk
+from .cases import Case, Row, all_of, by_wrk
 from .load import Target
 from .machine import free_port
 
@@ -19,13 +19,13 @@ def features(stage):
 
     to = APP.format(stage.application())
     base = variant("base", routes=["{ path: /public/**, access: public, upstream: app }", *route()])
-    rows = [Row("session cookie (the base)", Target(base.port, "/", (base.cookie,)), [base.process])]
+    rows = [Row("session cookie (the base)", Target(base.port, "/", (base.cookie,)), all_of(base.process))]
 
     def add(name, foregate, *headers, path="/", tls=False, port=None):
         headers = headers or (foregate.cookie,)
-        rows.append(Row(name, Target(port or foregate.port, path, headers, tls), [foregate.process]))
+        rows.append(Row(name, Target(port or foregate.port, path, headers, tls), all_of(foregate.process)))
 
-    rows.append(Row("no check (public route)", Target(base.port, "/public/", (base.cookie,)), [base.process]))
+    rows.append(Row("no check (public route)", Target(base.port, "/public/", (base.cookie,)), all_of(base.process)))
     add("Bearer in place of the cookie", base, base.bearer)
     add("Basic in place of the cookie", base, base.basic)
     add("four identity headers", variant("identity", identity_headers="{ Remote-User: '{username}', "
@@ -60,7 +60,7 @@ def features_http2(stage):
 
     kinds = [("HTTP/1.1", plain, False), ("HTTP/2", plain, False), ("HTTP/1.1, TLS", tls, True), ("HTTP/2, TLS", tls, True)]
     rows = [
-        Row(name, Target(foregate.port, "/", (foregate.cookie,), secure), [foregate.process])
+        Row(name, Target(foregate.port, "/", (foregate.cookie,), secure), all_of(foregate.process))
         for name, foregate, secure in kinds
     ]
     return Case("features, HTTP/2", "64 requests at once, 1 KiB", rows, load, note=features_http2.__doc__.strip(),
@@ -78,7 +78,7 @@ def features_proxy(stage):
         foregate = stage.foregate(name, trusted_proxies="[127.0.0.2]", log=QUIET, **settings)
         port, server = free_port(), f"{foregate.port} source 127.0.0.2{send}"
         stage.peers.haproxy(stage.cores.load, {port: ""}, server, mode="tcp")
-        rows.append(Row(name, Target(port, "/", (foregate.cookie,)), [foregate.process]))
+        rows.append(Row(name, Target(port, "/", (foregate.cookie,)), all_of(foregate.process)))
     return Case("features, PROXY protocol", "64 connections", rows, by_wrk(), note=features_proxy.__doc__.strip())
 
 

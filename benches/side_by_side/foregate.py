@@ -65,6 +65,10 @@ class Foregate:
         await_port(self.port, self.process, 120)
         return self
 
+    def stop(self):
+        self.process.stop()
+        self.peers.processes.remove(self.process)
+
     def signed_in(self):
         """With an account, its session and its token."""
         account = ["user", "add", "bench", "--email", "bench@example.com", "--role", "staff", "--password-stdin"]
@@ -108,8 +112,7 @@ class Foregate:
         """
         name, _, _ = self.cookie.removeprefix("Cookie: ").partition("=")
         lines = self.command("store", "backup", "-").splitlines(keepends=True)
-        self.process.stop()
-        self.peers.processes.remove(self.process)
+        self.stop()
         rows = [json.loads(line) for line in lines[1:-1]]
         session = next(row for row in rows if unpacked(row["k"])[:1] == b"S")
         digest = unpacked(session["k"])[1:]

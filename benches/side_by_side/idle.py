@@ -2,8 +2,15 @@
 
 import socket
 import sys
+from dataclasses import dataclass
 
 from .load import Target
+
+
+@dataclass
+class Idle:
+    before: int  # KiB of all its processes
+    each: float  # bytes of each connection
 
 
 def idle_gates(stage):
@@ -19,7 +26,6 @@ def idle_gates(stage):
 
 
 def measure_idle(gates, count):
-    """For each gate: KiB before, and bytes for each connection."""
     found = {}
     for name, target, process in gates:
         ask(connect(target), target, name)
@@ -33,7 +39,7 @@ def measure_idle(gates, count):
             ask(connection, target, name)
         for connection in connections:
             connection.close()
-        found[name] = (before, (after - before) * 1024 / count)
+        found[name] = Idle(before, (after - before) * 1024 / count)
     return found
 
 

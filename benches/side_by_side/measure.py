@@ -27,28 +27,43 @@ class Measured:
 
 def measure(case, load, rounds, seconds, count_syscalls):
     """Row by row what came out."""
-    found = {row.name: Measured(row.of or case.rows[0].name) for row in case.rows}
+    found = {}
     for row in case.rows:
+        for label in row.counted:
+            found[row.name + label] = Measured(row.of or case.rows[0].name)
         case.load(load, row, min(1, seconds))
     for number in range(rounds):
         turn = number % len(case.rows)
         for row in case.rows[turn:] + case.rows[:turn]:
-            before = [process.cpu() for process in row.counted]
+            before = {label: cpu(processes) for label, processes in row.counted.items()}
             sample = case.load(load, row, seconds * case.seconds)
-            used = sum(process.cpu() - start for process, start in zip(row.counted, before))
-            measured = found[row.name]
-            measured.cpu.append(used * 1e6 / sample.requests)
-            measured.rate.append(sample.rate)
-            measured.p50.append(sample.p50)
-            measured.p99.append(sample.p99)
+            for label, processes in row.counted.items():
+                measured = found[row.name + label]
+                measured.cpu.append((cpu(processes) - before[label]) * 1e6 / sample.requests)
+                measured.rate.append(sample.rate)
+                measured.p50.append(sample.p50)
+                measured.p99.append(sample.p99)
     for row in case.rows:
-        measured = found[row.name]
-        measured.memory = sum(process.memory() for process in row.counted)
+        for label, processes in row.counted.items():
+            found[row.name + label].memory = sum(process.memory() for process in processes)
         if count_syscalls and case.syscalls and row.syscalls:
-            tracing = SystemCalls(row.counted)
-            requests = max(case.load(load, row, 2).requests, 1)
-            measured.syscalls = {name: count / requests for name, count in tracing.end().items()}
+            found[row.name].syscalls = count_calls(case, row, load)
     return found
+
+
+def count_calls(case, row, load):
+    """Of each request. Long enough that those of connecting don't matter, if that can be had."""
+    for seconds in (1, 8):
+        tracing = SystemCalls(row.counted[""], load.cores)
+        requests = case.load(load, row, seconds).requests
+        calls = tracing.end()
+        if requests > 2000:
+            break
+    return {name: count / max(requests, 1) for name, count in calls.items()}
+
+
+def cpu(processes):
+    return sum(process.cpu() for process in processes)
 
 
 def ratios(found, row, of, what="cpu"):

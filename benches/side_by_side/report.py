@@ -5,15 +5,14 @@ from statistics import median
 from .measure import ratios, spread
 
 
-def explain(versions, cores, options):
+def conditions(versions, cores, options):
     fields = "; the fields of a browser" if options.browser else ""
     log = "on, to /dev/null, everywhere" if options.log == "on" else "off everywhere"
-    print(
-        f"{versions}\nThe gate on core {min(cores.gate)} with one worker or thread, application and load on core"
+    return (
+        f"{'; '.join(versions)}\nThe gate on core {min(cores.gate)} with one worker or thread, application and load on core"
         f" {min(cores.load)}{', all with real-time priority' if cores.real_time else ''}.\n"
         f"{options.rounds} rounds of {options.seconds:g} s; connections are kept on both sides; access log {log}{fields}.\n"
-        "Ratios are taken within a round: least, median, most. Memory is that of all its processes (PSS).\n",
-        flush=True,
+        "Ratios are taken within a round: least, median, most. Memory is that of all its processes (PSS).\n"
     )
 
 
@@ -46,6 +45,20 @@ def table(case, found):
     print(flush=True)
 
 
+def markdown(case, found):
+    """The same for a page, medians alone."""
+    lines = [f"**{case.title}**", "", f"| | CPU us | of {case.rows[0].name} | {case.rate} | p50 us | memory MiB | system calls |"]
+    lines.append("| --- " * 7 + "|")
+    for name, row in found.items():
+        calls = row.total_syscalls()
+        ratio = median(ratios(found, name, case.rows[0].name))
+        lines.append(
+            f"| {name} | {median(row.cpu):.1f} | {ratio:.2f} | {median(row.rate):,.0f} | {median(row.p50):.0f}"
+            f" | {row.memory / 1024:.0f} | {f'{calls:.1f}' if calls else ''} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def syscalls(found):
     if not any(measured.syscalls for measured in found.values()):
         return
@@ -61,7 +74,17 @@ def idle(found, count):
     print(f"== idle: {count} connections that had one request each and wait for the next")
     width = max(map(len, found))
     print(f"{'':{width}}  before MiB  KiB each   of HAProxy")
-    of = found["HAProxy"][1]
-    for name, (before, each) in found.items():
-        print(f"{name:{width}}  {before / 1024:10.1f}  {each / 1024:8.2f}   {each / of:10.2f}")
+    for name, row in found.items():
+        of = row.each / found["HAProxy"].each
+        print(f"{name:{width}}  {row.before / 1024:10.1f}  {row.each / 1024:8.2f}   {of:10.2f}")
     print(flush=True)
+
+
+def features(found):
+    """In Markdown, of the rows and the first of them."""
+    lines = ["| what | CPU us of a request | more than without |", "| --- | --- | --- |"]
+    for name, measured in found.items():
+        low, middle, high = (100 * (ratio - 1) for ratio in spread(ratios(found, name, measured.of)))
+        more = "" if measured.of == name else f"{middle:+.0f} % ({low:+.0f} to {high:+.0f})"
+        lines.append(f"| {name} | {median(measured.cpu):.1f} | {more} |")
+    print("\n".join(lines) + "\n", flush=True)

@@ -9,32 +9,61 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 use http::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::form::{Fields, Format};
 use super::notice::Notice;
-use super::{Portal, RETRY, Verb, Visit, bearer_challenge, failure, set_cookie, set_retry_after};
+use super::operation::answer::Answer;
+use super::operation::{Credential, Description, Offered};
+use super::{Portal, RETRY, Visit, bearer_challenge, failure, set_cookie, set_retry_after};
 use crate::account::{OwnChangeError, Proof, SignedIn};
 use crate::response::pages::{Page, Template};
 use crate::response::texts::{Text, in_words};
-use crate::response::{Body, BodyError, Problem};
+use crate::response::{Body, Problem};
 use crate::store::User;
 
-mod delete;
-mod password;
-mod profile;
-mod sessions;
-mod tokens;
+pub(super) mod delete;
+pub(super) mod password;
+pub(super) mod profile;
+pub(super) mod sessions;
+pub(super) mod tokens;
 
 use profile::Profile;
 use sessions::{SessionFacts, SessionRow};
 use tokens::{TokenFacts, TokenRow};
 
-const PAGE: &str = "/account";
+/// Where it is, below the prefix.
+pub(super) const PATH: &str = "/account";
+
+pub(super) const PAGE: Description = Description {
+    about: "The account of who is signed in: as a page, or its facts.",
+    answers: &[
+        Answer::json::<AccountFacts>(StatusCode::OK, "The account."),
+        Answer::page(StatusCode::OK, "The page."),
+        Answer::redirect("To the login page: nobody is signed in."),
+    ],
+    body: None,
+    credential: Credential::Session,
+    id: "account",
+    offered: Offered::Always,
+    query: &[],
+};
+
+/// What most changes may answer: whoever is not signed in is sent to the login page by the form.
+const DONE: Answer = Answer::redirect("Done by the form; or nobody is signed in.");
+const NOTHING: Answer = Answer::nothing("Done.");
+/// Where the present password is asked for.
+const INCORRECT: Answer =
+    Answer::problem(StatusCode::FORBIDDEN, &["incorrect_password"], "The present password is wrong.");
+const LIMITED: Answer = Answer::problem(
+    StatusCode::TOO_MANY_REQUESTS,
+    &["too_many_requests"],
+    "Too many failed attempts at this account from this source.",
+);
 
 /// The field with the present password.
 const CURRENT: &str = "current_password";
@@ -106,8 +135,8 @@ struct AccountView<'a> {
 }
 
 /// What programs are told of the account that they are signed in to.
-#[derive(Serialize)]
-struct AccountFacts<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct AccountFacts<'a> {
     #[serde(flatten)]
     profile: Profile<'a>,
     sessions: Vec<SessionFacts<'a>>,
@@ -126,51 +155,13 @@ struct Said {
     status: StatusCode,
 }
 
-/// Every path under `/account`.
-pub(super) async fn dispatch<B>(
-    portal: &Portal,
-    visit: &Visit<'_>,
-    verb: Verb,
-    rest: &str,
-    body: B,
-) -> Result<Response<Body>, Problem>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BodyError>,
-{
-    let change = match rest {
-        "" => {
-            return match verb {
-                Verb::Get => page(portal, visit).await,
-                Verb::Post | Verb::Other => Err(Problem::method_not_allowed("GET, HEAD")),
-            };
-        }
-        "/password" => Change::Password,
-        "/profile" => Change::Profile,
-        "/sessions/revoke-others" => Change::OtherSessions,
-        "/delete" if portal.settings.account_deletion => Change::Delete,
-        "/tokens" => Change::NewToken,
-        _ => match (revoked(rest, "/sessions/"), revoked(rest, "/tokens/")) {
-            (Some(id), _) => Change::Session(id),
-            (_, Some(id)) => Change::Token(id),
-            (None, None) => return Err(Problem::not_found()),
-        },
-    };
-    match verb {
-        // Whoever reloads what a form led to, or opens it from the history, is shown the page.
-        Verb::Get => Ok(visit.asker.see_other(&portal.pages.address(PAGE, &[]))),
-        Verb::Post => submit(portal, visit, change, portal.fields(visit, body).await?).await,
-        Verb::Other => Err(Problem::method_not_allowed("POST")),
-    }
-}
-
-/// The id in `/sessions/{id}/revoke`, say.
-fn revoked<'a>(rest: &'a str, list: &str) -> Option<&'a str> {
-    rest.strip_prefix(list)?.strip_suffix("/revoke").filter(|id| !id.contains('/'))
+/// Whether a path is one of a change's.
+pub(super) fn is_below(path: &str) -> bool {
+    path.strip_prefix(PATH).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// What a POST is to change.
-enum Change<'a> {
+pub(super) enum Change<'a> {
     Delete,
     NewToken,
     OtherSessions,
@@ -192,17 +183,19 @@ impl Change<'_> {
     }
 }
 
-async fn submit(
+/// Every change. Nothing is read of a body that nobody who is signed in has sent.
+pub(super) async fn submit(
     portal: &Portal,
     visit: &Visit<'_>,
     change: Change<'_>,
-    mut fields: Fields,
+    fields: impl AsyncFnOnce() -> Result<Fields, Problem>,
 ) -> Result<Response<Body>, Problem> {
     let Some(who) = who(portal, visit).await? else {
-        return signed_out(portal, visit, fields.format);
+        return signed_out(portal, visit, Format::of(visit.headers)?);
     };
+    let mut fields = fields().await?;
     let (section, format) = (change.section(), fields.format);
-    let honest = portal.check_csrf(visit, &mut fields)?;
+    let honest = portal.check_csrf(visit, &mut fields);
     let done = match change {
         _ if !honest => Err(Refusal::StaleForm),
         Change::Delete => delete::submit(portal, visit, who, fields).await,
@@ -222,15 +215,18 @@ async fn submit(
     }
 }
 
-async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
+pub(super) async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
     let Some(who) = who(portal, visit).await? else {
         let format = if visit.asker.wants_html() { Format::Form } else { Format::Json };
         return signed_out(portal, visit, format);
     };
     let notice = Notice::read(visit.headers);
     let said = Said { notice: notice.map(Notice::text), ..Said::default() };
+    if !visit.asker.wants_html() {
+        return facts(portal, visit, who).await;
+    }
     let mut response = show(portal, visit, who, said).await?;
-    if notice.is_some() && visit.asker.wants_html() {
+    if notice.is_some() {
         set_cookie(&mut response, Notice::clear(&portal.settings.prefix));
     }
     Ok(response)
@@ -244,13 +240,31 @@ async fn who(portal: &Portal, visit: &Visit<'_>) -> Result<Option<SignedIn>, Pro
 
 /// A person signs in and comes back to the page; a program is told.
 fn signed_out(portal: &Portal, visit: &Visit<'_>, format: Format) -> Result<Response<Body>, Problem> {
-    let here = portal.pages.address(PAGE, &[]);
+    let here = portal.pages.address(PATH, &[]);
     match format {
         Format::Form => Ok(visit.asker.see_login(&portal.pages, Some(&here), None)),
         Format::Json => {
             Err(Problem::unauthorized(Some(&here)).with_header(WWW_AUTHENTICATE, bearer_challenge()))
         }
     }
+}
+
+/// What a program is told instead of the page.
+async fn facts(portal: &Portal, visit: &Visit<'_>, who: SignedIn) -> Result<Response<Body>, Problem> {
+    let user = match portal.accounts.own(who) {
+        Ok(user) => user,
+        Err(error) => match Refusal::from(error) {
+            Refusal::Gone => return signed_out(portal, visit, Format::Json),
+            refusal => return Err(refusal.problem()),
+        },
+    };
+    let now = visit.context.received_at;
+    let sessions = portal.accounts.sessions_of(user.id, now).await.map_err(|error| failure(&error))?;
+    let tokens = portal.accounts.personal_tokens(user.id).await.map_err(|error| failure(&error))?;
+    let sessions = sessions.iter().map(|session| SessionFacts::new(session, who)).collect();
+    let tokens = tokens.iter().map(TokenFacts::new).collect();
+    let facts = AccountFacts { profile: Profile::new(&user), sessions, tokens };
+    Ok(visit.asker.json(StatusCode::OK, &facts))
 }
 
 async fn show(
@@ -269,13 +283,6 @@ async fn show(
     let now = visit.context.received_at;
     let sessions = portal.accounts.sessions_of(user.id, now).await.map_err(|error| failure(&error))?;
     let tokens = portal.accounts.personal_tokens(user.id).await.map_err(|error| failure(&error))?;
-    let profile = Profile::new(&user);
-    if !visit.asker.wants_html() {
-        let sessions = sessions.iter().map(|session| SessionFacts::new(session, who));
-        let tokens = tokens.iter().map(TokenFacts::new).collect();
-        let facts = AccountFacts { profile, sessions: sessions.collect(), tokens };
-        return Ok(visit.asker.json(StatusCode::OK, &facts));
-    }
     let token = portal.form_token(visit);
     let fresh = portal.signed_in(visit).await?.is_some_and(|identity| tokens::is_fresh(&identity, now));
     let (section, error) = said.error.unzip();
@@ -291,14 +298,14 @@ async fn show(
         new_token: said.new_token.as_ref().map(ExposeSecret::expose_secret),
         notice: said.notice,
         place: &visit.place(),
-        profile,
+        profile: Profile::new(&user),
         sessions: sessions.iter().map(|session| SessionRow::new(session, who, now)).collect(),
         token_routes: &portal.token_routes,
         tokens: tokens.iter().map(|token| TokenRow::new(token, now)).collect(),
     };
     let page = Page {
         form_targets: "",
-        here: &portal.pages.address(PAGE, &[]),
+        here: &portal.pages.address(PATH, &[]),
         status: said.status,
         template: Template::Account,
     };
@@ -312,14 +319,14 @@ async fn show(
 
 /// Back to the page, which says this once.
 fn done(portal: &Portal, visit: &Visit<'_>, notice: Notice) -> Response<Body> {
-    let mut response = visit.asker.see_other(&portal.pages.address(PAGE, &[]));
+    let mut response = visit.asker.see_other(&portal.pages.address(PATH, &[]));
     set_cookie(&mut response, notice.set(&portal.settings.prefix));
     response
 }
 
 /// The present password out of a form, with where it comes from.
 fn proof(visit: &Visit<'_>, fields: &mut Fields) -> Result<Proof, Refusal> {
-    match fields.secret(CURRENT)? {
+    match fields.secret(CURRENT) {
         Some(password) => Ok(Proof { password, source: visit.context.client }),
         None => Err(Refusal::incomplete(CURRENT, Text::new("account-present-missing"))),
     }

@@ -7,8 +7,12 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use serde::Serialize;
 
+use super::forgot::Accepted;
 use super::form::{Fields, Format};
 use super::notice::Notice;
+use super::operation::answer::Answer;
+use super::operation::input::{Field, Input};
+use super::operation::{Credential, Description, Offered};
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::{AddressError, OwnChangeError, Proof, SignedIn};
 use crate::identity::{Email, Identity};
@@ -17,6 +21,46 @@ use crate::response::texts::{Text, in_words};
 use crate::response::{Body, Problem};
 
 const PATH: &str = "/account/email";
+
+pub(super) const PAGE: Description = Description {
+    about: "The page for another address.",
+    answers: &[
+        Answer::page(StatusCode::OK, "The page."),
+        Answer::redirect("To the login page: nobody is signed in."),
+    ],
+    body: None,
+    credential: Credential::Session,
+    id: "addressPage",
+    offered: Offered::WithMail,
+    query: &[],
+};
+
+pub(super) const SUBMIT: Description = Description {
+    about: "Asks for another address. The old one holds until the new one is confirmed, and is told.",
+    answers: &[
+        Answer::json::<Accepted>(StatusCode::ACCEPTED, "A link may be on its way to the new address."),
+        Answer::redirect("The same for the form; or nobody is signed in."),
+        Answer::problem(
+            StatusCode::BAD_REQUEST,
+            &["email_domain"],
+            "The address is not of a domain that may register.",
+        ),
+        Answer::problem(StatusCode::FORBIDDEN, &["incorrect_password"], "The present password is wrong."),
+        Answer::problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            &["too_many_requests"],
+            "Too many failed attempts at this account from this source.",
+        ),
+    ],
+    body: Some(&Input::of(&[
+        Field::secret("current_password", "The present password.").needed(),
+        Field::email("email", "The new address.").needed(),
+    ])),
+    credential: Credential::Session,
+    id: "changeAddress",
+    offered: Offered::WithMail,
+    query: &[],
+};
 
 #[derive(Serialize)]
 struct AddressView<'a> {
@@ -45,26 +89,28 @@ enum Message {
 pub(super) async fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
     match portal.signed_in(visit).await? {
         Some(identity) => Ok(show(portal, visit, &identity, "", Message::None)),
-        None => Ok(to_login(portal, visit)),
+        None if visit.asker.wants_html() => Ok(to_login(portal, visit)),
+        None => Err(unauthorized()),
     }
 }
 
 pub(super) async fn submit(
     portal: &Portal,
     visit: &Visit<'_>,
-    mut fields: Fields,
+    fields: impl AsyncFnOnce() -> Result<Fields, Problem>,
 ) -> Result<Response<Body>, Problem> {
     let identity = portal.signed_in(visit).await?;
     let Some((identity, who)) = identity.and_then(|found| SignedIn::of(&found).map(|who| (found, who)))
     else {
-        return match fields.format {
+        return match Format::of(visit.headers)? {
             Format::Form => Ok(to_login(portal, visit)),
             Format::Json => Err(unauthorized()),
         };
     };
-    let typed = fields.text("email")?.unwrap_or_default().trim().to_owned();
-    let password = fields.secret("current_password")?;
-    let honest = portal.check_csrf(visit, &mut fields)?;
+    let mut fields = fields().await?;
+    let typed = fields.text("email").unwrap_or_default().trim().to_owned();
+    let password = fields.secret("current_password");
+    let honest = portal.check_csrf(visit, &mut fields);
     let outcome = match (typed.parse::<Email>(), password) {
         _ if !honest => Err(Message::StaleForm),
         (Err(_), _) => Err(Message::Invalid),

@@ -5,14 +5,27 @@
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, IF_NONE_MATCH};
 use http::{HeaderValue, Response, StatusCode};
 
+use super::operation::answer::Answer;
+use super::operation::{Credential, Description, Offered};
 use super::{Portal, Visit};
 use crate::response::{Body, Problem};
 
-/// Under the prefix.
-pub(super) const FOLDER: &str = "/theme/";
+pub(super) const ANSWER: Description = Description {
+    about: "A picture or a font of the theme.",
+    answers: &[
+        Answer::kept("*/*", "The file."),
+        Answer::known(),
+        Answer::problem(StatusCode::BAD_REQUEST, &["bad_request"], "The address is not sound."),
+        Answer::problem(StatusCode::NOT_FOUND, &["not_found"], "There is none of this name."),
+    ],
+    body: None,
+    credential: Credential::None,
+    id: "asset",
+    offered: Offered::Always,
+    query: &[],
+};
 
-pub(super) fn answer(portal: &Portal, visit: &Visit<'_>, path: &str) -> Result<Response<Body>, Problem> {
-    let name = path.strip_prefix(FOLDER).unwrap_or_default();
+pub(super) fn answer(portal: &Portal, visit: &Visit<'_>, name: &str) -> Result<Response<Body>, Problem> {
     let asset = portal.pages.asset(name).ok_or_else(Problem::not_found)?;
     let known = visit.headers.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     let known = known

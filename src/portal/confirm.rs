@@ -11,12 +11,57 @@ use serde::Serialize;
 use super::forgot;
 use super::form::{Fields, Format};
 use super::notice::Notice;
-use super::reset::{invalid_link, link_token};
+use super::operation::answer::Answer;
+use super::operation::input::{Field, Input};
+use super::operation::{Credential, Description, Offered};
+use super::reset::{INVALID_LINK, TOKEN, invalid_link, link_token};
 use super::{Portal, Visit, failure, set_cookie};
 use crate::response::pages::{Page, Template};
 use crate::response::texts::Text;
 use crate::response::{Body, Problem};
 use crate::store::{ConfirmError, Confirmed};
+
+const TAKEN: Answer =
+    Answer::problem(StatusCode::CONFLICT, &["taken"], "Another account has this address meanwhile.");
+
+pub(super) const PAGE: Description = Description {
+    about: "The page that a link in a mail leads to. Looking at it changes nothing.",
+    answers: &[Answer::page(StatusCode::OK, "The page."), INVALID_LINK, TAKEN, Answer::unavailable()],
+    body: None,
+    credential: Credential::None,
+    id: "confirmPage",
+    offered: Offered::Always,
+    query: &[TOKEN],
+};
+
+pub(super) const SUBMIT: Description = Description {
+    about: "Confirms the address of a new account, or a new address of an old one.",
+    answers: &[
+        Answer::nothing("Confirmed."),
+        Answer::redirect("Confirmed by the form.").with_cookie(),
+        INVALID_LINK,
+        TAKEN,
+    ],
+    body: Some(&Input::EMPTY),
+    credential: Credential::None,
+    id: "confirm",
+    offered: Offered::Always,
+    query: &[TOKEN],
+};
+
+pub(super) const RESEND: Description = Description {
+    about: "Sends the link for a new account's address once more. Whether somebody waits for it is not told.",
+    answers: &[
+        Answer::json::<forgot::Accepted>(StatusCode::ACCEPTED, "It may be on its way."),
+        Answer::redirect("The same for the form."),
+        Answer::problem(StatusCode::TOO_MANY_REQUESTS, &["too_many_requests"], "Too many from this source."),
+    ],
+    body: Some(&Input::of(&[Field::text("username", "The name or the e-mail address.").needed()])),
+    credential: Credential::None,
+    id: "resendConfirmation",
+    offered: Offered::WithMail,
+    query: &[],
+};
 
 #[derive(Serialize)]
 struct ConfirmView<'a> {
@@ -39,7 +84,7 @@ pub(super) async fn submit(
     mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
     let token = link_token(visit)?;
-    if !portal.check_csrf(visit, &mut fields)? {
+    if !portal.check_csrf(visit, &mut fields) {
         return show(portal, visit, token, true);
     }
     let confirmed = portal.accounts.confirm_address(token, visit.context.received_at).await;
@@ -68,12 +113,9 @@ pub(super) async fn resend(
     visit: &Visit<'_>,
     mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
-    if !portal.accounts.sends_mail() {
-        return Err(Problem::not_found());
-    }
-    let username = fields.text("username")?.unwrap_or_default();
+    let username = fields.text("username").unwrap_or_default();
     // The page that sends this can be had again only by signing in once more.
-    if !portal.check_csrf(visit, &mut fields)? {
+    if !portal.check_csrf(visit, &mut fields) {
         return Ok(visit.asker.see_login(&portal.pages, None, None));
     }
     if username.trim().is_empty() {

@@ -4,15 +4,43 @@
 
 use http::{Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::form::{Fields, Format};
 use super::notice::Notice;
+use super::operation::answer::Answer;
+use super::operation::input::{Field, Input};
+use super::operation::{Credential, Description, Offered};
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::LinkError;
 use crate::identity::Email;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::{Text, in_words};
 use crate::response::{Body, Problem};
+
+pub(super) const PAGE: Description = Description {
+    about: "The page for a forgotten password.",
+    answers: &[Answer::page(StatusCode::OK, "The page.")],
+    body: None,
+    credential: Credential::None,
+    id: "forgotPage",
+    offered: Offered::WithMail,
+    query: &[],
+};
+
+pub(super) const SUBMIT: Description = Description {
+    about: "Sends a link that sets a new password. The answer is the same for every address.",
+    answers: &[
+        Answer::json::<Accepted>(StatusCode::ACCEPTED, "It may be on its way."),
+        Answer::redirect("The same for the form.").with_cookie(),
+        Answer::problem(StatusCode::TOO_MANY_REQUESTS, &["too_many_requests"], "Too many from this source."),
+    ],
+    body: Some(&Input::of(&[Field::email("email", "The address of the account.").needed()])),
+    credential: Credential::None,
+    id: "forgot",
+    offered: Offered::WithMail,
+    query: &[],
+};
 
 #[derive(Serialize)]
 struct ForgotView<'a> {
@@ -24,12 +52,12 @@ struct ForgotView<'a> {
     place: &'a str,
 }
 
-#[derive(Serialize)]
-struct Accepted {}
+/// Nothing is told.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Accepted {}
 
-pub(super) fn page(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
-    offered(portal)?;
-    Ok(show(portal, visit, "", StatusCode::OK, None))
+pub(super) fn page(portal: &Portal, visit: &Visit<'_>) -> Response<Body> {
+    show(portal, visit, "", StatusCode::OK, None)
 }
 
 pub(super) async fn submit(
@@ -37,9 +65,8 @@ pub(super) async fn submit(
     visit: &Visit<'_>,
     mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
-    offered(portal)?;
-    let typed = fields.text("email")?.unwrap_or_default().trim().to_owned();
-    if !portal.check_csrf(visit, &mut fields)? {
+    let typed = fields.text("email").unwrap_or_default().trim().to_owned();
+    if !portal.check_csrf(visit, &mut fields) {
         return Ok(show(portal, visit, &typed, StatusCode::FORBIDDEN, None));
     }
     // What is no address at all is told so: that says nothing about anybody.
@@ -89,11 +116,6 @@ pub(super) fn problem(error: LinkError) -> Problem {
         }
         LinkError::Store(error) => failure(&error),
     }
-}
-
-/// Where no mail can be sent there is nothing here.
-fn offered(portal: &Portal) -> Result<(), Problem> {
-    if portal.accounts.sends_mail() { Ok(()) } else { Err(Problem::not_found()) }
 }
 
 fn show(

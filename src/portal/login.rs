@@ -10,11 +10,15 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use secrecy::SecretString;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::form::{Fields, Format};
 use super::me::Me;
 use super::next::Next;
 use super::notice::Notice;
+use super::operation::answer::Answer;
+use super::operation::input::{Field, Input};
+use super::operation::{Credential, Description, Offered, Parameter};
 use super::pending::Pending;
 use super::{
     Portal, RETRY, Visit, bearer_challenge, failure, set_challenge, set_cookie, set_retry_after, token,
@@ -25,6 +29,84 @@ use crate::request::Host;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::{Text, in_words, lasting};
 use crate::response::{Body, Problem, Prompt};
+
+pub(super) const START: Description = Description {
+    about: "Leads to the login page.",
+    answers: &[Answer::redirect("To the login page.")],
+    body: None,
+    credential: Credential::None,
+    id: "start",
+    offered: Offered::Always,
+    query: &[],
+};
+
+/// Where to afterwards.
+pub(super) const NEXT: Parameter = Parameter {
+    about: "Where to afterwards: a path, or an address of a host that is known here.",
+    name: "next",
+    needed: false,
+};
+pub(super) const RD: Parameter = Parameter { about: "The same as `next`.", name: "rd", needed: false };
+/// The same in a form.
+pub(super) const NEXT_FIELD: Field = Field::text(NEXT.name, NEXT.about);
+pub(super) const RD_FIELD: Field = Field::text(RD.name, RD.about);
+
+pub(super) const PAGE: Description = Description {
+    about: "The login page. Whoever is signed in already goes on at once.",
+    answers: &[
+        Answer::page(StatusCode::OK, "The page."),
+        Answer::redirect("To where the person wanted to go: somebody is signed in already."),
+        Answer::unavailable(),
+    ],
+    body: None,
+    credential: Credential::None,
+    id: "loginPage",
+    offered: Offered::Always,
+    query: &[
+        NEXT,
+        RD,
+        Parameter {
+            about: "`login` asks for the password again, `select_account` for somebody else.",
+            name: "prompt",
+            needed: false,
+        },
+    ],
+};
+
+pub(super) const SUBMIT: Description = Description {
+    about: "Signs in. Every wrong pair gets one answer.",
+    answers: &[
+        Answer::json::<Welcome>(StatusCode::OK, "Signed in.").with_cookie(),
+        Answer::redirect("Signed in by the form.").with_cookie(),
+        Answer::problem(
+            StatusCode::UNAUTHORIZED,
+            &["incorrect_credentials"],
+            "The name, the password or both are wrong.",
+        ),
+        Answer::problem(
+            StatusCode::FORBIDDEN,
+            &["unconfirmed", "waiting_for_approval"],
+            "The password is right, and the account waits for something.",
+        ),
+        Answer::problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            &["too_many_requests"],
+            "Too many failed attempts at this account from this source.",
+        ),
+    ],
+    body: Some(&Input::of(&[
+        Field::text("username", "The name or the e-mail address.").needed(),
+        Field::secret("password", "The password.").needed(),
+        Field::flag("remember", "Whether the session outlasts the browser."),
+        NEXT_FIELD,
+        RD_FIELD,
+        Field::text("prompt", "What the page was asked for with."),
+    ])),
+    credential: Credential::None,
+    id: "logIn",
+    offered: Offered::Always,
+    query: &[],
+};
 
 #[derive(Serialize)]
 struct LoginView<'a> {
@@ -48,8 +130,8 @@ struct LoginView<'a> {
     username: &'a str,
 }
 
-#[derive(Serialize)]
-struct Welcome<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Welcome<'a> {
     user: Me<'a>,
 }
 
@@ -104,16 +186,16 @@ pub(super) async fn submit(
     visit: &Visit<'_>,
     mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
-    let password = fields.secret("password")?;
-    let next = fields.text("next")?.or(fields.text("rd")?);
+    let password = fields.secret("password");
+    let next = fields.text("next").or(fields.text("rd"));
     let form = LoginForm {
         next: portal.next(next.as_deref()),
-        prompt: fields.text("prompt")?.as_deref().and_then(Prompt::parse),
+        prompt: fields.text("prompt").as_deref().and_then(Prompt::parse),
         remember: fields.flag("remember"),
         // Phones add a blank behind a name; behind a password it may be meant.
-        username: fields.text("username")?.unwrap_or_default().trim().to_owned(),
+        username: fields.text("username").unwrap_or_default().trim().to_owned(),
     };
-    if !portal.check_csrf(visit, &mut fields)? {
+    if !portal.check_csrf(visit, &mut fields) {
         return Ok(form.show(portal, visit, Message::StaleForm));
     }
     let outcome = match password {

@@ -6,13 +6,45 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::form::{Fields, Format};
+use super::login::{NEXT, NEXT_FIELD, RD, RD_FIELD};
 use super::next::Next;
 use super::notice::Notice;
+use super::operation::answer::Answer;
+use super::operation::input::Input;
+use super::operation::{Credential, Description, Offered};
 use super::{Portal, Visit, failure, set_cookie, token};
 use crate::account::RevokeFailure;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::Text;
 use crate::response::{Body, Problem};
+
+pub(super) const PAGE: Description = Description {
+    about: "The page that asks whether to sign out.",
+    answers: &[Answer::page(StatusCode::OK, "The page."), Answer::unavailable()],
+    body: None,
+    credential: Credential::None,
+    id: "logoutPage",
+    offered: Offered::Always,
+    query: &[NEXT, RD],
+};
+
+pub(super) const SUBMIT: Description = Description {
+    about: "Signs out: the session ends at once, everywhere. Whoever has none is signed out already.",
+    answers: &[
+        Answer::nothing("Signed out.").with_cookie(),
+        Answer::redirect("Signed out by the form.").with_cookie(),
+        Answer::problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            &["too_many_requests"],
+            "A token in a cookie could not be looked at: too many forged ones came from this source.",
+        ),
+    ],
+    body: Some(&Input::of(&[NEXT_FIELD, RD_FIELD])),
+    credential: Credential::None,
+    id: "logOut",
+    offered: Offered::Always,
+    query: &[],
+};
 
 #[derive(Serialize)]
 struct LogoutView<'a> {
@@ -35,9 +67,9 @@ pub(super) async fn submit(
     visit: &Visit<'_>,
     mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
-    let next = fields.text("next")?.or(fields.text("rd")?);
+    let next = fields.text("next").or(fields.text("rd"));
     let next = portal.next(next.as_deref());
-    if !portal.check_csrf(visit, &mut fields)? {
+    if !portal.check_csrf(visit, &mut fields) {
         let notice = Text::new("form-stale-confirm");
         return show(portal, visit, next.as_ref(), Some(notice)).await;
     }

@@ -8,21 +8,46 @@ use std::time::SystemTime;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::operation::answer::Answer;
+use super::operation::{self, Description, Offered};
 use super::{Portal, Visit, bearer_challenge};
 use crate::authn::{Authentication, Rejection};
 use crate::identity::{Identity, Role};
 use crate::response::{Body, Problem};
 
-/// An identity as programs see it. What isn't listed here is never told.
-#[derive(Serialize)]
+pub(super) const ANSWER: Description = Description {
+    about: "Whose this credential is.",
+    answers: &[
+        Answer::json::<Me>(StatusCode::OK, "The person."),
+        Answer::problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            &["too_many_requests"],
+            "Too many failed attempts at this account from this source.",
+        ),
+    ],
+    body: None,
+    credential: operation::Credential::Any,
+    id: "me",
+    offered: Offered::Always,
+    query: &[],
+};
+
+/// An identity as programs see it.
+// What isn't listed here is never told.
+#[derive(Serialize, ToSchema)]
 pub(super) struct Me<'a> {
     username: &'a str,
+    #[schema(required = true)]
     email: Option<&'a str>,
     name: &'a str,
+    #[schema(value_type = Vec<String>)]
     roles: &'a BTreeSet<Role>,
+    /// `session`, `bearer` or `basic`.
     credential: &'static str,
-    /// `None` where another issuer does not say.
+    /// When the password was typed; null where another issuer does not say.
+    #[schema(required = true, format = DateTime)]
     authenticated_at: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 //! Both are the same for everybody and may be kept for five minutes, the time that a new key is published before it
 //! signs.
 //!
-//! Callers: the portal's dispatch; `gateway` for the well-known path, where no route claims it.
+//! Callers: the portal's dispatch; `openapi` for a document of the same kind; `gateway` for the well-known path, where no route claims it.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -12,10 +12,32 @@ use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::Portal;
+use super::operation::answer::Answer;
+use super::operation::{Credential, Description, Offered};
 use crate::response::{Asker, Body};
 
-/// RFC 8414 §3, outside of the prefix and under it.
+/// RFC 8414 §3, outside of the prefix; under it as well.
 pub(super) const PATH: &str = "/.well-known/oauth-authorization-server";
+
+pub(super) const KEYS: Description = Description {
+    about: "The public keys that access tokens are verified with (RFC 7517).",
+    answers: &[Answer::kept("application/json", "The key set."), Answer::known()],
+    body: None,
+    credential: Credential::None,
+    id: "keys",
+    offered: Offered::Always,
+    query: &[],
+};
+
+pub(super) const SERVER: Description = Description {
+    about: "Where the token endpoints are (RFC 8414).",
+    answers: &[Answer::kept("application/json", "The metadata."), Answer::known()],
+    body: None,
+    credential: Credential::None,
+    id: "server",
+    offered: Offered::Always,
+    query: &[],
+};
 
 pub(super) fn keys(portal: &Portal, asker: &Asker, headers: &HeaderMap) -> Response<Body> {
     public(asker, headers, portal.authenticator.tokens().jwks().to_string())
@@ -42,7 +64,8 @@ pub(super) fn server(portal: &Portal, asker: &Asker, headers: &HeaderMap) -> Res
     public(asker, headers, document.to_string())
 }
 
-fn public(asker: &Asker, headers: &HeaderMap, document: String) -> Response<Body> {
+/// With an `ETag`, to be kept for a while.
+pub(super) fn public(asker: &Asker, headers: &HeaderMap, document: String) -> Response<Body> {
     let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest(&SHA256, document.as_bytes()).as_ref()[..12]));
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let known = known.flat_map(|value| value.split(',')).map(|one| one.trim().trim_start_matches("W/"));

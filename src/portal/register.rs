@@ -10,10 +10,15 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use secrecy::SecretString;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::form::{Fields, Format};
+use super::login::{NEXT, RD};
 use super::next::Next;
 use super::notice::Notice;
+use super::operation::answer::Answer;
+use super::operation::input::{Field, Input};
+use super::operation::{Credential, Description, Offered, Parameter};
 use super::strength::weakness_text;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::{NewPerson, NextStep, RegistrationError, RegistrationMode};
@@ -22,6 +27,63 @@ use crate::password::Weakness;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::{Text, in_words};
 use crate::response::{Body, Problem};
+
+const INVITATION: Parameter = Parameter {
+    about: "The token of an invitation's link: needed where the mode is `invite`.",
+    name: "invitation",
+    needed: false,
+};
+
+const NO_INVITATION: [Answer; 2] = [
+    Answer::problem(StatusCode::BAD_REQUEST, &["invalid_link"], "The invitation is no good any more."),
+    Answer::problem(
+        StatusCode::FORBIDDEN,
+        &["invitation_needed"],
+        "Only who is invited may make an account.",
+    ),
+];
+
+pub(super) const PAGE: Description = Description {
+    about: "The page for a new account.",
+    answers: &[
+        Answer::page(StatusCode::OK, "The page."),
+        NO_INVITATION[0],
+        NO_INVITATION[1],
+        Answer::unavailable(),
+    ],
+    body: None,
+    credential: Credential::None,
+    id: "registerPage",
+    offered: Offered::WithRegistration,
+    query: &[INVITATION, NEXT, RD],
+};
+
+pub(super) const SUBMIT: Description = Description {
+    about: "Makes an account. Where addresses are confirmed, a taken one gets the same answer, and its owner a mail.",
+    answers: &[
+        Answer::json::<Registered>(StatusCode::CREATED, "Made, or so it seems."),
+        Answer::redirect("Made by the form.").with_cookie(),
+        Answer::problem(
+            StatusCode::BAD_REQUEST,
+            &["email_domain", "weak_password"],
+            "The address is not of a domain that may register, or the password is too easy to guess.",
+        ),
+        NO_INVITATION[0],
+        NO_INVITATION[1],
+        Answer::problem(StatusCode::CONFLICT, &["taken"], "Somebody has this name, or this address."),
+        Answer::problem(StatusCode::TOO_MANY_REQUESTS, &["too_many_requests"], "Too many from this source."),
+    ],
+    body: Some(&Input::of(&[
+        Field::text("username", "The name to sign in with.").needed(),
+        Field::email("email", "The address. With an invitation it is the invited one."),
+        Field::text("name", "The name to be shown."),
+        Field::secret("password", "The password, held to the policy of this site.").needed(),
+    ])),
+    credential: Credential::None,
+    id: "register",
+    offered: Offered::WithRegistration,
+    query: &[INVITATION, NEXT, RD],
+};
 
 #[derive(Serialize)]
 struct RegisterView<'a> {
@@ -44,16 +106,18 @@ struct RegisterView<'a> {
     username: &'a str,
 }
 
-#[derive(Serialize)]
-struct Registered<'a> {
-    user: NewUserView<'a>,
-    /// What comes next: `confirm`, `sign_in` or `wait`.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Registered<'a> {
+    user: NewUser<'a>,
+    /// `confirm` the address, `sign_in`, or `wait` for an administrator.
     next: &'static str,
 }
 
-#[derive(Serialize)]
-struct NewUserView<'a> {
+/// The person, as typed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NewUser<'a> {
     username: &'a str,
+    #[schema(required = true)]
     email: Option<&'a str>,
     name: &'a str,
 }
@@ -99,14 +163,13 @@ pub(super) async fn submit(
     mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
     let mut form = RegisterForm::new(portal, visit)?;
-    let password = fields.secret("password")?;
+    let password = fields.secret("password");
     // Phones add a blank behind a name; behind a password it may be meant.
-    let mut typed =
-        |name| -> Result<String, Problem> { Ok(fields.text(name)?.unwrap_or_default().trim().to_owned()) };
-    form.username = typed("username")?;
-    form.name = typed("name")?;
-    form.email = typed("email")?;
-    if !portal.check_csrf(visit, &mut fields)? {
+    let mut typed = |name| fields.text(name).unwrap_or_default().trim().to_owned();
+    form.username = typed("username");
+    form.name = typed("name");
+    form.email = typed("email");
+    if !portal.check_csrf(visit, &mut fields) {
         return Ok(form.show(portal, visit, Message::StaleForm));
     }
     match (form.register(portal, visit, password).await, fields.format) {
@@ -132,7 +195,8 @@ impl RegisterForm {
     /// An empty one, for whom registration is open.
     fn new(portal: &Portal, visit: &Visit<'_>) -> Result<Self, Problem> {
         let mode = portal.accounts.registration().mode;
-        let invitation = match (mode, visit.parameter(&["invitation"])) {
+        let shown = visit.parameter(&[INVITATION.name]).filter(|token| !token.is_empty());
+        let invitation = match (mode, shown) {
             (RegistrationMode::Closed, _) => return Err(Problem::not_found()),
             (RegistrationMode::Invite, None) => return Err(needs_invitation(portal)),
             (_, None) => None,
@@ -198,7 +262,7 @@ impl RegisterForm {
     fn made(&self, next: NextStep) -> Registered<'_> {
         let invited = self.invitation.as_ref().map(|(_, email)| email.as_str());
         Registered {
-            user: NewUserView {
+            user: NewUser {
                 username: &self.username,
                 email: invited.or(Some(self.email.as_str()).filter(|email| !email.is_empty())),
                 name: &self.name,

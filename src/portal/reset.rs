@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use super::form::{Fields, Format};
 use super::notice::Notice;
+use super::operation::answer::Answer;
+use super::operation::input::{Field, Input};
+use super::operation::{Credential, Description, Offered, Parameter};
 use super::strength::weakness_text;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
 use crate::account::SetPasswordError;
@@ -20,6 +23,43 @@ use crate::response::pages::{Page, Template};
 use crate::response::texts::Text;
 use crate::response::{Body, Problem};
 use crate::store::TokenError;
+
+/// What a link by mail carries.
+pub(super) const TOKEN: Parameter =
+    Parameter { about: "The token of the link.", name: "token", needed: true };
+pub(super) const INVALID_LINK: Answer = Answer::problem(
+    StatusCode::BAD_REQUEST,
+    &["bad_request", "invalid_link"],
+    "The link is not whole, or no good any more: unknown, used or too old.",
+);
+
+pub(super) const PAGE: Description = Description {
+    about: "The page that a link for a new password leads to. Looking at it changes nothing.",
+    answers: &[Answer::page(StatusCode::OK, "The page."), INVALID_LINK, Answer::unavailable()],
+    body: None,
+    credential: Credential::None,
+    id: "resetPage",
+    offered: Offered::Always,
+    query: &[TOKEN],
+};
+
+pub(super) const SUBMIT: Description = Description {
+    about: "Sets a password by a link, and ends all sessions and refresh tokens of the account.",
+    answers: &[
+        Answer::nothing("Set."),
+        Answer::redirect("Set by the form.").with_cookie(),
+        INVALID_LINK,
+        Answer::problem(StatusCode::BAD_REQUEST, &["weak_password"], "The password is too easy to guess."),
+    ],
+    body: Some(&Input::of(&[
+        Field::secret("password", "The password, held to the policy of this site.").needed(),
+        Field::secret("password_again", "The same once more, where a person types it."),
+    ])),
+    credential: Credential::None,
+    id: "reset",
+    offered: Offered::Always,
+    query: &[TOKEN],
+};
 
 #[derive(Serialize)]
 struct ResetView<'a> {
@@ -54,8 +94,8 @@ pub(super) async fn submit(
     let token = link_token(visit)?;
     // Before anything is hashed: a link that is no good is told at once.
     let username = holder(portal, visit, token)?;
-    let honest = portal.check_csrf(visit, &mut fields)?;
-    let (password, again) = (fields.secret("password")?, fields.secret("password_again")?);
+    let honest = portal.check_csrf(visit, &mut fields);
+    let (password, again) = (fields.secret("password"), fields.secret("password_again"));
     let message = match password {
         _ if !honest => Message::StaleForm,
         None => Message::Again(Text::new("reset-empty")),

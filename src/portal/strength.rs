@@ -9,8 +9,13 @@
 
 use http::{Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::form::Fields;
+use super::operation::answer::Answer;
+use super::operation::input::Field;
+use super::operation::input::Input;
+use super::operation::{Credential, Description, Offered};
 use super::{Portal, RETRY, Visit};
 use crate::password::{MAX_LENGTH, Reason, Strength, Weakness};
 use crate::response::texts::Text;
@@ -19,9 +24,25 @@ use crate::response::{Body, Problem};
 /// The fields of a form that an attacker would look into.
 const CONTEXT: [&str; 3] = ["username", "name", "email"];
 
-#[derive(Serialize)]
-struct Judged {
+pub(super) const JUDGE: Description = Description {
+    about: "Says how strong a password is, and sets nothing.",
+    answers: &[Answer::json::<Judged>(StatusCode::OK, "How strong it is.")],
+    body: Some(&Input::unproven(&[
+        Field::secret("password", "The password.").needed(),
+        Field::text(CONTEXT[0], "The name to sign in with: weak as a password."),
+        Field::text(CONTEXT[1], "The name to be shown: as weak."),
+        Field::text(CONTEXT[2], "The address: as weak."),
+    ])),
+    credential: Credential::None,
+    id: "judgePassword",
+    offered: Offered::Always,
+    query: &[],
+};
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Judged {
     /// 0 to 4, as zxcvbn has it.
+    #[schema(maximum = 4)]
     score: u8,
     /// Whether it would be taken.
     acceptable: bool,
@@ -35,11 +56,11 @@ pub(super) async fn judge(
     visit: &Visit<'_>,
     mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
-    let password = fields.secret("password")?;
+    let password = fields.secret("password");
     let password = password.ok_or(Problem::bad_request(Text::verbatim("password is needed.")))?;
     let mut context = Vec::new();
     for name in CONTEXT {
-        context.extend(fields.text(name)?);
+        context.extend(fields.text(name));
     }
     let judged = portal.accounts.judge(password, context).await;
     let strength = judged.map_err(|_| Problem::unavailable(RETRY))?;

@@ -4,19 +4,20 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 pub(super) mod cookies;
 pub(super) mod introspect;
 pub(super) mod revoke;
 
-use cookies::NoCookie;
-
-use super::form::{self, Fields, Format};
+use super::form::Fields;
+use super::operation::answer::Answer;
+use super::operation::input::{Field, Input};
+use super::operation::{Credential, Description, Offered};
 use super::{Portal, RETRY, Visit, failure, set_challenge, set_retry_after};
 use crate::account::{RefreshFailure, RevokeFailure};
 use crate::authn::location::REFRESH_COOKIE;
@@ -24,24 +25,105 @@ use crate::authn::{LoginFailure, TokenRefusal};
 use crate::identity::TokenErrors;
 use crate::request::Context;
 use crate::response::texts::{Language, Text, in_words};
-use crate::response::{Body, BodyError, Problem};
+use crate::response::{Body, Problem};
+use cookies::NoCookie;
 
-#[derive(Serialize)]
-struct Granted<'a> {
+/// Where the tokens are, below the prefix.
+const PATH: &str = "/token";
+
+pub(super) const SUBMIT: Description = Description {
+    about: "An access token for a name (or an address) and a password, or for a refresh token.",
+    answers: &[
+        Answer::json::<Granted>(StatusCode::OK, "The token."),
+        Answer::oauth(
+            StatusCode::BAD_REQUEST,
+            &["invalid_request", "invalid_grant", "unsupported_grant_type"],
+            "The request is not sound, the refresh token no good any more, or the account waits for something.",
+        ),
+        WRONG,
+        LIMITED,
+    ],
+    body: Some(&Input::oauth(
+        &[
+            Field::text("grant_type", "`password`, which is meant when it is left out, or `refresh_token`."),
+            Field::text("username", "The name or the e-mail address."),
+            Field::text("email", "The e-mail address, instead of `username`."),
+            Field::secret("password", "The password."),
+            Field::secret(
+                "refresh_token",
+                "A refresh token, for the grant of that name; left out, the one in the cookie.",
+            ),
+            Field::flag(
+                "cookies",
+                "Where cookies are given: whether the tokens come in them alone, or not in them.",
+            ),
+        ],
+        &[&["username", "password"], &["email", "password"], &["grant_type"]],
+    )),
+    credential: Credential::None,
+    id: "token",
+    offered: Offered::Always,
+    query: &[],
+};
+
+pub(super) const REFRESH: Description = Description {
+    about: "An access token for the refresh token in `Authorization`, or in the cookie if `X-CSRF-TOKEN` repeats the one \
+            beside it.",
+    answers: &[
+        Answer::json::<Granted>(StatusCode::OK, "The token."),
+        Answer::oauth(
+            StatusCode::BAD_REQUEST,
+            &["invalid_request", "invalid_grant"],
+            "There is no refresh token, or it is no good any more.",
+        ),
+        WRONG,
+        LIMITED,
+    ],
+    body: Some(&Input::oauth(&[], &[])),
+    credential: Credential::None,
+    id: "refreshToken",
+    offered: Offered::Always,
+    query: &[],
+};
+
+const WRONG: Answer = Answer::oauth(
+    StatusCode::UNAUTHORIZED,
+    &["invalid_grant", "invalid_request"],
+    "The name, the password or both are wrong; with `tokens.errors: flask`, or the refresh token.",
+);
+
+const LIMITED: Answer = Answer::oauth(
+    StatusCode::TOO_MANY_REQUESTS,
+    &["temporarily_unavailable"],
+    "Too many failed attempts at this account from this source.",
+);
+
+/// RFC 6749 §5.1; what is in a cookie that was shown is not told here.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Granted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     access_token: Option<&'a str>,
     token_type: &'static str,
+    /// In seconds.
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     refresh_token: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Refused<'a> {
+/// RFC 6749 §5.2.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Refused<'a> {
     error: &'a str,
     error_description: &'a str,
+    /// What other endpoints call it, where it is a fault that they have too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    code: Option<&'a str>,
     /// As Flask-JWT-Extended has it, where that is wished.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     msg: Option<&'a str>,
 }
 
@@ -83,14 +165,41 @@ enum Refusal {
     UnsupportedGrantType,
 }
 
-pub(super) async fn submit<B>(portal: &Portal, visit: &Visit<'_>, body: B) -> Result<Response<Body>, Problem>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BodyError>,
-{
-    let format = Format::of(visit.headers)?;
-    let body = form::read(visit.headers, body).await?;
-    let granted = match Grant::parse(format, &body) {
+/// Whether RFC 6749 words what goes wrong at this path, below the prefix.
+pub(super) fn is_at(path: &str) -> bool {
+    path.strip_prefix(PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A fault that any endpoint can have, as the token endpoints tell it.
+pub(super) fn refuse(problem: &Problem, portal: &Portal, visit: &Visit<'_>) -> Response<Body> {
+    let error = match (problem.code, problem.status) {
+        ("unauthorized", _) => "invalid_token",
+        ("forbidden", _) => "insufficient_scope",
+        (_, status) if status.is_server_error() => "temporarily_unavailable",
+        (_, _) => "invalid_request",
+    };
+    let detail = portal.pages.texts().say(Language::English, &problem.detail);
+    // §5.2 takes printable ASCII alone.
+    let error_description = &*detail.replace('’', "'");
+    let msg = Some(error_description).filter(|_| errors(portal) == TokenErrors::Flask);
+    let refused = Refused { error, error_description, code: Some(problem.code), msg };
+    let mut response = visit.asker.json(problem.status, &refused);
+    for (name, value) in problem.headers() {
+        response.headers_mut().append(name, value.clone());
+    }
+    response
+}
+
+fn errors(portal: &Portal) -> TokenErrors {
+    portal.authenticator.tokens().settings().errors
+}
+
+pub(super) async fn submit(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    fields: Fields,
+) -> Result<Response<Body>, Problem> {
+    let granted = match Grant::of(fields) {
         Ok((grant, carrier)) => issue(portal, visit, grant, carrier).await,
         Err(refusal) => Err(refusal),
     };
@@ -99,12 +208,11 @@ where
 
 /// `/token/refresh`: a new access token for the refresh token in `Authorization` or in the cookie, as programs ask that were
 /// written for Flask-JWT-Extended. Its body, if it has one, says nothing.
-pub(super) async fn refresh<B>(portal: &Portal, visit: &Visit<'_>, body: B) -> Result<Response<Body>, Problem>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BodyError>,
-{
-    form::read(visit.headers, body).await?;
+pub(super) async fn refresh(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    _: Fields,
+) -> Result<Response<Body>, Problem> {
     let grant = match bearer(visit) {
         Some(token) => Grant::Refresh { token },
         None => Grant::RefreshCookie,
@@ -161,31 +269,27 @@ async fn issue(
 }
 
 impl Grant {
-    fn parse(format: Format, body: &[u8]) -> Result<(Self, Carrier), Refusal> {
-        let unsound =
-            |_| Refusal::InvalidRequest("The body is not sound: each parameter once, and each a text.");
-        let mut fields = Fields::parse(format, body).map_err(unsound)?;
+    fn of(mut fields: Fields) -> Result<(Self, Carrier), Refusal> {
         let carrier = match (fields.has("cookies"), fields.flag("cookies")) {
             (false, _) => Carrier::Either,
             (true, true) => Carrier::Cookies,
             (true, false) => Carrier::Body,
         };
-        match fields.text("grant_type").map_err(unsound)?.as_deref() {
+        match fields.text("grant_type").as_deref() {
             None | Some("password") => {}
             Some("refresh_token") => {
-                let token = fields.secret("refresh_token").map_err(unsound)?;
+                let token = fields.secret("refresh_token");
                 let grant = token.map_or(Self::RefreshCookie, |token| Self::Refresh { token });
                 return Ok((grant, carrier));
             }
             Some(_) => return Err(Refusal::UnsupportedGrantType),
         }
-        let login = match (fields.text("username").map_err(unsound)?, fields.text("email").map_err(unsound)?)
-        {
+        let login = match (fields.text("username"), fields.text("email")) {
             (Some(login), None) | (None, Some(login)) => login.trim().to_owned(),
             (Some(_), Some(_)) => return Err(Refusal::InvalidRequest("Send username or email, not both.")),
             (None, None) => String::new(),
         };
-        match fields.secret("password").map_err(unsound)? {
+        match fields.secret("password") {
             Some(password) if !login.is_empty() => Ok((Self::Password { login, password }, carrier)),
             Some(_) | None => {
                 Err(Refusal::InvalidRequest("username (or email) and password are both needed."))
@@ -241,7 +345,7 @@ impl Refusal {
             Self::Unavailable => "Tokens can not be issued at the moment. Please try again shortly.",
             Self::UnsupportedGrantType => "The grant type is not supported here.",
         };
-        let errors = portal.authenticator.tokens().settings().errors;
+        let errors = errors(portal);
         let missing;
         let msg = match (errors, self) {
             (TokenErrors::Problem, _) => None,
@@ -249,18 +353,23 @@ impl Refusal {
             (TokenErrors::Flask, Self::Cookie(_)) => Some("CSRF double submit tokens do not match"),
             (TokenErrors::Flask, Self::InvalidRefreshToken) => Some("Token has been revoked"),
             (TokenErrors::Flask, Self::NoRefreshToken) => {
-                missing = format!("Missing cookie \"{REFRESH_COOKIE}\"");
+                missing = format!(
+                    "Missing JWT in headers or cookies (Missing Authorization Header; Missing cookie \"{REFRESH_COOKIE}\")"
+                );
                 Some(missing.as_str())
             }
             (TokenErrors::Flask, _) => Some(error_description),
         };
-        let refused = Refused { error: self.error(), error_description, msg };
+        let refused = Refused { error: self.error(), error_description, code: None, msg };
         let mut response = visit.asker.json(self.status(errors), &refused);
+        if response.status() == StatusCode::UNAUTHORIZED {
+            set_challenge(&mut response);
+        }
         match self {
-            Self::InvalidGrant => set_challenge(&mut response),
             Self::Limited(wait) => set_retry_after(&mut response, *wait),
             Self::Unavailable => set_retry_after(&mut response, RETRY),
             Self::Cookie(_)
+            | Self::InvalidGrant
             | Self::InvalidRefreshToken
             | Self::InvalidRequest(_)
             | Self::NoRefreshToken
@@ -325,6 +434,12 @@ impl From<RefreshFailure> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::portal::form::Format;
+
+    fn fields(format: Format, body: &str) -> Fields {
+        let input = SUBMIT.body.expect("a body");
+        Fields::parse(format, body.as_bytes(), input).unwrap_or_else(|_| panic!("{body} is sound"))
+    }
 
     #[test]
     fn requests_for_a_token() {
@@ -346,11 +461,7 @@ mod tests {
             (Format::Form, "username=alice", Err("invalid_request")),
             (Format::Form, "username=alice&password=", Err("invalid_request")),
             (Format::Form, "username=+&password=pw", Err("invalid_request")),
-            (Format::Form, "username=alice&username=bob&password=pw", Err("invalid_request")),
             (Format::Form, "username=alice&email=b%40c&password=pw", Err("invalid_request")),
-            (Format::Json, r#"{"username":"alice","password":"a","password":"b"}"#, Err("invalid_request")),
-            (Format::Json, r#"{"username":["alice"],"password":"a"}"#, Err("invalid_request")),
-            (Format::Json, "[]", Err("invalid_request")),
             (
                 Format::Form,
                 "grant_type=client_credentials&username=a&password=b",
@@ -359,7 +470,7 @@ mod tests {
             (Format::Form, "grant_type=Password&username=a&password=b", Err("unsupported_grant_type")),
         ];
         for (format, body, expected) in cases {
-            let grant = Grant::parse(format, body.as_bytes()).map(|(grant, _)| grant);
+            let grant = Grant::of(fields(format, body)).map(|(grant, _)| grant);
             let seen = match &grant {
                 Ok(Grant::Password { login, .. }) => Ok(login.as_str()),
                 Ok(Grant::Refresh { token }) => Ok(token.expose_secret()),
@@ -368,7 +479,7 @@ mod tests {
             };
             assert_eq!(seen, expected, "{body}");
         }
-        let blanks = Grant::parse(Format::Form, b"username=a&password=+pw+").expect("sound");
+        let blanks = Grant::of(fields(Format::Form, "username=a&password=+pw+")).expect("sound");
         let (Grant::Password { password, .. }, Carrier::Either) = blanks else { panic!("{blanks:?}") };
         assert_eq!(password.expose_secret(), " pw ", "a password keeps its blanks");
     }

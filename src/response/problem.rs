@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::header::{ALLOW, CONNECTION, RETRY_AFTER, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::pages::{Page, Pages, Prompt, Template};
 use super::texts::{Language, Text, in_words};
@@ -50,12 +51,18 @@ enum Action {
     SignIn { next: Option<String>, prompt: Option<Prompt> },
 }
 
-#[derive(Serialize)]
-struct Details<'a> {
+/// RFC 9457.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Details<'a> {
+    /// A few words, the same for every problem of this kind.
     title: &'a str,
     status: u16,
+    /// What happened and what to do.
     detail: &'a str,
+    /// The stable word for programs.
     code: &'a str,
+    /// As in `X-Request-Id` and in the log.
     request_id: &'a str,
 }
 
@@ -267,7 +274,7 @@ impl Problem {
     }
 
     /// What the answer carries beside its content.
-    pub(super) fn headers(&self) -> &HeaderMap {
+    pub(crate) fn headers(&self) -> &HeaderMap {
         &self.more.headers
     }
 

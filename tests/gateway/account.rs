@@ -237,9 +237,11 @@ fn no_other_site_changes_anything() {
         assert_eq!(send(&[FORM, html], &fields), 403, "{path}");
         assert_eq!(send(&[("content-type", "text/plain")], &body), 415, "{path}");
         assert_eq!(send(&[("content-type", "multipart/form-data; boundary=x")], ""), 415, "{path}");
-        // An image, a link.
-        let opened = gateway.get(path, &[("cookie", &cookies), ("sec-fetch-site", "cross-site")]);
+        // A link, an image.
+        let opened = gateway.get(path, &[("cookie", &cookies), ("sec-fetch-site", "cross-site"), html]);
         assert_eq!((opened.status, opened.header("location")), (303, Some(PAGE)), "{path}");
+        let opened = gateway.get(path, &[("cookie", &cookies), ("sec-fetch-site", "cross-site")]);
+        assert_eq!((opened.status, opened.header("allow")), (405, Some("POST")), "{path}");
         assert_eq!(gateway.request("DELETE", path, &[("cookie", &cookies)], b"").status, 405, "{path}");
     }
     let told = gateway.get(PAGE, &[("cookie", &cookies)]).json();

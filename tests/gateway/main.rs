@@ -38,6 +38,7 @@ mod mail;
 mod mailbox;
 mod metrics;
 mod names;
+mod openapi;
 mod personal_tokens;
 mod recover;
 mod register;

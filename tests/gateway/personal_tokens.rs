@@ -450,7 +450,8 @@ fn a_person_makes_and_revokes_tokens_by_json() {
     assert!(!facts.to_string().contains("fgt_"), "{facts}");
 
     for (bad, says) in [
-        (json!({}), "1 to 100 characters"),
+        (json!({}), "name is needed"),
+        (json!({ "name": "x".repeat(101) }), "1 to 100 characters"),
         (json!({ "name": "x", "expires_in_days": 0 }), "from 1 to 3650"),
         (json!({ "name": "x", "routes": ["nothing"] }), "there are: dav"),
         (json!({ "name": "x", "routes": ["cookie"] }), "there are: dav"),

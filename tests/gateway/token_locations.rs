@@ -442,7 +442,10 @@ fn a_refresh_by_cookie_needs_its_double_and_gives_nothing_to_a_script() {
     let cookie = ("cookie", &*cookies);
     for refresh in [&by_form as &dyn Fn(&[(&str, &str)]) -> Reply, &plainly] {
         for (headers, msg) in [
-            (&[][..], "Missing cookie \"refresh_token_cookie\""),
+            (
+                &[][..],
+                "Missing JWT in headers or cookies (Missing Authorization Header; Missing cookie \"refresh_token_cookie\")",
+            ),
             (&[cookie], "Missing CSRF token"),
             (&[cookie, ("x-csrf-token", &*alice.csrf)], "CSRF double submit tokens do not match"),
             (&[cookie, ("x-csrf-token", &*bob.csrf_refresh)], "CSRF double submit tokens do not match"),

@@ -4,11 +4,23 @@
 
 use http::Response;
 
-use super::{Refusal, SignedIn, proof};
+use super::{CURRENT, DONE, INCORRECT, LIMITED, NOTHING, Refusal, SignedIn, proof};
 use crate::portal::form::{Fields, Format};
 use crate::portal::notice::Notice;
+use crate::portal::operation::input::{Field, Input};
+use crate::portal::operation::{Credential, Description, Offered};
 use crate::portal::{Portal, Visit, set_cookie};
 use crate::response::Body;
+
+pub(in crate::portal) const SUBMIT: Description = Description {
+    about: "Deletes the account.",
+    answers: &[NOTHING.with_cookie(), DONE, INCORRECT, LIMITED],
+    body: Some(&Input::of(&[Field::secret(CURRENT, "The present password.").needed()])),
+    credential: Credential::Session,
+    id: "deleteAccount",
+    offered: Offered::WithDeletion,
+    query: &[],
+};
 
 /// `POST /account/delete`: `current_password`.
 pub(super) async fn submit(

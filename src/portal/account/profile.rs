@@ -6,21 +6,37 @@ use std::collections::BTreeSet;
 
 use http::{Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Refusal, SignedIn, User, done};
+use super::{DONE, Refusal, SignedIn, User, done};
 use crate::identity::{DisplayName, Role};
 use crate::portal::form::{Fields, Format};
 use crate::portal::notice::Notice;
+use crate::portal::operation::answer::Answer;
+use crate::portal::operation::input::{Field, Input};
+use crate::portal::operation::{Credential, Description, Offered};
 use crate::portal::{Portal, Visit};
 use crate::response::Body;
 use crate::response::texts::Text;
 
+pub(in crate::portal) const SUBMIT: Description = Description {
+    about: "Changes the name that is shown.",
+    answers: &[Answer::json::<Profile>(StatusCode::OK, "The profile as it is now."), DONE],
+    body: Some(&Input::of(&[Field::text("name", "The name to be shown; it may be empty.").there()])),
+    credential: Credential::Session,
+    id: "changeProfile",
+    offered: Offered::Always,
+    query: &[],
+};
+
 /// As the page shows it and as programs are told.
-#[derive(Serialize)]
-pub(super) struct Profile<'a> {
+#[derive(Serialize, ToSchema)]
+pub(in crate::portal) struct Profile<'a> {
     username: &'a str,
+    #[schema(required = true)]
     email: Option<&'a str>,
     name: &'a str,
+    #[schema(value_type = Vec<String>)]
     roles: &'a BTreeSet<Role>,
 }
 
@@ -45,7 +61,7 @@ pub(super) async fn submit(
     if !fields.has("name") {
         return Err(Refusal::incomplete("name", Text::new("account-name-odd")));
     }
-    let name = fields.text("name")?.unwrap_or_default();
+    let name = fields.text("name").unwrap_or_default();
     let name: DisplayName =
         name.trim().parse().map_err(|_| Refusal::incomplete("name", Text::new("account-name-odd")))?;
     let user = portal.accounts.rename_own(who, name).await?;

@@ -10,27 +10,62 @@ use std::time::SystemTime;
 
 use http::{Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Refusal, SignedIn, done};
+use super::{DONE, NOTHING, Refusal, SignedIn, done};
 use crate::account::Device;
 use crate::portal::form::Format;
 use crate::portal::me::rfc3339;
 use crate::portal::notice::Notice;
+use crate::portal::operation::answer::Answer;
+use crate::portal::operation::input::Input;
+use crate::portal::operation::{Credential, Description, Offered};
 use crate::portal::{Portal, Visit, failure, set_cookie};
 use crate::response::Body;
 use crate::response::texts::{Text, ago};
 use crate::store::{Session, ShortId};
 
+pub(in crate::portal) const REVOKE: Description = Description {
+    about: "Ends one of the account's sessions.",
+    answers: &[
+        NOTHING,
+        DONE,
+        Answer::problem(StatusCode::NOT_FOUND, &["not_found"], "The account has no such session."),
+    ],
+    body: Some(&Input::EMPTY),
+    credential: Credential::Session,
+    id: "revokeSession",
+    offered: Offered::Always,
+    query: &[],
+};
+
+pub(in crate::portal) const REVOKE_OTHERS: Description = Description {
+    about: "Ends all sessions of the account but this one.",
+    answers: &[Answer::json::<Ended>(StatusCode::OK, "Done."), DONE],
+    body: Some(&Input::EMPTY),
+    credential: Credential::Session,
+    id: "revokeOtherSessions",
+    offered: Offered::Always,
+    query: &[],
+};
+
 /// One session, as programs are told.
-#[derive(Serialize)]
-pub(super) struct SessionFacts<'a> {
+#[derive(Serialize, ToSchema)]
+pub(in crate::portal) struct SessionFacts<'a> {
     id: String,
+    /// Whether it is this one.
     current: bool,
+    /// Where it was begun.
+    #[schema(value_type = String)]
     address: IpAddr,
     user_agent: &'a str,
+    #[schema(format = DateTime)]
     signed_in_at: String,
+    #[schema(format = DateTime)]
     last_seen: String,
+    #[schema(format = DateTime)]
     expires_at: String,
+    /// Whether it outlasts the browser.
     remembered: bool,
 }
 
@@ -48,8 +83,9 @@ pub(super) struct SessionRow {
     remembered: bool,
 }
 
-#[derive(Serialize)]
-struct Ended {
+#[derive(Serialize, ToSchema)]
+pub(in crate::portal) struct Ended {
+    /// How many there were.
     ended: usize,
 }
 

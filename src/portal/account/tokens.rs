@@ -11,13 +11,17 @@ use std::time::{Duration, SystemTime};
 use http::{Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Refusal, Said, SignedIn, done, proof, show};
+use super::{CURRENT, DONE, INCORRECT, LIMITED, NOTHING, Refusal, Said, SignedIn, done, proof, show};
 use crate::account::{MadePersonalToken, NewPersonalToken};
 use crate::identity::{Identity, SessionId, TokenId, TokenLabel};
 use crate::portal::form::{Fields, Format};
 use crate::portal::me::rfc3339;
 use crate::portal::notice::Notice;
+use crate::portal::operation::answer::Answer;
+use crate::portal::operation::input::{Field, Input};
+use crate::portal::operation::{Credential, Description, Offered};
 use crate::portal::{Portal, RETRY, Visit, failure};
 use crate::response::texts::{Text, ago, lasting};
 use crate::response::{Body, Problem};
@@ -29,21 +33,68 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest choice of an end, in days; there is also none.
 const LONGEST_DAYS: u64 = 3650;
 
+pub(in crate::portal) const CREATE: Description = Description {
+    about: "Makes a personal access token, which is shown this once.",
+    answers: &[
+        Answer::json::<MadeFacts>(StatusCode::CREATED, "Made.").leading_to(REVOKE.id),
+        Answer::page(StatusCode::CREATED, "Made by the form: the page shows it."),
+        Answer::redirect("Nobody is signed in."),
+        INCORRECT,
+        Answer::problem(
+            StatusCode::CONFLICT,
+            &["too_many_tokens"],
+            "The account has as many as it may have.",
+        ),
+        LIMITED,
+    ],
+    body: Some(&Input::closed(&[
+        Field::text("name", "What it is called.").needed(),
+        Field::number("expires_in_days", 1, LONGEST_DAYS, "When it ends; without, never."),
+        Field::routes("routes", "The routes that it is good for; without, all."),
+        Field::no_list("scopes", "Scopes are an administrator's to give."),
+        Field::secret(CURRENT, "The present password, if it was typed more than 15 minutes ago."),
+    ])),
+    credential: Credential::Session,
+    id: "createToken",
+    offered: Offered::Always,
+    query: &[],
+};
+
+pub(in crate::portal) const REVOKE: Description = Description {
+    about: "Revokes one of the account's personal access tokens.",
+    answers: &[
+        NOTHING,
+        DONE,
+        Answer::problem(StatusCode::NOT_FOUND, &["not_found"], "The account has no such token."),
+    ],
+    body: Some(&Input::EMPTY),
+    credential: Credential::Session,
+    id: "revokeOwnToken",
+    offered: Offered::Always,
+    query: &[],
+};
+
 /// One token, as programs are told.
-#[derive(Serialize)]
-pub(super) struct TokenFacts<'a> {
+#[derive(Serialize, ToSchema)]
+pub(in crate::portal) struct TokenFacts<'a> {
+    #[schema(value_type = String)]
     id: TokenId,
     name: &'a str,
+    /// The routes that it is good for; none: all.
     routes: &'a BTreeSet<String>,
     scopes: Vec<&'a str>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(required = true, format = DateTime)]
     expires_at: Option<String>,
+    #[schema(required = true, format = DateTime)]
     last_used_at: Option<String>,
 }
 
 /// One token, freshly made, as programs are told.
-#[derive(Serialize)]
-struct MadeFacts<'a> {
+#[derive(Serialize, ToSchema)]
+pub(in crate::portal) struct MadeFacts<'a> {
+    /// The token itself.
     token: &'a str,
     #[serde(flatten)]
     facts: TokenFacts<'a>,
@@ -152,23 +203,22 @@ pub(super) async fn revoke(
 }
 
 fn wanted(portal: &Portal, fields: &mut Fields) -> Result<NewPersonalToken, Refusal> {
-    let name = fields.text("name")?.unwrap_or_default();
+    let name = fields.text("name").unwrap_or_default();
     let label: TokenLabel =
         name.parse().map_err(|_| Refusal::incomplete("name", Text::new("account-token-name-odd")))?;
     let days = fields.number("expires_in_days")?;
     if days.is_some_and(|days| !(1..=LONGEST_DAYS).contains(&days)) {
         return Err(Refusal::incomplete("expires_in_days", Text::new("account-token-days-odd")));
     }
-    if !fields.list("scopes")?.is_empty() {
+    if !fields.list("scopes").is_empty() {
         return Err(Refusal::incomplete("scopes", Text::new("account-token-no-scopes")));
     }
-    let routes = fields.list("routes")?;
+    let routes = fields.list("routes");
     if let Some(unknown) = routes.iter().find(|route| !portal.token_routes.contains(*route)) {
         let names = portal.token_routes.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let text = Text::new("account-token-route-odd").with("route", unknown.clone()).with("routes", names);
         return Err(Refusal::incomplete("routes", text));
     }
-    fields.refuse_others(&["current_password", "csrf_token"])?;
     Ok(NewPersonalToken {
         expires_in: days.map(|days| DAY * u32::try_from(days).unwrap_or(u32::MAX)),
         label,

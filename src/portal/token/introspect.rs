@@ -7,69 +7,115 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::super::operation::{self, Description, Offered};
 use super::super::{PATIENCE, bearer_challenge};
 use super::Refusal;
 use crate::authn::introspect::Introspected;
 use crate::authn::{Asker, Authentication};
 use crate::identity::{Credential, Role, Scope};
-use crate::portal::form::{self, Fields, Format};
+use crate::portal::form::Fields;
+use crate::portal::operation::answer::Answer;
+use crate::portal::operation::input::{Field, Input};
 use crate::portal::{Portal, Visit, failure};
 use crate::request::Context;
-use crate::response::{Body, BodyError, Problem};
+use crate::response::{Body, Problem};
+
+pub(in crate::portal) const SUBMIT: Description = Description {
+    about: "What a token is worth (RFC 7662).",
+    answers: &[
+        Answer::json::<Introspection>(StatusCode::OK, "What it is worth."),
+        Answer::oauth(StatusCode::UNAUTHORIZED, &["invalid_token"], "Who asks shows no token that is good."),
+        Answer::oauth(
+            StatusCode::FORBIDDEN,
+            &["insufficient_scope"],
+            "Who asks shows a token without the scope `introspect`.",
+        ),
+    ],
+    body: Some(&Input::oauth(
+        &[
+            Field::secret("token", "The token in question.").needed(),
+            Field::text("token_type_hint", "Not needed: a token says what it is."),
+        ],
+        &[],
+    )),
+    credential: operation::Credential::Introspector,
+    id: "introspect",
+    offered: Offered::Always,
+    query: &[],
+};
+
+/// What a token is worth.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(in crate::portal) enum Introspection<'a> {
+    Active(Active<'a>),
+    Inactive(Inactive),
+}
+
+/// Nothing; why is nobody's business (RFC 7662 §2.2).
+#[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::portal) struct Inactive {
+    active: bool,
+}
 
 /// RFC 7662 §2.2; `roles` and `email` as in our access tokens, as the account has them now.
-#[derive(Serialize)]
-struct Active<'a> {
+#[derive(Serialize, ToSchema)]
+pub(in crate::portal) struct Active<'a> {
     active: bool,
+    /// `Bearer` or `refresh_token`.
     token_type: &'static str,
     username: &'a str,
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     scope: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     exp: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = f64)]
     iat: Option<&'a serde_json::Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     iss: Option<&'a str>,
+    /// One, or a list of them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     aud: Option<&'a serde_json::Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     jti: Option<&'a str>,
     auth_time: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     email: Option<&'a str>,
+    #[schema(value_type = Vec<String>)]
     roles: &'a BTreeSet<Role>,
 }
 
-pub(in crate::portal) async fn submit<B>(
+pub(in crate::portal) async fn submit(
     portal: &Portal,
     visit: &Visit<'_>,
-    body: B,
-) -> Result<Response<Body>, Problem>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BodyError>,
-{
+    fields: impl AsyncFnOnce() -> Result<Fields, Problem>,
+) -> Result<Response<Body>, Problem> {
     check_caller(portal, visit).await?;
-    let format = Format::of(visit.headers)?;
-    let body = form::read(visit.headers, body).await?;
-    let unsound = || Refusal::InvalidRequest("token is needed, once, as a text.").respond(portal, visit);
-    let token = Fields::parse(format, &body).and_then(|mut fields| fields.secret("token"));
-    let Ok(Some(token)) = token else { return Ok(unsound()) };
+    let Some(token) = fields().await?.secret("token") else {
+        return Ok(Refusal::InvalidRequest("token is needed.").respond(portal, visit));
+    };
     let Context { client, received_at, .. } = *visit.context;
     let asker = Asker { client, now: received_at, patience: PATIENCE };
     let found = portal.authenticator.introspect(&token, asker).await.map_err(|error| failure(&error))?;
-    Ok(match &found {
-        Some(found) => visit.asker.json(StatusCode::OK, &Active::of(found)),
-        // Exactly this: why is nobody's business (§2.2).
-        None => visit.asker.json(StatusCode::OK, &serde_json::json!({ "active": false })),
-    })
+    let told = match &found {
+        Some(found) => Introspection::Active(Active::of(found)),
+        None => Introspection::Inactive(Inactive { active: false }),
+    };
+    Ok(visit.asker.json(StatusCode::OK, &told))
 }
 
 async fn check_caller(portal: &Portal, visit: &Visit<'_>) -> Result<(), Problem> {

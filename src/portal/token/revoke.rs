@@ -8,29 +8,58 @@
 //!
 //! Callers: the portal's dispatch.
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Refusal, bearer, cookies};
-use crate::portal::form::{self, Fields, Format};
+use crate::portal::form::Fields;
+use crate::portal::operation::answer::Answer;
+use crate::portal::operation::input::{Field, Input};
+use crate::portal::operation::{Credential, Description, Offered};
 use crate::portal::{Portal, Visit};
 use crate::request::Context;
-use crate::response::{Body, BodyError, Problem};
+use crate::response::{Body, Problem};
 
-pub(in crate::portal) async fn submit<B>(
+pub(in crate::portal) const SUBMIT: Description = Description {
+    about: "Ends a token (RFC 7009). One that is unknown is answered like one that has just ended.",
+    answers: &[
+        Answer::json::<Revoked>(StatusCode::OK, "It is good no more."),
+        Answer::oauth(StatusCode::BAD_REQUEST, &["invalid_request"], "There is no token."),
+        Answer::oauth(
+            StatusCode::TOO_MANY_REQUESTS,
+            &["temporarily_unavailable"],
+            "Too many forged tokens came from this source.",
+        ),
+    ],
+    body: Some(&Input::oauth(
+        &[
+            Field::secret(
+                "token",
+                "The token; left out, the one in `Authorization` and those in cookies, which are taken away.",
+            ),
+            Field::text("token_type_hint", "Not needed: a token says what it is."),
+        ],
+        &[],
+    )),
+    credential: Credential::None,
+    id: "revokeToken",
+    offered: Offered::Always,
+    query: &[],
+};
+
+/// Nothing more is said.
+#[derive(Serialize, ToSchema)]
+pub(in crate::portal) struct Revoked {}
+
+pub(in crate::portal) async fn submit(
     portal: &Portal,
     visit: &Visit<'_>,
-    body: B,
-) -> Result<Response<Body>, Problem>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BodyError>,
-{
-    let format = Format::of(visit.headers)?;
-    let body = form::read(visit.headers, body).await?;
-    Ok(match revoke(portal, visit, format, &body).await {
+    fields: Fields,
+) -> Result<Response<Body>, Problem> {
+    Ok(match revoke(portal, visit, fields).await {
         Ok(of) => {
-            let mut response = visit.asker.answer(StatusCode::OK, "application/json", "{}");
+            let mut response = visit.asker.json(StatusCode::OK, &Revoked {});
             if of == Of::Request {
                 cookies::clear(portal, visit, &mut response);
             }
@@ -49,13 +78,9 @@ enum Of {
     Request,
 }
 
-async fn revoke(portal: &Portal, visit: &Visit<'_>, format: Format, body: &[u8]) -> Result<Of, Refusal> {
-    let unsound = |_| Refusal::InvalidRequest("The body is not sound: each parameter once, and each a text.");
-    let mut fields = Fields::parse(format, body).map_err(unsound)?;
-    // `token_type_hint` tells us nothing that the token doesn't.
-    let token = fields.secret("token").map_err(unsound)?;
+async fn revoke(portal: &Portal, visit: &Visit<'_>, mut fields: Fields) -> Result<Of, Refusal> {
     let Context { client, received_at, .. } = *visit.context;
-    if let Some(token) = token {
+    if let Some(token) = fields.secret("token") {
         portal.accounts.revoke_token(&token, client, received_at).await?;
         return Ok(Of::Body);
     }
