@@ -17,9 +17,11 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 pub mod certificate;
+mod confusable;
 mod token;
 pub use certificate::Certificate;
 mod location;
+pub use confusable::UnfitUsername;
 pub use location::{TokenErrors, TokenLocation, TokenLocations};
 pub use token::{InvalidScope, InvalidTokenId, InvalidTokenLabel, Scope, TokenGrant, TokenId, TokenLabel};
 mod grant;

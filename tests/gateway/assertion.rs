@@ -9,6 +9,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, Upstream};
+use crate::idp::{Idp, Signer};
+use crate::upstreams_connect::{Door, Server};
 
 fn gateway(upstream: &Upstream, tokens: &str) -> Gateway {
     let server = format!("servers: [\"http://{}\"]", upstream.address);
@@ -96,6 +98,41 @@ fn an_upstream_is_told_who_it_is_in_a_way_that_it_can_verify() {
         assert_eq!(gateway.get("/.auth/me", &[("authorization", &bearer)]).status, 401);
         assert_eq!(upstream.count(), count);
     }
+}
+
+#[test]
+fn an_upstream_over_http2_is_told_as_well_and_of_whom_another_issuer_vouches_for_too() {
+    let server = Server::start(Door::Plain { http2: true });
+    let signer = Signer::ed25519("k");
+    let idp = Idp::with(&[&signer]);
+    let gateway = Gateway::start(&format!(
+        "public_url: http://app.test\n{}\
+         upstreams: {{ app: {{ servers: [\"http://{}\"], http2: true, assertion: true }} }}\n\
+         routes: [{{ path: /**, upstream: app }}]\n",
+        idp.yaml(""),
+        server.address
+    ));
+    gateway.add_user("alice", &["staff"]);
+    let told = |field: (&str, &str)| {
+        let forged = ("x-foregate-assertion", "eyJ.spoofed.x");
+        assert_eq!(gateway.get("/x", &[forged, field]).status, 200);
+        let seen = server.last();
+        assert_eq!(seen.version, http::Version::HTTP_2);
+        let told: Vec<_> = seen.headers.get_all("x-foregate-assertion").iter().collect();
+        assert_eq!(told.len(), 1, "{seen:?}");
+        let told = told[0].to_str().expect("ASCII").to_owned();
+        verify(&gateway, &told, Algorithm::EdDSA, "app").expect("it verifies")
+    };
+    let ours = told(("cookie", &gateway.sign_in("alice")));
+    assert_eq!((&ours["preferred_username"], &ours["roles"]), (&json!("alice"), &json!(["staff"])));
+    let theirs = format!("Bearer {}", signer.token(&idp.claims()));
+    let theirs = told(("authorization", &theirs));
+    assert_eq!(
+        (&theirs["preferred_username"], &theirs["email"], &theirs["roles"], &theirs["iss"]),
+        (&json!("alice"), &json!("alice@idp.test"), &json!(["admin", "staff"]), &json!("http://app.test"))
+    );
+    // An account of the same name is somebody else.
+    assert!(theirs["sub"].as_str().is_some_and(|sub| sub.len() == 36 && theirs["sub"] != ours["sub"]));
 }
 
 #[test]

@@ -9,7 +9,8 @@ const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded")
 
 fn gateway(upstream: &Upstream) -> Gateway {
     let gateway = Gateway::start(&format!(
-        "public_url: http://app.test\nupstreams: {{ app: \"http://{}\" }}\nroutes: [{{ path: /**, upstream: app }}]\n",
+        "public_url: http://app.test\nupstreams: {{ app: \"http://{}\" }}\nroutes:\n\
+         \x20 - {{ name: dav, path: /dav/**, upstream: app }}\n  - {{ path: /**, upstream: app }}\n",
         upstream.address
     ));
     gateway.add_user("alice", &["staff"]);
@@ -94,6 +95,11 @@ fn each_kind_of_token_is_told_and_what_is_none_is_inactive_and_nothing_else() {
     assert_eq!(of_refresh["sub"], answer["sub"]);
     let of_personal = told(&ask(&gateway, &by, &by));
     assert_eq!((&of_personal["username"], &of_personal["scope"]), (&json!("service"), &json!("introspect")));
+    assert_eq!(of_personal.get("routes"), None, "for all: {of_personal}");
+    let output = gateway.command(&["token", "create", "service", "--name", "dav", "--route", "dav"], "");
+    let bound = String::from_utf8(output.stdout).expect("text");
+    let of_bound = told(&ask(&gateway, &by, bound.trim()));
+    assert_eq!((&of_bound["active"], &of_bound["routes"]), (&json!(true), &json!(["dav"])), "{of_bound}");
     // Asking uses nothing up.
     let body = format!("grant_type=refresh_token&refresh_token={refresh}");
     let refreshed = gateway.request("POST", "/.auth/token", &[FORM], body.as_bytes());

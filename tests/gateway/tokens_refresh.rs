@@ -125,6 +125,22 @@ fn many_refreshes_of_one_token_at_once_give_one_family_and_nobody_is_signed_out(
     assert_eq!(refresh(&gateway, &token).status, 200);
 }
 
+/// Whoever stole the first has it told the second at most, and the second was used: one of the two has a copy.
+#[test]
+fn within_the_grace_a_token_whose_successor_was_used_ends_the_family_nevertheless() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream, "{ refresh_grace: 5m }");
+    let (_, first) = log_in(&gateway, "alice");
+    let (_, second) = both(&refresh(&gateway, &first).json());
+    assert_eq!(both(&refresh(&gateway, &first).json()).1, second, "a client that races itself");
+    let (access, third) = both(&refresh(&gateway, &second).json());
+    assert_eq!(show(&gateway, &access), 200);
+    refused(&refresh(&gateway, &first));
+    refused(&refresh(&gateway, &second));
+    refused(&refresh(&gateway, &third));
+    assert_eq!(show(&gateway, &access), 401, "and what came of it");
+}
+
 #[test]
 fn after_the_grace_an_old_token_ends_the_family() {
     let upstream = Upstream::start();

@@ -63,31 +63,31 @@ impl Authority {
 
 /// What a server saw of a request.
 #[derive(Clone, Debug)]
-struct Seen {
+pub(crate) struct Seen {
     body: String,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     target: String,
     trailers: Option<HeaderMap>,
-    version: Version,
+    pub(crate) version: Version,
 }
 
 /// A server on a thread of its own that answers with what it is asked for.
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     connections: Arc<Mutex<usize>>,
     seen: Arc<Mutex<Vec<Seen>>>,
     _stop: oneshot::Sender<()>,
 }
 
 /// How it is spoken to.
-enum Door {
+pub(crate) enum Door {
     Plain { http2: bool },
     Tls(Arc<ServerConfig>),
     Unix(PathBuf),
 }
 
 impl Server {
-    fn start(door: Door) -> Self {
+    pub(crate) fn start(door: Door) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(0));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -109,7 +109,7 @@ impl Server {
         Self::start(Door::Tls(Arc::new(tls(pair, protocols, client_authority))))
     }
 
-    fn last(&self) -> Seen {
+    pub(crate) fn last(&self) -> Seen {
         self.seen.lock().expect("no panic while it is held").last().expect("a request").clone()
     }
 

@@ -97,6 +97,10 @@ pub(in crate::portal) struct Active<'a> {
     email: Option<&'a str>,
     #[schema(value_type = Vec<String>)]
     roles: &'a BTreeSet<Role>,
+    /// Those that a personal token is for; without it, all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Vec<String>>)]
+    routes: Option<&'a BTreeSet<String>>,
 }
 
 pub(in crate::portal) async fn submit(
@@ -158,6 +162,7 @@ impl<'a> Active<'a> {
             auth_time: seconds(identity.authenticated_at),
             email: identity.email.as_ref().map(|email| email.as_str()),
             roles: &identity.roles,
+            routes: identity.token.as_ref().map(|token| &token.routes).filter(|routes| !routes.is_empty()),
         }
     }
 }
