@@ -43,7 +43,7 @@ pub(super) fn set(portal: &Portal, response: &mut Response<Body>, issued: &Issue
 /// Whether a browser shows any that are ours.
 pub(super) fn are_shown(portal: &Portal, visit: &Visit<'_>) -> bool {
     let shown = |name: &&str| location::cookie(visit.headers, name) != Shown::Nothing;
-    portal.gives_cookies() && location::COOKIES.iter().any(|name| shown(&name))
+    portal.gives_cookies() && location::COOKIES.iter().any(shown)
 }
 
 /// Takes away those that a browser has shown.
