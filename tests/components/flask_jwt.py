@@ -73,10 +73,16 @@ def forget():
     return response
 
 
+def seen(user):
+    """The query without the token, which only one of the two is shown."""
+    query = [pair for pair in request.query_string.decode().split("&") if not pair.startswith("jwt=")]
+    return jsonify(user=user, method=request.method, query="&".join(query))
+
+
 def protected(path, **options):
     @jwt_required(**options)
     def view(rest=""):
-        return jsonify(user=get_jwt_identity(), method=request.method, query=request.query_string.decode())
+        return seen(get_jwt_identity())
 
     methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     original.add_url_rule(path, endpoint=path, view_func=view, methods=methods)
@@ -94,6 +100,6 @@ behind = Flask("behind")
 
 @behind.route("/<path:path>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 def page(path):
-    assert not request.cookies and "Authorization" not in request.headers and "jwt" not in request.args
-    user = request.headers.get("Remote-User")
-    return jsonify(user=user, method=request.method, query=request.query_string.decode())
+    assert not request.cookies and "Authorization" not in request.headers
+    assert path not in ("query", "anywhere") or "jwt" not in request.args
+    return seen(request.headers.get("Remote-User"))
