@@ -165,17 +165,17 @@ impl Gate {
             Policy::PublicIf(_) => (judge(route, Authentication::Absent.into(), facts, || false), None),
             Policy::Authenticated | Policy::Optional | Policy::Require(_) => {
                 let asker = Asker { client: context.client, now: context.received_at, patience };
-                let authenticating = self.authenticator.authenticate(headers, &route.credentials, asker);
+                let authenticate = || self.authenticator.authenticate(headers, &route.credentials, asker);
                 let located: Located = if route.token_locations.elsewhere() {
                     // Few routes do, and the others are not to carry it about.
                     Box::pin(self.locate(route, context, headers, asker)).await?
                 } else if route.credentials.contains(&Credential::Basic) {
                     // A password may be checked there, and that is written down.
                     let id = context.id.header_value().clone();
-                    let within = audit::Origin::Request { id, source: context.client };
-                    audit::within(within, authenticating).await?.into()
+                    let origin = audit::Origin::Request { id, source: context.client };
+                    audit::within(origin, authenticate()).await?.into()
                 } else {
-                    authenticating.await?.into()
+                    authenticate().await?.into()
                 };
                 let location = located.location;
                 (judge(route, located, facts, || context.navigates(headers)), location)
