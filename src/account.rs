@@ -19,12 +19,13 @@ use crate::identity::{Credential, Identity, UserId, Username};
 use crate::mail::{Language, Mailer};
 use crate::password::{Busy, Strength, Weakness};
 use crate::store::{Digest, Purpose, Session, SessionError, Store, StoreError, TokenError, User, UserError};
-use crate::telemetry::audit::{self, About, Event};
+use crate::telemetry::audit::{self, About, Door, Event};
 
 mod address;
 mod administration;
 mod backup;
 mod device;
+mod invitations;
 mod keys;
 mod own;
 mod personal;
@@ -38,12 +39,13 @@ mod transfer;
 pub use address::{AddressError, AddressToConfirm};
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
+pub use invitations::{InviteError, Invited, MemberInviteError};
 pub use keys::KeyError;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use personal::{MadePersonalToken, NewPersonalToken};
 pub use recovery::{LinkError, LinkRequest};
 pub use registration::{
-    InviteError, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
+    MembersInvite, NewPerson, NextStep, RegistrationError, RegistrationMode, RegistrationSettings,
 };
 pub use sessions::{SessionMark, SessionSlice};
 pub use tokens::{IssuedToken, RefreshFailure, RevokeFailure};
@@ -137,7 +139,7 @@ impl Accounts {
     /// Checks a name and a password and starts a session; the previous one ends.
     pub async fn log_in(&self, attempt: LoginAttempt<'_>) -> Result<LoggedIn, LoginFailure> {
         let LoginAttempt { login, now, password, previous, remember, source, user_agent } = attempt;
-        let user = self.verify(source, login, password).await?;
+        let user = self.verify(Door::Login, source, login, password).await?;
         let settings = self.authenticator.sessions();
         let remembered = remember && settings.remember.is_some();
         let token = match self.start_session(&user, source, user_agent, remembered, now).await {
@@ -253,11 +255,12 @@ impl Accounts {
 
     async fn verify(
         &self,
+        door: Door,
         source: IpAddr,
         login: &str,
         password: SecretString,
     ) -> Result<User, LoginFailure> {
-        self.authenticator.login().verify(source, login, password).await
+        self.authenticator.login().verify(door, source, login, password).await
     }
 
     /// How strong a password would be; `context` has the names that go with it.

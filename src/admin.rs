@@ -12,6 +12,7 @@
 mod client;
 mod failure;
 mod http;
+mod invitation;
 mod line;
 mod message;
 mod perform;
@@ -24,6 +25,7 @@ mod transfer;
 pub use client::{Client, ClientError, connect};
 pub use failure::Failure;
 pub use http::{AdminHttp, AdminListenError, AdminSources, NotReady};
+pub use invitation::{InvitationView, RevokeInvitations};
 pub use message::{
     AccountView, AddUser, Command, KeyView, LinkBase, Moment, Password, ReloadStatus, Reply, Secret,
     ServerStatus, SetUser, UpstreamServer,

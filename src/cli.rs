@@ -28,6 +28,7 @@ mod check;
 pub mod demo;
 mod explain;
 mod generated;
+mod invitation;
 mod key;
 mod mail;
 mod password_input;
@@ -82,6 +83,9 @@ enum Command {
     Explain(ExplainArguments),
     /// Have the running server read its configuration again; a faulty one changes nothing, and its faults are shown
     Reload,
+    /// List the invitations that are open, and take them back; `foregate user invite` makes one
+    #[command(subcommand)]
+    Invitation(invitation::InvitationCommand),
     /// List the keys that sign tokens, and take a new one into use
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -237,7 +241,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let done = dispatch(cli);
+    let Some(command) = cli.command else {
+        // Nothing was asked for, so this is no data.
+        drop(write!(io::stderr(), "{}", Cli::command().render_help()));
+        return ExitCode::from(2);
+    };
+    let done = dispatch(cli.config, command);
     let told = telemetry::finish(LAST_LINES);
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -251,11 +260,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli) -> Result<(), CliError> {
-    let config = cli.config;
-    let Some(command) = cli.command else {
-        return print(&Cli::command().render_help().to_string());
-    };
+fn dispatch(config: Option<PathBuf>, command: Command) -> Result<(), CliError> {
     match command {
         Command::Audit(arguments) => audit::run(&load(config)?, &arguments),
         Command::Demo(arguments) => demo::run(&arguments),
@@ -263,6 +268,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         Command::Check => check::run(&configuration(config)?),
         Command::Explain(arguments) => explain::run(&configuration(config)?, &arguments),
         Command::Reload => server::reload(&configuration(config)?),
+        Command::Invitation(command) => invitation::run(&load(config)?, command),
         Command::Key(command) => key::run(&load(config)?, command),
         Command::Session(command) => session::run(&load(config)?, command),
         Command::Status { json } => server::status(&configuration(config)?, json),

@@ -17,8 +17,10 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 pub mod certificate;
+mod confusable;
 mod token;
 pub use certificate::Certificate;
+pub use confusable::UnfitUsername;
 pub use token::{InvalidScope, InvalidTokenId, InvalidTokenLabel, Scope, TokenGrant, TokenId, TokenLabel};
 mod grant;
 pub use grant::{AccessToken, GrantId};

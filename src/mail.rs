@@ -26,7 +26,6 @@ mod courier;
 mod figures;
 mod flood;
 mod folder;
-mod layout;
 mod links;
 mod message;
 mod settings;

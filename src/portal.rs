@@ -305,6 +305,10 @@ impl Portal {
             Operation::RevokeSession => account::submit(self, visit, Change::Session(segment), fields).await,
             Operation::CreateToken => account::submit(self, visit, Change::NewToken, fields).await,
             Operation::RevokeOwnToken => account::submit(self, visit, Change::Token(segment), fields).await,
+            Operation::Invite => account::submit(self, visit, Change::Invite, fields).await,
+            Operation::RevokeInvitation => {
+                account::submit(self, visit, Change::Invitation(segment), fields).await
+            }
             Operation::DeleteAccount => account::submit(self, visit, Change::Delete, fields).await,
             Operation::Token => token::submit(self, visit, fields().await?).await,
             Operation::Introspect => token::introspect::submit(self, visit, fields).await,

@@ -34,8 +34,8 @@ pub use self::error::{
 };
 pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
-    ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, NewUser, OneTimeToken, Purpose, Registered,
-    Restoring, Session, SigningKey, Standing, User, UserChange, Verification,
+    ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation, NewUser, OneTimeToken,
+    Purpose, Registered, Restoring, Session, SigningKey, Standing, User, UserChange, Verification,
 };
 pub use self::outbox::{MailContent, MailId, QueuedMail};
 pub use self::personal::{PERSONAL_TOKENS_PER_ACCOUNT, PersonalToken, PersonalTokenError, TOKEN_USE_EVERY};
@@ -50,6 +50,8 @@ pub const SESSIONS_PER_ACCOUNT: usize = 100;
 
 /// At most this many invitations are open at a time; for a further one, another has to end.
 pub const INVITATIONS: usize = 10_000;
+/// Members' invitations leave the rest to administrators.
+pub const INVITATIONS_OF_MEMBERS: usize = 9_000;
 
 /// A session's last use is written down at least this often, however long it may lie idle: its person
 /// is shown it.
@@ -184,6 +186,20 @@ impl Store {
     pub fn user_by_login(&self, login: &str) -> Result<Option<User>, StoreError> {
         match &self.engine {
             Engine::Sled(sled) => sled.user_by_login(login),
+        }
+    }
+
+    /// Whether anybody at all has registered with an address and not confirmed it.
+    pub fn has_newcomers(&self) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.has_newcomers(),
+        }
+    }
+
+    /// Whoever has registered with this address last and not confirmed it: also where it is another account's.
+    pub fn newcomer(&self, address: &str) -> Result<Option<User>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.newcomer(address),
         }
     }
 
@@ -353,10 +369,41 @@ impl Store {
 
     // ---- invitations -------------------------------------------------------------------------
 
-    /// Keeps an invitation; an older one for the same address is void from then on.
-    pub async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
+    /// Keeps an invitation; an older one of the same sender to the same address is void from then on. A member has
+    /// `own` of them open at most, and is not told whether the address is taken: it shows when the link is used.
+    pub async fn create_invitation(&self, invitation: Invitation, own: usize) -> Result<(), InvitationError> {
         match &self.engine {
-            Engine::Sled(sled) => sled.create_invitation(invitation).await,
+            Engine::Sled(sled) => sled.create_invitation(invitation, own).await,
+        }
+    }
+
+    /// Ends invitations and gives them: some of them, where there are very many. With none given, none is left.
+    pub async fn end_invitations(&self, which: EndInvitations) -> Result<Vec<Invitation>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.end_invitations(which).await,
+        }
+    }
+
+    /// Up to `limit` open invitations in the order of their digests, beginning behind this one.
+    pub async fn invitations(
+        &self,
+        after: Option<Digest>,
+        limit: usize,
+        now: SystemTime,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.invitations(after, limit, now).await,
+        }
+    }
+
+    /// The open invitations that a member has sent.
+    pub async fn invitations_of(
+        &self,
+        member: UserId,
+        now: SystemTime,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.invitations_of(member, now).await,
         }
     }
 

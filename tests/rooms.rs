@@ -22,7 +22,7 @@ const LEAVES: [&str; 2] = ["response", "telemetry"];
 const LOWEST_WITH_LEAVES: usize = 6;
 
 /// Which rooms may name a library; each could be replaced there.
-const LIBRARIES: [(&str, &[&str]); 24] = [
+const LIBRARIES: [(&str, &[&str]); 25] = [
     ("argon2", &["password/argon.rs"]),
     ("csv", &["cli/user"]),
     ("fluent_bundle", &["response/texts", "response/theme.rs"]),
@@ -46,6 +46,7 @@ const LIBRARIES: [(&str, &[&str]); 24] = [
     ("sled", &["store.rs", "store/sled"]),
     ("tokio_rustls", &["gateway/tls", "proxy/tls.rs", "proxy/wire.rs"]),
     ("unic_langid", &["response/texts.rs", "response/texts"]),
+    ("unicode_security", &["identity/confusable.rs"]),
     ("utoipa", &["portal", "response/problem.rs"]),
     ("x509_parser", &["identity/certificate.rs", "proxy/tls.rs"]),
 ];

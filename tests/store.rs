@@ -45,6 +45,7 @@ fn new_user(name: &str) -> NewUser {
         created_at: SystemTime::now(),
         disabled: false,
         email: Some(format!("{name}@example.com").parse().expect("an address")),
+        email_is_proven: false,
         language: None,
         name: name.parse().expect("a display name"),
         password_hash: Some("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA".into()),
@@ -171,7 +172,7 @@ async fn of_many_who_register_one_name_or_accept_one_invitation_exactly_one_gets
         invited_by: None,
         roles: BTreeSet::new(),
     };
-    store.create_invitation(invitation.clone()).await.expect("an invitation");
+    store.create_invitation(invitation.clone(), 1).await.expect("an invitation");
     assert_eq!(
         store.invitation(invitation.digest, SystemTime::now()).expect("it is good").email,
         invitation.email

@@ -1,12 +1,17 @@
 """What a request costs in Foregate, and in the proxies that people would put in its place, side by side.
 
-    python3 benches/side_by_side                     # builds Foregate, installs the others; about six minutes
-    python3 benches/side_by_side --full              # more and longer rounds: what the README's figures are from
+    python3 benches/side_by_side                     # builds Foregate, installs the others; then about five minutes
+    python3 benches/side_by_side --full              # all cases, more and longer rounds; about twenty minutes
     python3 benches/side_by_side --cases proxy,tls   # some of them; --list names all
-    python3 benches/side_by_side --goals --picture benches/side_by_side.svg
+    python3 benches/side_by_side --goals             # and which goals are met
     python3 benches/side_by_side --features          # what each feature of Foregate costs
     python3 benches/side_by_side --growth            # a million accounts, 100,000 sessions, a crowd that signs in
     python3 benches/side_by_side --against OTHER     # another build of Foregate in the same rounds
+
+What the README shows was made by
+
+    python3 benches/side_by_side --full --cases proxy,bearer,endpoints,tls,handshakes,64k,latency,sessions,idle,flask \\
+        --features --real-time --picture benches/side_by_side.svg --readme README.md
 
 The main figure is CPU microseconds per request: user and system time of all processes of the gate, from /proc, divided
 by the requests that were answered. The gate runs on the first of two cores, the application and the load on the second.
@@ -30,7 +35,7 @@ if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 sys.dont_write_bytecode = True
 
-from side_by_side import goals, keep, picture, report  # noqa: E402
+from side_by_side import goals, keep, picture, readme, report  # noqa: E402
 from side_by_side.cases import CASES, Stage  # noqa: E402
 from side_by_side.features import FEATURES  # noqa: E402
 from side_by_side.growth import growth  # noqa: E402
@@ -43,6 +48,8 @@ from side_by_side.peers import Peers  # noqa: E402
 
 
 IDLE = "idle"
+# What the short run leaves out.
+FULL_ALONE = ("10m", "512", "two-cores", "routes")
 
 
 def main():
@@ -57,6 +64,8 @@ def main():
         print(goals.table(results))
     if options.picture:
         Path(options.picture).write_text(picture.draw(results, told))
+    if options.readme:
+        readme.rewrite(Path(options.readme), results, told, len(next(iter(results["proxy"].values())).cpu))
 
 
 def run(options):
@@ -76,6 +85,7 @@ def run(options):
             growth(on, load, options)
     results = {}
     for key in options.cases:
+        since = time.monotonic()
         with stage(cores, wheels, binary, options) as on:
             if key == IDLE:
                 results[key] = measure_idle(idle_gates(on), options.connections)
@@ -83,13 +93,14 @@ def run(options):
                 continue
             case = {**CASES, **FEATURES}[key](on)
             case.rows = [row for row in case.rows if wanted(row, case, options.rows)]
+            if not case.rows:
+                continue
             results[key] = measure(case, load, options.rounds, options.seconds, options.syscalls)
             report.table(case, results[key])
             report.syscalls(results[key])
-            if options.markdown:
-                print(report.markdown(case, results[key]), flush=True)
             if key in FEATURES:
-                report.features(results[key])
+                print(report.features(results[key]) + "\n", flush=True)
+            print(f"({time.monotonic() - since:.0f} s)\n", flush=True)
     print(f"{time.monotonic() - began:.0f} s\n", flush=True)
     return results, "; ".join(versions(binary))
 
@@ -128,12 +139,12 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default="", help="their names, with commas between; default: all")
     parser.add_argument("--rows", default="", help="only rows whose name matches this expression, and their peers")
-    parser.add_argument("--features", action="store_true", help="what each feature of Foregate costs, in place of the peers")
-    parser.add_argument("--growth", action="store_true", help="accounts, sessions and logins by number, in place of the peers")
+    parser.add_argument("--features", action="store_true", help="what each feature of Foregate costs; alone, or after the cases that are named")
+    parser.add_argument("--growth", action="store_true", help="accounts, sessions and logins by number; alone, or before the cases that are named")
     parser.add_argument("--users", type=int, default=1_000_000, help="of --growth")
-    parser.add_argument("--markdown", action="store_true", help="the medians in Markdown as well")
     parser.add_argument("--goals", action="store_true", help="a table of goals, in Markdown, behind the others")
     parser.add_argument("--picture", metavar="FILE", help="draw one; it needs the cases proxy and bearer")
+    parser.add_argument("--readme", metavar="FILE", help="put the figures into it, between its two comments")
     parser.add_argument("--save", metavar="FILE", help="keep what was measured")
     parser.add_argument("--kept", metavar="FILE", help="take what was kept, and measure nothing")
     parser.add_argument("--connections", type=int, default=1000, help="of the case idle")
@@ -151,8 +162,10 @@ def arguments():
     options.rounds = options.rounds or (7 if options.full else 3)
     options.seconds = options.seconds or (2 if options.full else 1)
     known = [*CASES, IDLE, *FEATURES]
-    usual = list(FEATURES) if options.features else [] if options.growth else [*CASES, IDLE]
-    options.cases = options.cases.split(",") if options.cases else usual
+    chosen = options.cases.split(",") if options.cases else []
+    if not chosen and not (options.features or options.growth):
+        chosen = [key for key in [*CASES, IDLE] if options.full or key not in FULL_ALONE]
+    options.cases = chosen + (list(FEATURES) if options.features else [])
     unknown = [key for key in options.cases if key not in known]
     if unknown:
         parser.error(f"no case {', '.join(unknown)}; there are {', '.join(known)}")

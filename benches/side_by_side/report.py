@@ -45,20 +45,6 @@ def table(case, found):
     print(flush=True)
 
 
-def markdown(case, found):
-    """The same for a page, medians alone."""
-    lines = [f"**{case.title}**", "", f"| | CPU us | of {case.rows[0].name} | {case.rate} | p50 us | memory MiB | system calls |"]
-    lines.append("| --- " * 7 + "|")
-    for name, row in found.items():
-        calls = row.total_syscalls()
-        ratio = median(ratios(found, name, case.rows[0].name))
-        lines.append(
-            f"| {name} | {median(row.cpu):.1f} | {ratio:.2f} | {median(row.rate):,.0f} | {median(row.p50):.0f}"
-            f" | {row.memory / 1024:.0f} | {f'{calls:.1f}' if calls else ''} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
 def syscalls(found):
     if not any(measured.syscalls for measured in found.values()):
         return
@@ -82,9 +68,9 @@ def idle(found, count):
 
 def features(found):
     """In Markdown, of the rows and the first of them."""
-    lines = ["| what | CPU us of a request | more than without |", "| --- | --- | --- |"]
+    lines = ["| | CPU us of a request | more than the first (least to most) |", "| --- | --- | --- |"]
     for name, measured in found.items():
         low, middle, high = (100 * (ratio - 1) for ratio in spread(ratios(found, name, measured.of)))
         more = "" if measured.of == name else f"{middle:+.0f} % ({low:+.0f} to {high:+.0f})"
         lines.append(f"| {name} | {median(measured.cpu):.1f} | {more} |")
-    print("\n".join(lines) + "\n", flush=True)
+    return "\n".join(lines)

@@ -107,7 +107,8 @@ impl Accounts {
         let counted = self.quota.take(Errand::Link, source, self.registration.per_ip);
         counted.map_err(|retry_after| OwnChangeError::Limited { retry_after })?;
         let owner = self.store.user_by_login(new.as_str()).map_err(OwnChangeError::from)?;
-        let owner = owner.filter(|owner| owner.id != user.id);
+        // Who has never confirmed it loses it to whoever does.
+        let owner = owner.filter(|owner| owner.id != user.id && !owner.is_unproven());
         let language = language_of(&user).unwrap_or(language);
         let token = session::mint();
         // For a taken address the same is written, with a secret that nobody learns: the older link is void either way.

@@ -12,7 +12,7 @@ use super::{
     Weakness, record,
 };
 use crate::authn::session;
-use crate::identity::{DisplayName, Email, Role};
+use crate::identity::{DisplayName, Email, Role, UnfitUsername};
 use crate::mail::{Mail, Message};
 use crate::password::{UnusableHash, check_hash};
 use crate::store::{EndSessions, NewUser, OneTimeToken, UserChange};
@@ -66,6 +66,9 @@ pub enum AccountError {
     /// It can't be imported.
     #[error(transparent)]
     Hash(#[from] UnusableHash),
+    /// No new account gets this name.
+    #[error(transparent)]
+    Unfit(#[from] UnfitUsername),
     /// The store, or another account in the way.
     #[error(transparent)]
     User(#[from] UserError),
@@ -81,12 +84,14 @@ impl Accounts {
         new: NewAccount,
         now: SystemTime,
     ) -> Result<(User, Option<SecretString>), AccountError> {
+        new.username.fits_basic()?;
         let mut account = NewUser {
             awaits_approval: false,
             awaits_confirmation: false,
             created_at: now,
             disabled: false,
             email: new.email,
+            email_is_proven: true,
             language: None,
             name: new.name,
             password_hash: None,

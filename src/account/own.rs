@@ -12,8 +12,8 @@ use http::HeaderValue;
 use secrecy::SecretString;
 
 use super::{
-    Accounts, Busy, Digest, Ended, Event, LoginFailure, SessionError, StoreError, User, UserError, Weakness,
-    language_of, record, session,
+    Accounts, Busy, Digest, Door, Ended, Event, LoginFailure, SessionError, StoreError, User, UserError,
+    Weakness, language_of, record, session,
 };
 use crate::identity::{DisplayName, Identity, UserId};
 use crate::mail::{Mail, Message};
@@ -74,7 +74,8 @@ impl Accounts {
     /// Whether this is the present password of the account; for what a session alone is not enough for.
     pub async fn confirm(&self, user: UserId, proof: Proof) -> Result<User, OwnChangeError> {
         let user = self.store.user(user)?.ok_or(OwnChangeError::Gone)?;
-        let verified = self.verify(proof.source, user.username.as_str(), proof.password).await?;
+        let verified =
+            self.verify(Door::Account, proof.source, user.username.as_str(), proof.password).await?;
         // The name may have become somebody else's in between.
         if verified.id == user.id { Ok(verified) } else { Err(OwnChangeError::Gone) }
     }

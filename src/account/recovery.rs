@@ -68,7 +68,11 @@ impl Accounts {
     /// Sends the link once more with which a new account confirms its address, if the account with this name waits for that.
     pub async fn send_confirmation_link(&self, login: &str, request: LinkRequest) -> Result<(), LinkError> {
         self.count_link(request)?;
-        let found = self.store.user_by_login(login.trim())?;
+        // By an address whoever has registered with it, as at the login.
+        let found = match self.store.newcomer(login.trim())? {
+            Some(newcomer) => Some(newcomer),
+            None => self.store.user_by_login(login.trim())?,
+        };
         let found = found.filter(|user| user.standing() == Standing::Unconfirmed).and_then(|user| {
             // What stands in for a taken address gets a new link as well, or it would go before others do; nobody is
             // sent it.

@@ -1,10 +1,10 @@
-//! How people come by an account of their own: registrations and invitations.
+//! How people come by an account of their own. Invitations are made in `invitations`.
 //!
 //! A username is told to be taken, for the person has to choose another. An address is not, while addresses
 //! are confirmed: the answer is the same and comes after the same work, and its owner gets a mail. To that
 //! end the store keeps the wanted name from others in either case; see `store::Registered`.
 //!
-//! Callers: `portal` for the people, `admin` and `cli` for the administrators' invitations.
+//! Callers: `portal`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,17 +17,14 @@ use super::{
     Accounts, Busy, Digest, StoreError, User, UserError, Username, Weakness, language_of, record, session,
 };
 use crate::authn::Rate;
-use crate::identity::{DisplayName, Email, Role};
-use crate::mail::{Language, Link, Mail, Message};
-use crate::store::{ConfirmationLink, Invitation, InvitationError, NewUser, Registered};
-use crate::telemetry::audit::{self, About, Event};
+use crate::identity::{DisplayName, Email, Role, UnfitUsername};
+use crate::mail::{Language, Mail, Message};
+use crate::store::{ConfirmationLink, Invitation, NewUser, Registered};
+use crate::telemetry::audit::Event;
 
 /// How long the link lives that confirms a registration, and with it the account that nobody confirms. Long
 /// enough for a mail that is found after a weekend; the link alone lets nobody in.
 pub(super) const CONFIRMATION_LIFETIME: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-
-/// How long an invitation is good.
-const INVITATION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Who may make an account.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,6 +46,8 @@ pub struct RegistrationSettings {
     pub confirm_email: bool,
     /// Of which domains an address has to be, folded; empty: of any.
     pub email_domains: BTreeSet<String>,
+    /// Which members may invite others; `None`: administrators alone.
+    pub members_invite: Option<MembersInvite>,
     /// Who may.
     pub mode: RegistrationMode,
     /// Registrations, and as many links by mail, from one source (`limits.registration`).
@@ -57,10 +56,25 @@ pub struct RegistrationSettings {
     pub roles: BTreeSet<Role>,
 }
 
+/// Which members may invite others, and how many of them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MembersInvite {
+    /// How many invitations of one member may be open at a time.
+    pub limit: usize,
+    /// Of which roles one is needed; empty: everybody.
+    pub roles: BTreeSet<Role>,
+}
+
 impl RegistrationSettings {
     /// Whether an account may have this address.
     pub fn takes(&self, email: &Email) -> bool {
         self.email_domains.is_empty() || self.email_domains.contains(&email.domain())
+    }
+
+    /// Whether a new account waits until an administrator lets it in: an administrator's invitation has.
+    pub(super) fn waits(&self, invited: Option<&Invitation>) -> bool {
+        self.mode == RegistrationMode::Approval
+            && invited.is_none_or(|invitation| invitation.invited_by.is_some())
     }
 
     /// Whether nobody registers without an address.
@@ -133,23 +147,15 @@ pub enum RegistrationError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another account has this name.
+    /// No new account gets this name.
+    #[error(transparent)]
+    Unfit(#[from] UnfitUsername),
+    /// Another account has this name, or one for which it may pass.
     #[error("this username is taken")]
     UsernameTaken,
     /// The policy refuses the password.
     #[error(transparent)]
     Weak(#[from] Weakness),
-}
-
-/// Why nobody was invited.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum InviteError {
-    /// Nobody may register, invited or not.
-    #[error("registration is closed")]
-    Closed,
-    /// The store, or an account that has the address.
-    #[error(transparent)]
-    Invitation(#[from] InvitationError),
 }
 
 impl Accounts {
@@ -173,14 +179,23 @@ impl Accounts {
             (_, Some(token)) => Some(self.invitation(token, person.now)?),
         };
         let email = match (&invited, person.email) {
+            // An administrator may have invited somebody whom nothing else lets in.
+            (Some(Invitation { email, invited_by: Some(_), .. }), _) if !settings.takes(email) => {
+                return Err(RegistrationError::Domain);
+            }
             (Some(invitation), _) => Some(invitation.email.clone()),
             (None, Some(email)) if !settings.takes(&email) => return Err(RegistrationError::Domain),
             (None, None) if settings.needs_email() => return Err(RegistrationError::NoEmail),
             (None, email) => email,
         };
+        person.username.fits_basic()?;
+        person.username.has_one_script()?;
         // Before the dear part; the store looks once more when it claims the name.
-        if self.store.user_by_login(person.username.as_str())?.is_some() {
-            return Err(RegistrationError::UsernameTaken);
+        let name = person.username.folded();
+        for name in [Some(name), person.username.passes_for()].into_iter().flatten() {
+            if self.store.user_by_login(&name)?.is_some() {
+                return Err(RegistrationError::UsernameTaken);
+            }
         }
         let limited = |retry_after| RegistrationError::Limited { retry_after };
         self.quota.take(Errand::Registration, person.source, settings.per_ip).map_err(limited)?;
@@ -189,12 +204,14 @@ impl Accounts {
         context.extend(email.as_ref().map(ToString::to_string));
         let hash = self.hash_for(context, person.password).await??;
         let new = NewUser {
-            awaits_approval: settings.mode == RegistrationMode::Approval && invited.is_none(),
+            awaits_approval: settings.waits(invited.as_ref()),
             // `register` says so, together with the link.
             awaits_confirmation: false,
             created_at: person.now,
             disabled: false,
             email,
+            // What an invitation shows, the store knows.
+            email_is_proven: false,
             language: Some(person.language.tag().to_owned()),
             name: person.name,
             password_hash: Some(hash),
@@ -205,7 +222,7 @@ impl Accounts {
             Some(invitation) => {
                 let user = self.store.accept_invitation(invitation.digest, new, person.now).await?;
                 record(Event::AccountRegistered, &user);
-                Ok(NextStep::SignIn)
+                Ok(if user.awaits_approval { NextStep::Wait } else { NextStep::SignIn })
             }
             None if settings.confirm_email => {
                 self.register_to_confirm(new, person.language, person.now).await
@@ -269,52 +286,6 @@ impl Accounts {
             tracing::error!(%error, "a mail was not kept for sending");
         }
     }
-
-    // ---- invitations -------------------------------------------------------------------------
-
-    /// Whom an invitation is for, if it is still good.
-    pub fn invited(&self, token: &str, now: SystemTime) -> Result<Email, RegistrationError> {
-        match self.registration.mode {
-            RegistrationMode::Closed => Err(RegistrationError::Closed),
-            RegistrationMode::Approval | RegistrationMode::Invite | RegistrationMode::Open => {
-                self.invitation(token, now).map(|invitation| invitation.email)
-            }
-        }
-    }
-
-    fn invitation(&self, token: &str, now: SystemTime) -> Result<Invitation, RegistrationError> {
-        Ok(self.store.invitation(Digest::of(token.as_bytes()), now)?)
-    }
-
-    /// Invites somebody to make an account, with these roles beside those of everybody who registers. Gives the
-    /// link, and says whether it was mailed as well.
-    pub async fn invite(
-        &self,
-        email: Email,
-        roles: BTreeSet<Role>,
-        language: Language,
-        now: SystemTime,
-    ) -> Result<(Link, bool), InviteError> {
-        if self.registration.mode == RegistrationMode::Closed {
-            return Err(InviteError::Closed);
-        }
-        let token = session::mint();
-        let invitation = Invitation {
-            digest: Digest::of(token.expose_secret().as_bytes()),
-            email: email.clone(),
-            expires_at: now + INVITATION_LIFETIME,
-            invited_by: None,
-            roles,
-        };
-        self.store.create_invitation(invitation).await?;
-        audit::record(Event::Invited, About::Unknown);
-        let link = self.mailer.links().invitation(&token);
-        let message = Message::Invitation { inviter: None, link: link.clone() };
-        let mail = Mail { language, message, to: email };
-        let mailed = self.sends_mail() && self.mailer.takes(&mail.to, mail.message.kind());
-        self.post(Some(mail).filter(|_| mailed)).await;
-        Ok((link, mailed))
-    }
 }
 
 impl From<Busy> for RegistrationError {
@@ -330,19 +301,6 @@ impl From<UserError> for RegistrationError {
             UserError::Store(error) => Self::Store(error),
             // A new account is there, so that its name can only be somebody else's.
             UserError::NotFound | UserError::UsernameTaken => Self::UsernameTaken,
-        }
-    }
-}
-
-impl From<InvitationError> for RegistrationError {
-    fn from(error: InvitationError) -> Self {
-        match error {
-            InvitationError::EmailTaken => Self::EmailTaken,
-            InvitationError::Invalid => Self::InvalidInvitation,
-            InvitationError::Store(error) => Self::Store(error),
-            // Only for who invites.
-            InvitationError::TooMany { .. } => Self::InvalidInvitation,
-            InvitationError::UsernameTaken => Self::UsernameTaken,
         }
     }
 }

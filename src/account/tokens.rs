@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Accounts, Event};
+use super::{Accounts, Door, Event};
 use crate::authn::login::identity;
 use crate::authn::refresh::{self, RefreshToken};
 use crate::authn::{Ended, LoginFailure, TokenFault, bearer_digest, personal};
@@ -59,7 +59,7 @@ impl Accounts {
         password: SecretString,
         now: SystemTime,
     ) -> Result<IssuedToken, LoginFailure> {
-        let user = self.verify(source, login, password).await?;
+        let user = self.verify(Door::Token, source, login, password).await?;
         let tokens = self.authenticator.tokens();
         let Some(lifetime) = tokens.settings().refresh_ttl else {
             return Ok(self.issued(&user, now, None, None, now));

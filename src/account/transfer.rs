@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use secrecy::SecretString;
 
 use super::{Accounts, Event, StoreError, UserError, Username, record};
-use crate::identity::{DisplayName, Email, Role};
+use crate::identity::{DisplayName, Email, Role, UnfitUsername};
 use crate::password::{UnusableHash, check_hash};
 use crate::store::NewUser;
 
@@ -40,6 +40,9 @@ pub enum NotImported {
     /// The hash can't be verified here, or not at a bearable cost.
     #[error(transparent)]
     Hash(#[from] UnusableHash),
+    /// No new account gets this name.
+    #[error(transparent)]
+    Unfit(#[from] UnfitUsername),
     /// Another account in the way, or the store.
     #[error(transparent)]
     User(#[from] UserError),
@@ -82,6 +85,7 @@ fn sound(accounts: Vec<ImportedAccount>, now: SystemTime) -> (Vec<Result<(), Not
     let answers = accounts
         .into_iter()
         .map(|account| {
+            account.username.fits_basic()?;
             account.password_hash.as_ref().map_or(Ok(()), check_hash)?;
             sound.push(NewUser {
                 awaits_approval: account.awaits_approval,
@@ -89,6 +93,7 @@ fn sound(accounts: Vec<ImportedAccount>, now: SystemTime) -> (Vec<Result<(), Not
                 created_at: now,
                 disabled: account.disabled,
                 email: account.email,
+                email_is_proven: !account.awaits_confirmation,
                 language: account.language,
                 name: account.name,
                 password_hash: account.password_hash,

@@ -41,6 +41,14 @@ pub enum Failure {
         /// What is wrong with it; never the hash.
         reason: String,
     },
+    /// No invitation is open that is meant.
+    #[error(
+        "there is no open invitation `{which}`; it may have been used or have ended by itself, `foregate invitation list` shows all of them"
+    )]
+    NoInvitation {
+        /// An address, or an id as `invitation list` shows it.
+        which: String,
+    },
     /// No session has this name.
     #[error(
         "there is no session `{id}`; it may have ended by itself, `foregate session list` shows all of them"
@@ -107,7 +115,9 @@ pub enum Failure {
         email: String,
     },
     /// As many invitations are open as the store keeps.
-    #[error("{limit} invitations are open; wait until some are used, or end by themselves after seven days")]
+    #[error(
+        "{limit} invitations are open; `foregate invitation revoke` ends some, and after seven days they end by themselves"
+    )]
     TooManyInvitations {
         /// How many that is.
         limit: usize,
@@ -121,6 +131,12 @@ pub enum Failure {
         limit: usize,
         /// Whose account.
         username: Username,
+    },
+    /// No new account gets this name.
+    #[error("{reason}; choose another one")]
+    Username {
+        /// What is wrong with it.
+        reason: String,
     },
     /// Another account has this name.
     #[error(

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::failure::Failure;
+use super::invitation::{InvitationView, RevokeInvitations};
 use super::perform::scheme;
 use super::personal::{TokenCommand, TokenReply};
 use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
@@ -25,6 +26,13 @@ use crate::store::{BackupRow, SigningKey, User};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Command {
+    /// One slice of the open invitations, in no order of sense; as `UserList`.
+    InvitationList {
+        /// Where the slice before this one ended.
+        after: Option<[u8; 32]>,
+    },
+    /// Ends invitations.
+    InvitationRevoke(RevokeInvitations),
     /// Lists the keys that sign tokens.
     KeyList,
     /// Signs with a new key from the next token on.
@@ -134,6 +142,8 @@ impl Command {
     /// As on the command line: for the log.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::InvitationList { .. } => "invitation list",
+            Self::InvitationRevoke(_) => "invitation revoke",
             Self::KeyList => "key list",
             Self::KeyRotate => "key rotate",
             Self::Reload => "reload",
@@ -259,6 +269,18 @@ pub enum Reply {
         link: Secret,
         /// It was mailed to them as well.
         mailed: bool,
+    },
+    /// A slice of the open invitations.
+    Invitations {
+        /// In no order of sense.
+        invitations: Vec<InvitationView>,
+        /// After which the next slice begins; `None` at the end.
+        next: Option<[u8; 32]>,
+    },
+    /// Invitations have ended.
+    InvitationsEnded {
+        /// How many.
+        count: usize,
     },
     /// What came of the accounts that were sent.
     Imported(Imported),
@@ -395,6 +417,10 @@ pub struct AccountView {
     /// Whether it can't sign in before an administrator lets it in.
     #[serde(default)]
     pub waiting: bool,
+    /// Whether it only keeps its name, for somebody who has registered with another account's address. It goes by
+    /// itself, and nobody is told.
+    #[serde(default)]
+    pub stand_in: bool,
     /// Whether a password is set.
     pub has_password: bool,
     /// How it is kept: `Argon2id`, or another application's scheme until the next login.
@@ -416,6 +442,7 @@ impl From<User> for AccountView {
         Self {
             created_at: Moment(user.created_at),
             credentials_since: user.credentials_since.map(Moment),
+            stand_in: user.is_stand_in(),
             disabled: user.disabled,
             email: user.email,
             has_password: user.password_hash.is_some(),

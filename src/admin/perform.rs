@@ -2,7 +2,6 @@
 //!
 //! Callers: `admin::server`, and `cli` where no server runs.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 mod transfer;
@@ -11,11 +10,11 @@ pub(super) use self::transfer::scheme;
 use super::failure::Failure;
 use super::message::{AccountView, AddUser, Command, LinkBase, Password, Reply, Secret, SetUser};
 use super::personal;
-use crate::account::{AccountChange, AccountError, Accounts, InviteError, NewAccount, NewPassword};
-use crate::identity::{Email, Role, Username, fold};
-use crate::mail::Language;
-use crate::store::{InvitationError, StoreError, User, UserError};
+use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassword};
+use crate::identity::{Username, fold};
+use crate::store::{StoreError, User, UserError};
 
+mod invitation;
 mod key;
 mod session;
 
@@ -46,6 +45,8 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
             .await
             .map(|rows| Reply::BackupRows { all: rows.is_empty(), rows })
             .map_err(store),
+        Command::InvitationList { after } => invitation::list(accounts, after, now).await,
+        Command::InvitationRevoke(which) => invitation::revoke(accounts, which).await,
         Command::KeyList => key::list(accounts, now),
         Command::KeyRotate => key::rotate(accounts, now).await,
         Command::SessionList { after, login } => session::list(accounts, login, after, now).await,
@@ -59,7 +60,7 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
             named(accounts, &login, accounts.set_disabled(&login, false).await).await
         }
         Command::UserApprove { login } => named(accounts, &login, accounts.approve(&login).await).await,
-        Command::UserInvite { email, roles } => invite(accounts, email, roles, now).await,
+        Command::UserInvite { email, roles } => invitation::invite(accounts, email, roles, now).await,
         Command::UserExport { after } => transfer::export(accounts, after).await,
         Command::UserImport(import) => transfer::import(accounts, import, now).await,
         Command::UserList { after } => list(accounts, after).await,
@@ -96,29 +97,6 @@ async fn add(
         }
         Err(AccountError::User(UserError::UsernameTaken)) => Err(Failure::UsernameTaken { username }),
         Err(error) => Err(failure(error, username.as_str(), email)),
-    }
-}
-
-async fn invite(
-    accounts: &Accounts,
-    email: Email,
-    roles: BTreeSet<Role>,
-    now: SystemTime,
-) -> Result<Reply, Failure> {
-    let address = email.to_string();
-    // Whoever is invited is not known here, and neither is their language.
-    match accounts.invite(email, roles, Language::default(), now).await {
-        Ok((link, mailed)) => Ok(Reply::Invited { link: Secret(link.expose().into()), mailed }),
-        Err(InviteError::Closed) => Err(Failure::RegistrationClosed { email: address }),
-        Err(InviteError::Invitation(error)) => Err(match error {
-            InvitationError::EmailTaken => Failure::EmailTaken { email: address },
-            InvitationError::Store(error) => store(error),
-            InvitationError::TooMany { limit } => Failure::TooManyInvitations { limit },
-            // Of invitations that are used.
-            InvitationError::Invalid | InvitationError::UsernameTaken => {
-                Failure::Store { reason: error.to_string() }
-            }
-        }),
     }
 }
 
@@ -233,6 +211,7 @@ fn failure(error: AccountError, login: &str, email: Option<String>) -> Failure {
     match error {
         AccountError::Busy => Failure::Busy,
         AccountError::Hash(error) => Failure::Hash { reason: error.to_string() },
+        AccountError::Unfit(error) => Failure::Username { reason: error.to_string() },
         AccountError::User(UserError::EmailTaken) => {
             Failure::EmailTaken { email: email.unwrap_or_else(|| login.to_owned()) }
         }

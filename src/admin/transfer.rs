@@ -113,6 +113,12 @@ pub enum Refusal {
         /// What it may have.
         limit: usize,
     },
+    /// No new account gets this name.
+    #[error("{reason}")]
+    Username {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Another account has this name.
     #[error("another account has this username already")]
     UsernameTaken,

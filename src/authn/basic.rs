@@ -22,7 +22,7 @@ use super::login::{self, LoginFailure, PasswordLogin};
 use super::personal;
 use crate::identity::Credential;
 use crate::store::Digest;
-use crate::telemetry::audit;
+use crate::telemetry::audit::{self, Door};
 
 /// Bytes of the longest value that is decoded: 128 characters of name and 1024 of password, in base64.
 const MAX_VALUE: usize = 8 * 1024;
@@ -131,7 +131,7 @@ impl Check {
             let entry = Entry::of_personal_token(identity, &token, until, epoch, asker.now);
             return Ok(self.cache.keep(self.digest, entry));
         }
-        let user = self.login.verify(asker.client, &self.name, self.password).await?;
+        let user = self.login.verify(Door::Basic, asker.client, &self.name, self.password).await?;
         // The password is shown with every request, so the login is always of this moment.
         let identity = login::identity(&user, Credential::Basic, asker.now);
         Ok(self.cache.keep(self.digest, Entry::until(identity, until, epoch, asker.now)))

@@ -3,6 +3,12 @@
 //! Unknown, wrong, without a password and disabled are one answer after the same work. That an account waits
 //! for something is told once the password was right.
 //!
+//! An address can mean two accounts: its owner's, and that of somebody who has registered with it and not confirmed it.
+//! Whoever registers with an address of somebody else must not learn whether that has an account, so it makes no
+//! difference: what isn't the owner's password is tried at the newcomer's, and for want of either at nobody's, so that
+//! the time doesn't tell; what fails counts at both. The newcomer's right one is told to confirm, under the address as
+//! under the name.
+//!
 //! Callers: `authn` for Basic, `account` for the form and the token endpoint. No session is made here.
 
 use std::net::IpAddr;
@@ -14,7 +20,7 @@ use super::throttle::{Attempt, LoginLimits, NotNow, Throttle};
 use crate::identity::{Credential, Identity, Principal, fold};
 use crate::password::{Busy, PasswordSettings, Passwords};
 use crate::store::{Digest, Standing, Store, StoreError, TriedAccount, User};
-use crate::telemetry::audit::{self, About, Event};
+use crate::telemetry::audit::{self, About, Door, Event};
 use crate::telemetry::metrics::{Login, Metrics};
 
 /// Why a name and a password did not do.
@@ -41,6 +47,23 @@ pub enum LoginFailure {
     /// The password is right, and an administrator has not let the account in yet.
     #[error("the account waits for an administrator's approval")]
     WaitingForApproval,
+}
+
+/// Who has registered with the address that was typed, and not confirmed it.
+enum Newcomer {
+    Is(Box<User>),
+    /// Nobody, and it must not show.
+    Nobody,
+    /// A name was typed, or nobody has registered with any address.
+    NotLookedFor,
+}
+
+/// A try that has begun.
+struct Tried {
+    attempt: Attempt,
+    newcomer: Newcomer,
+    /// Whose name or address was typed.
+    user: Option<User>,
 }
 
 /// Checks names and passwords. Cheap to clone.
@@ -74,11 +97,12 @@ impl PasswordLogin {
     /// The account whose name or address and password these are.
     pub async fn verify(
         &self,
+        door: Door,
         source: IpAddr,
         login: &str,
         password: SecretString,
     ) -> Result<User, LoginFailure> {
-        let verified = self.check(source, login, password).await;
+        let verified = self.check(door, source, login, password).await;
         self.metrics.login(match &verified {
             Ok(_) => Login::Ok,
             Err(LoginFailure::Busy) => Login::Busy,
@@ -90,7 +114,7 @@ impl PasswordLogin {
         verified
     }
 
-    /// Something else than a password that is shown with a name, and costs no hash: `find` says whether it is good.
+    /// Something else than a password that is shown with a name in Basic, and costs no hash: `find` says whether it is good.
     /// A failure counts as a wrong password does; a success clears nothing, or whoever has one would have
     /// endless tries at the password.
     pub async fn verify_otherwise<T>(
@@ -99,12 +123,13 @@ impl PasswordLogin {
         login: &str,
         find: impl FnOnce(&Store) -> Result<Option<T>, StoreError>,
     ) -> Result<T, LoginFailure> {
-        let found = match self.begin(source, login.trim()).await {
-            Ok((user, attempt)) => match find(&self.store)? {
+        let door = Door::Basic;
+        let found = match self.begin(door, source, login.trim()).await {
+            Ok(Tried { attempt, newcomer: _, user }) => match find(&self.store)? {
                 Some(found) => Ok(found),
                 None => {
                     attempt.failed();
-                    record(Event::LoginFailed, user.as_ref());
+                    record(door, Event::LoginFailed, user.as_ref());
                     Err(LoginFailure::Incorrect)
                 }
             },
@@ -125,16 +150,23 @@ impl PasswordLogin {
         found
     }
 
-    async fn check(&self, source: IpAddr, login: &str, password: SecretString) -> Result<User, LoginFailure> {
-        let (user, attempt) = self.begin(source, login.trim()).await?;
+    async fn check(
+        &self,
+        door: Door,
+        source: IpAddr,
+        login: &str,
+        password: SecretString,
+    ) -> Result<User, LoginFailure> {
+        let Tried { attempt, newcomer, user } = self.begin(door, source, login.trim()).await?;
         let stored = user.as_ref().and_then(|user| user.password_hash.clone());
-        let verified = match self.passwords.verify(stored.clone(), password).await {
-            Ok(verified) => verified,
-            Err(Busy) => return Err(LoginFailure::Busy),
-        };
+        let busy = |Busy| LoginFailure::Busy;
+        let verified = self.passwords.verify(stored.clone(), password.clone()).await.map_err(busy)?;
         let Some(user) = user.as_ref().filter(|user| verified.matches && !user.disabled).cloned() else {
+            if self.is_newcomers(newcomer, password).await.map_err(busy)? {
+                return Err(LoginFailure::Unconfirmed);
+            }
             attempt.failed();
-            record(Event::LoginFailed, user.as_ref());
+            record(door, Event::LoginFailed, user.as_ref());
             return Err(LoginFailure::Incorrect);
         };
         match user.standing() {
@@ -143,7 +175,7 @@ impl PasswordLogin {
             Standing::Waiting => return Err(LoginFailure::WaitingForApproval),
         }
         attempt.succeeded();
-        record(Event::LoginOk, Some(&user));
+        record(door, Event::LoginOk, Some(&user));
         if let (Some(old), Some(new)) = (stored, verified.upgrade) {
             // Whether it is kept is of no account for this login: the old hash goes on working.
             if let Err(error) = self.store.upgrade_hash(user.id, old, new).await {
@@ -153,24 +185,43 @@ impl PasswordLogin {
         Ok(user)
     }
 
+    /// Whether the password is that of a newcomer.
+    async fn is_newcomers(&self, newcomer: Newcomer, password: SecretString) -> Result<bool, Busy> {
+        let (hash, is_waiting) = match newcomer {
+            Newcomer::NotLookedFor => return Ok(false),
+            Newcomer::Nobody => (None, false),
+            Newcomer::Is(user) => (user.password_hash.clone(), user.standing() == Standing::Unconfirmed),
+        };
+        Ok(self.passwords.verify(hash, password).await?.matches && is_waiting)
+    }
+
     /// A try at the account of this name or address, once it is its turn.
-    async fn begin(&self, source: IpAddr, login: &str) -> Result<(Option<User>, Attempt), LoginFailure> {
-        // An address that nobody has confirmed is nobody's yet: it opens no account, and a right password with it
-        // would tell whoever registered with somebody else's address whether that had an account.
-        let user = self.store.user_by_login(login)?;
-        let user = user.filter(|user| !(user.awaits_confirmation && login.contains('@')));
+    async fn begin(&self, door: Door, source: IpAddr, login: &str) -> Result<Tried, LoginFailure> {
+        let folded = fold(login);
+        let by_address = folded.contains('@');
+        // An address is not its own before somebody has confirmed it.
+        let user = self.store.user_by_login(login)?.filter(|user| !(by_address && user.is_unproven()));
+        // Without any there is nobody to be told from, and no second hash is due.
+        let newcomer = match by_address && self.store.has_newcomers()? {
+            true => self.store.newcomer(login)?.map_or(Newcomer::Nobody, |user| Newcomer::Is(Box::new(user))),
+            false => Newcomer::NotLookedFor,
+        };
         let account = match &user {
             Some(user) => TriedAccount::Known(user.id),
-            None => TriedAccount::Unknown(Digest::of(fold(login).as_bytes())),
+            None => TriedAccount::Unknown(Digest::of(folded.as_bytes())),
         };
-        let attempt = self.throttle.begin(source, account).await.map_err(|not_now| match not_now {
-            NotNow::Braked(retry_after) => {
-                record(Event::LoginBraked, user.as_ref());
-                LoginFailure::Limited { retry_after }
+        let beside = match &newcomer {
+            Newcomer::Is(user) => Some(TriedAccount::Known(user.id)),
+            Newcomer::Nobody | Newcomer::NotLookedFor => None,
+        };
+        match self.throttle.begin(source, account, beside).await {
+            Ok(attempt) => Ok(Tried { attempt, newcomer, user }),
+            Err(NotNow::Braked(retry_after)) => {
+                record(door, Event::LoginBraked, user.as_ref());
+                Err(LoginFailure::Limited { retry_after })
             }
-            NotNow::Busy => LoginFailure::Busy,
-        })?;
-        Ok((user, attempt))
+            Err(NotNow::Busy) => Err(LoginFailure::Busy),
+        }
     }
 
     /// The counters.
@@ -190,9 +241,9 @@ impl PasswordLogin {
 }
 
 /// Writes down what became of a try.
-fn record(event: Event, user: Option<&User>) {
+fn record(door: Door, event: Event, user: Option<&User>) {
     let about = user.map_or(About::Unknown, |user| About::Account(&user.id, user.username.as_str()));
-    audit::record(event, about);
+    audit::record_at(door, event, about);
 }
 
 /// The identity of an account, as the store has it now.

@@ -98,7 +98,8 @@ enum Wait {
 /// A try that has begun. Dropped without a word (the client went away, we were busy) it never was.
 #[must_use]
 pub struct Attempt {
-    keys: [Key; 2],
+    /// The pair that it is at, another one that it is at besides, and its source.
+    keys: Vec<Key>,
     throttle: Throttle,
 }
 
@@ -150,9 +151,15 @@ impl Throttle {
         Self { limits, ..self.clone() }
     }
 
-    /// Begins a try, when it is its turn, or says why not.
-    pub async fn begin(&self, source: IpAddr, account: Account) -> Result<Attempt, NotNow> {
-        match self.begin_at(source, account, Instant::now()) {
+    /// Begins a try, when it is its turn, or says why not. It is at this account and, where one address may mean two,
+    /// at another one `beside` it: what fails has failed at both.
+    pub async fn begin(
+        &self,
+        source: IpAddr,
+        account: Account,
+        beside: Option<Account>,
+    ) -> Result<Attempt, NotNow> {
+        match self.begin_at(source, account, beside, Instant::now()) {
             Ok(attempt) => return Ok(attempt),
             Err(Wait::Braked(wait)) => return Err(NotNow::Braked(wait)),
             Err(Wait::Turn) => {}
@@ -163,7 +170,7 @@ impl Throttle {
                 // Listened to before the look, or an end between the two would be missed.
                 let mut ended = std::pin::pin!(place.0.ended.notified());
                 ended.as_mut().enable();
-                match self.begin_at(source, account, Instant::now()) {
+                match self.begin_at(source, account, beside, Instant::now()) {
                     Ok(attempt) => return Ok(attempt),
                     Err(Wait::Braked(wait)) => return Err(NotNow::Braked(wait)),
                     Err(Wait::Turn) => ended.await,
@@ -185,11 +192,18 @@ impl Throttle {
         Ok(())
     }
 
-    fn begin_at(&self, source: IpAddr, account: Account, now: Instant) -> Result<Attempt, Wait> {
+    fn begin_at(
+        &self,
+        source: IpAddr,
+        account: Account,
+        beside: Option<Account>,
+        now: Instant,
+    ) -> Result<Attempt, Wait> {
         let source = network(source);
-        let keys = [Key::Pair(source, account), Key::Source(source)];
+        let pairs = [Some(account), beside].into_iter().flatten().map(|account| Key::Pair(source, account));
+        let keys: Vec<Key> = pairs.chain([Key::Source(source)]).collect();
         let mut counters = self.lock();
-        for key in keys {
+        for &key in &keys {
             if let Some(wait) =
                 counters.by_key.get(&key).and_then(|counter| counter.wait(key, self.rate(key), now))
             {
@@ -197,9 +211,9 @@ impl Throttle {
             }
         }
         if keys.iter().any(|key| !counters.by_key.contains_key(key)) {
-            self.make_room(&mut counters, now)?;
+            self.make_room(&mut counters, keys.len(), now)?;
         }
-        for key in keys {
+        for &key in &keys {
             let counter = counters.by_key.entry(key).or_insert(Counter {
                 blocked_until: None,
                 failures: 0,
@@ -215,9 +229,9 @@ impl Throttle {
         Ok(Attempt { keys, throttle: self.clone() })
     }
 
-    /// For a new pair and a new source, or says how long they have to wait.
-    fn make_room(&self, counters: &mut Counters, now: Instant) -> Result<(), Wait> {
-        let room = CAPACITY - 2;
+    /// For so many new pairs and sources, or says how long they have to wait.
+    fn make_room(&self, counters: &mut Counters, wanted: usize, now: Instant) -> Result<(), Wait> {
+        let room = CAPACITY - wanted;
         if counters.by_key.len() > room && counters.swept_at.is_none_or(|swept_at| now >= swept_at + SWEEP) {
             counters.swept_at = Some(now);
             counters.by_key.retain(|key, counter| !counter.is_forgotten(self.rate(*key), now));
@@ -252,7 +266,7 @@ impl Attempt {
     /// The password was right: this pair starts anew. The source's count stays, or one good account
     /// would buy a source endless tries at others.
     pub fn succeeded(self) {
-        let [pair, _] = self.keys;
+        let Some(&pair) = self.keys.first() else { return };
         if let Some(counter) =
             self.throttle.lock().by_key.get_mut(&pair).filter(|counter| counter.failures > 0)
         {
@@ -268,7 +282,7 @@ impl Attempt {
 
     fn failed_at(self, now: Instant) {
         let mut counters = self.throttle.lock();
-        for key in self.keys {
+        for &key in &self.keys {
             if let Some(counter) = counters.by_key.get_mut(&key) {
                 counter.fail(self.throttle.rate(key), now);
                 self.throttle.keep(key, counter, now);
@@ -280,7 +294,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let mut counters = self.throttle.lock();
-        for key in self.keys {
+        for &key in &self.keys {
             if let Some(counter) = counters.by_key.get_mut(&key) {
                 counter.pending = counter.pending.saturating_sub(1);
                 if counter.pending == 0 && counter.failures == 0 {
@@ -407,15 +421,15 @@ mod tests {
 
     /// Fails once, or says how long to wait.
     fn fail(throttle: &Throttle, from: IpAddr, account: Account, now: Instant) -> Result<(), Wait> {
-        throttle.begin_at(from, account, now).map(|attempt| attempt.failed_at(now))
+        throttle.begin_at(from, account, None, now).map(|attempt| attempt.failed_at(now))
     }
 
     #[test]
     fn whoever_looked_at_the_clock_before_another_is_not_braked_by_its_beginning() {
         let throttle = throttle(5, 5);
         let earlier = Instant::now();
-        let first = throttle.begin_at(source(1), unknown("a"), earlier + Duration::from_millis(3));
-        let second = throttle.begin_at(source(1), unknown("b"), earlier);
+        let first = throttle.begin_at(source(1), unknown("a"), None, earlier + Duration::from_millis(3));
+        let second = throttle.begin_at(source(1), unknown("b"), None, earlier);
         assert!(first.is_ok() && second.is_ok(), "nobody has failed");
     }
 
@@ -467,7 +481,7 @@ mod tests {
         let now = Instant::now();
         for _ in 0..5 {
             assert!(fail(&throttle, source(1), unknown("a"), now).is_ok());
-            throttle.begin_at(source(1), unknown("a"), now).expect("not braked").succeeded();
+            throttle.begin_at(source(1), unknown("a"), None, now).expect("not braked").succeeded();
         }
     }
 
@@ -476,11 +490,11 @@ mod tests {
         let throttle = throttle(5, 1000);
         let now = Instant::now();
         let begun: Vec<_> =
-            (0..100).filter_map(|_| throttle.begin_at(source(1), unknown("a"), now).ok()).collect();
+            (0..100).filter_map(|_| throttle.begin_at(source(1), unknown("a"), None, now).ok()).collect();
         assert_eq!(begun.len(), 5);
         // Given up without an answer they never were.
         drop(begun);
-        assert!(throttle.begin_at(source(1), unknown("a"), now).is_ok());
+        assert!(throttle.begin_at(source(1), unknown("a"), None, now).is_ok());
     }
 
     #[test]
@@ -488,18 +502,21 @@ mod tests {
         let throttle = throttle(1000, 1000);
         let now = Instant::now();
         let mut begun: Vec<_> = (0..UNDER_WAY)
-            .map(|n| throttle.begin_at(source(1), unknown(&n.to_string()), now).expect("room"))
+            .map(|n| throttle.begin_at(source(1), unknown(&n.to_string()), None, now).expect("room"))
             .collect();
-        assert_eq!(throttle.begin_at(source(1), unknown("another"), now).err(), Some(Wait::Turn));
-        assert!(throttle.begin_at(source(2), unknown("another"), now).is_ok(), "others are not kept waiting");
+        assert_eq!(throttle.begin_at(source(1), unknown("another"), None, now).err(), Some(Wait::Turn));
+        assert!(
+            throttle.begin_at(source(2), unknown("another"), None, now).is_ok(),
+            "others are not kept waiting"
+        );
         begun.pop().expect("one of them").failed_at(now);
-        assert!(throttle.begin_at(source(1), unknown("another"), now).is_ok(), "its turn");
+        assert!(throttle.begin_at(source(1), unknown("another"), None, now).is_ok(), "its turn");
     }
 
     #[tokio::test]
     async fn who_has_no_room_waits_for_others_to_end() {
         let throttle = throttle(2, 1000);
-        let begin = || throttle.begin(source(1), unknown("a"));
+        let begin = || throttle.begin(source(1), unknown("a"), None);
         let (one, two) = (begin().await.expect("room"), begin().await.expect("room"));
         // Polled first: it waits. A success makes room, and a failure takes it away.
         let (third, ()) = tokio::join!(begin(), async { one.succeeded() });
@@ -512,10 +529,10 @@ mod tests {
     #[tokio::test]
     async fn no_more_wait_than_there_are_places() {
         let throttle = throttle(1, 1000);
-        let _under_way = throttle.begin(source(1), unknown("a")).await.expect("room");
+        let _under_way = throttle.begin(source(1), unknown("a"), None).await.expect("room");
         let places: Vec<_> = (0..WAITING).filter_map(|_| Place::take(&throttle.queue)).collect();
         assert_eq!(places.len(), WAITING);
-        assert_eq!(throttle.begin(source(1), unknown("a")).await.err(), Some(NotNow::Busy));
+        assert_eq!(throttle.begin(source(1), unknown("a"), None).await.err(), Some(NotNow::Busy));
         assert_eq!(throttle.queue.length.load(Ordering::Relaxed), WAITING);
     }
 

@@ -31,6 +31,8 @@ pub(super) enum Administration {
 pub(super) struct Offline {
     accounts: Accounts,
     links: LinkBase,
+    /// The file of the audit trail wasn't there before.
+    made_audit_file: bool,
     store: Store,
 }
 
@@ -75,6 +77,8 @@ impl Administration {
             | Reply::BackupBegun { .. }
             | Reply::BackupRows { .. }
             | Reply::Ended { .. }
+            | Reply::Invitations { .. }
+            | Reply::InvitationsEnded { .. }
             | Reply::Invited { .. }
             | Reply::Exported { .. }
             | Reply::Imported(_)
@@ -102,6 +106,14 @@ impl Administration {
             Self::Server(_) => {}
             Self::Store(offline) => {
                 offline.store.close().await;
+                if let Some(path) = config.audit.as_deref().filter(|_| offline.made_audit_file)
+                    && let Err(error) = hand_file_back(path, &config.store)
+                {
+                    super::note(format_args!(
+                        "warning: {} belongs to root now, and the server may not be able to write to it: {error}",
+                        path.display()
+                    ));
+                }
                 if let Err(error) = hand_back(&config.store) {
                     super::note(format_args!(
                         "warning: the new files in {} belong to root now, and the server may not be able to open them: {error}",
@@ -115,12 +127,14 @@ impl Administration {
 
 impl Offline {
     async fn new(store: Store, config: &Config) -> Result<Self, CliError> {
+        let made_audit_file = config.audit.as_deref().is_some_and(|path| !path.exists());
         audit::open(config.audit.as_deref())?;
         // One password at most is hashed here; a thread for each core would only take memory.
         let mut config = config.clone();
         config.password.workers = 1;
         let rooms = AccountRooms::build(&config, store, Metrics::new(SystemTime::now())).await?;
-        Ok(Self { accounts: rooms.accounts, links: links(&config), store: rooms.store })
+        let AccountRooms { accounts, store, .. } = rooms;
+        Ok(Self { accounts, links: links(&config), made_audit_file, store })
     }
 }
 
@@ -141,6 +155,23 @@ async fn reach(socket: &Path) -> Result<Option<Client>, CliError> {
 
 fn failed(failure: Failure) -> CliError {
     CliError::Failed(failure.into())
+}
+
+/// Gives a file that root has just made to the user whose store this is: the server runs as that one.
+fn hand_file_back(path: &Path, store: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = rustix::fs::stat(store)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    let found = rustix::fs::fstat(&file)?;
+    // By its descriptor, and only what has no second name: see below.
+    let is_ours = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile && found.st_nlink == 1;
+    if owner.st_uid != 0 && found.st_uid == 0 && is_ours {
+        fchown(&file, Some(owner.st_uid), Some(owner.st_gid))?;
+    }
+    Ok(())
 }
 
 /// Gives what root has written in another user's store to that user, who could not open it otherwise.

@@ -62,6 +62,7 @@ struct Line {
     account: Option<String>,
     account_id: Option<String>,
     actor: String,
+    door: Option<String>,
     uid: Option<u32>,
     source: Option<IpAddr>,
     request_id: Option<String>,
@@ -174,10 +175,13 @@ impl AuditArguments {
 
 /// One event for reading.
 fn shown(line: &Line) -> String {
-    let Line { time, event, outcome, account, actor, uid, source, request_id, account_id } = line;
+    let Line { time, event, outcome, account, actor, door, uid, source, request_id, account_id } = line;
     let who = match (uid, source) {
         (Some(uid), _) => format!("{actor} of user {uid}"),
-        (None, Some(source)) => source.to_string(),
+        (None, Some(source)) => match door {
+            Some(door) => format!("{source} by {door}"),
+            None => source.to_string(),
+        },
         (None, None) => actor.clone(),
     };
     let account = match (account, account_id) {

@@ -89,6 +89,8 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::BackupBegun { .. }
         | Reply::BackupRows { .. }
         | Reply::Ended { .. }
+        | Reply::Invitations { .. }
+        | Reply::InvitationsEnded { .. }
         | Reply::Invited { .. }
         | Reply::Sessions { .. }
         | Reply::Exported { .. }

@@ -55,7 +55,8 @@ pub(super) enum UserCommand {
     },
     /// Change an account; what is not named stays as it is
     Set(SetArguments),
-    /// Disable an account: its sessions and tokens end at once
+    /// Disable an account: its sessions and tokens end at once. Its personal access tokens are deleted, and enabling it
+    /// again does not bring them back
     Disable {
         /// A username or an e-mail address
         name: String,
@@ -125,7 +126,7 @@ pub(super) struct SetArguments {
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 struct ChangeArguments {
-    /// The new e-mail address
+    /// The new e-mail address; it counts as confirmed, also where it is the one that the account has
     #[arg(long)]
     email: Option<Email>,
     /// The person's name, for display
@@ -203,7 +204,9 @@ impl Task {
                 let account = about(administration, Command::UserDisable { login }).await?;
                 let name = &account.username;
                 note(format_args!("Account `{name}` is disabled; its sessions and tokens have ended."));
-                note(format_args!("`foregate user enable {name}` lets it sign in again."));
+                note(format_args!(
+                    "`foregate user enable {name}` lets it sign in again; its personal access tokens are deleted for good."
+                ));
                 Ok(())
             }
             Self::Enable { login } => {
@@ -233,9 +236,22 @@ impl Task {
             Self::Schemes { json } => schemes(administration, json).await,
             Self::Set(change) => {
                 let password = change.password.is_some();
+                // Whoever sets an address vouches for it, which is to be said where it changes something.
+                let unconfirmed = match change.email {
+                    Some(_) => {
+                        let show = Command::UserShow { login: change.login.clone() };
+                        about(administration, show).await?.unconfirmed
+                    }
+                    None => false,
+                };
                 let account = about(administration, Command::UserSet(change)).await?;
                 let ended = if password { "; its sessions have ended" } else { "" };
                 note(format_args!("Account `{}` is changed{ended}.", account.username));
+                if unconfirmed && !account.unconfirmed {
+                    note(
+                        "Its address was not confirmed before; as you have set it, it counts as confirmed now.",
+                    );
+                }
                 Ok(())
             }
             Self::Show { login, json } => {
@@ -255,7 +271,21 @@ impl Task {
 }
 
 async fn add(administration: &Administration, config: &Config, user: AddUser) -> Result<(), CliError> {
-    match administration.perform(Command::UserAdd(user)).await? {
+    let (mixed, passes_for) = (user.username.has_one_script(), user.username.passes_for());
+    let done = administration.perform(Command::UserAdd(user)).await?;
+    if let Err(mixed) = mixed {
+        note(format_args!("warning: {mixed}; nobody could register with this one."));
+    }
+    // Whoever has no such account is told nothing: that is what most names are like.
+    if let Some(login) = passes_for
+        && let Ok(other) = about(administration, Command::UserShow { login }).await
+    {
+        note(format_args!(
+            "warning: it looks like the username `{}`, which another account has.",
+            other.username
+        ));
+    }
+    match done {
         Reply::Added { account, link: Some(Secret(link)) } => {
             print(&format!("{}\n", link.expose_secret()))?;
             note(format_args!("Account `{}` is made. Send the link above to the person:", account.username));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::reader::Section;
 use super::routes::{email_domain, role};
-use crate::account::{RegistrationMode, RegistrationSettings};
+use crate::account::{MembersInvite, RegistrationMode, RegistrationSettings};
 use crate::authn::Rate;
 
 const MODES: &[(&str, RegistrationMode)] = &[
@@ -38,9 +38,33 @@ pub(super) fn read(root: &mut Section<'_>, has_mail: bool, per_ip: Rate) -> Regi
         }
         let domains = registration.get("email_domains").and_then(|value| value.parse_list(email_domain));
         let roles = registration.get("roles").and_then(|value| value.parse_list(role));
+        let invite_value = registration.get("members_invite");
+        let members_invite = invite_value.and_then(|value| value.flag()).unwrap_or(false);
+        let inviters = registration.get("inviter_roles").and_then(|value| value.parse_list(role));
+        let limit = registration.get("invitations_per_member").and_then(|value| value.number(1..=1000));
+        if let Some(value) = invite_value.filter(|_| members_invite) {
+            let fault = match (mode, has_mail) {
+                (RegistrationMode::Closed, _) => Some((
+                    "nobody can be invited: registration is closed",
+                    "set `registration.mode` to `invite`, `approval` or `open`",
+                )),
+                (_, false) => Some((
+                    "members can't invite: `mail` is not set, and their invitations go by mail alone",
+                    "set `mail`, or set `registration.members_invite` to `false`",
+                )),
+                (_, true) => None,
+            };
+            if let Some((message, help)) = fault {
+                value.reader().add(value.fault(message).help(help));
+            }
+        }
         RegistrationSettings {
             confirm_email,
             email_domains: BTreeSet::from_iter(domains.unwrap_or_default()),
+            members_invite: members_invite.then(|| MembersInvite {
+                limit: usize::try_from(limit.unwrap_or(10)).unwrap_or(usize::MAX),
+                roles: BTreeSet::from_iter(inviters.unwrap_or_default()),
+            }),
             mode,
             per_ip,
             roles: BTreeSet::from_iter(roles.unwrap_or_default()),

@@ -10,7 +10,7 @@ use lettre::{Address, Message};
 
 use super::{Links, Mail, MailSettings, Sender, words};
 use crate::identity::Email;
-use crate::response::look::MailColors;
+use crate::response::pages::letters::Letters;
 use crate::response::texts::Texts;
 use crate::store::MailId;
 
@@ -21,8 +21,8 @@ pub(super) struct Unsendable;
 
 /// Writes mails by the settings.
 pub(super) struct Writer {
-    colors: MailColors,
     from: Sender,
+    letters: Letters,
     links: Links,
     texts: Texts,
 }
@@ -30,12 +30,12 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(settings: &MailSettings, links: Links) -> Self {
         let MailSettings { from, look, server: _ } = settings;
-        Self { colors: look.mail_colors(), from: from.clone(), links, texts: look.texts() }
+        Self { from: from.clone(), letters: Letters::new(look), links, texts: look.texts() }
     }
 
     /// The whole mail. `id` makes its `Message-ID`, the same at each try: who gets it twice can tell.
     pub(super) fn compose(&self, mail: &Mail, id: MailId, now: SystemTime) -> Result<Message, Unsendable> {
-        let Self { colors, from, links, texts } = self;
+        let Self { from, letters, links, texts } = self;
         let letter = words::letter(texts, &mail.message, mail.language, links.site());
         let domain = from.address().domain();
         let sender = Mailbox::new(from.name().map(str::to_owned), address(from.address()).ok_or(Unsendable)?);
@@ -47,7 +47,7 @@ impl Writer {
             .subject(letter.subject.clone())
             .header(AutoSubmitted)
             .header(NoAutoResponse)
-            .multipart(MultiPart::alternative_plain_html(letter.text(), letter.html(colors)));
+            .multipart(MultiPart::alternative_plain_html(letters.text(&letter), letters.html(&letter)));
         built.map_err(|_| Unsendable)
     }
 }

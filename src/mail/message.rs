@@ -45,6 +45,17 @@ pub enum Message {
         /// The account's name.
         username: Username,
     },
+    /// To the owner of an address whom a member wanted to invite: it is said to them alone.
+    AlreadyMember {
+        /// For who has forgotten the password.
+        forgot_link: Link,
+        /// Who invites.
+        inviter: Username,
+        /// For who has forgotten that there is an account.
+        login_link: Link,
+        /// The account's name.
+        username: Username,
+    },
     /// An administrator has let the account in.
     Approved {
         /// Where to go.
@@ -111,7 +122,7 @@ pub enum Kind {
     ConfirmAddress,
     /// `Message::ConfirmNewAddress`
     ConfirmNewAddress,
-    /// `Message::Invitation`
+    /// `Message::Invitation` and `Message::AlreadyMember`
     Invitation,
     /// `Message::PasswordChanged`
     PasswordChanged,
@@ -129,6 +140,8 @@ impl Message {
             Self::AddressTaken { .. } => Kind::AddressTaken,
             Self::AddressChanged { .. } => Kind::AddressChanged,
             Self::AddressChanging { .. } => Kind::AddressChanging,
+            // Counted as what it stands for: a member must not see from it who has an account.
+            Self::AlreadyMember { .. } => Kind::Invitation,
             Self::Approved { .. } => Kind::Approved,
             Self::ConfirmAddress { .. } => Kind::ConfirmAddress,
             Self::ConfirmNewAddress { .. } => Kind::ConfirmNewAddress,
@@ -147,6 +160,7 @@ impl Message {
             | Self::AddressTaken { .. }
             | Self::AddressChanged { .. }
             | Self::AddressChanging { .. }
+            | Self::AlreadyMember { .. }
             | Self::Approved { .. }
             | Self::ConfirmAddress { .. }
             | Self::ConfirmNewAddress { .. }
@@ -175,16 +189,15 @@ impl Kind {
         }
     }
 
-    /// Whether anybody at all can have it sent, and to whomever they like.
+    /// Whether anybody at all, or any member, can have it sent, and to whomever they like.
     pub(super) fn is_for_strangers(self) -> bool {
         match self {
-            Self::AddressTaken | Self::ConfirmAddress | Self::ResetPassword => true,
+            Self::AddressTaken | Self::ConfirmAddress | Self::Invitation | Self::ResetPassword => true,
             Self::AccountDeleted
             | Self::AddressChanged
             | Self::AddressChanging
             | Self::Approved
             | Self::ConfirmNewAddress
-            | Self::Invitation
             | Self::PasswordChanged
             | Self::Test => false,
         }

@@ -2,8 +2,9 @@
 //!
 //! Callers: `compose`.
 
-use super::{Language, Link, Message, layout::Letter};
+use super::{Language, Link, Message};
 use crate::identity::Username;
+use crate::response::pages::letters::{Button, Letter};
 use crate::response::texts::{Text, Texts, lasting};
 
 /// Characters of a username that a mail shows.
@@ -25,7 +26,10 @@ pub(super) fn letter(texts: &Texts, message: &Message, language: Language, site:
     Letter {
         after: after.iter().map(say).collect(),
         before: before.iter().map(say).collect(),
-        buttons: buttons.iter().map(|(label, link)| (say(label), link.expose().to_owned())).collect(),
+        buttons: buttons
+            .iter()
+            .map(|(label, link)| Button { label: say(label), url: link.expose().to_owned() })
+            .collect(),
         by_hand: say(&Text::new("mail-by-hand")),
         footer: say(&Text::new("mail-footer").with("site", site)),
         greeting: say(&greeting),
@@ -87,6 +91,19 @@ fn words<'m>(message: &'m Message, site: &str) -> Words<'m> {
             ],
             buttons: Vec::new(),
             after: Vec::new(),
+        },
+        Message::AlreadyMember { forgot_link, inviter, login_link, username } => Words {
+            subject: Text::new("mail-already-member-subject").with("site", site),
+            greeting: hello(username),
+            before: vec![
+                Text::new("mail-already-member-what")
+                    .with("site", site)
+                    .with("inviter", shown(inviter))
+                    .with("username", shown(username)),
+                Text::new("mail-address-taken-next"),
+            ],
+            buttons: vec![(sign_in(), login_link), (set_password(), forgot_link)],
+            after: vec![Text::new("mail-already-member-else")],
         },
         Message::Approved { login_link, username } => Words {
             subject: Text::new("mail-approved-subject").with("site", site),
@@ -172,6 +189,8 @@ fn shown(name: &Username) -> String {
 mod tests {
     use super::super::Links;
     use super::*;
+    use crate::response::look::Look;
+    use crate::response::pages::letters::Letters;
 
     #[test]
     fn a_mail_takes_no_message_of_strangers_along() {
@@ -179,7 +198,8 @@ mod tests {
         let links = Links::new("https://a.test", "/.auth");
         let message =
             Message::ConfirmAddress { link: links.confirm(&"x".into()), username: name.expect("a name") };
-        let text = letter(&Texts::built_in(), &message, Language::English, "a.test").text();
+        let letter = letter(&Texts::built_in(), &message, Language::English, "a.test");
+        let text = Letters::new(&Look::default()).text(&letter);
         assert!(!text.contains("://evil") && !text.contains("friends"), "{text}");
         assert!(text.contains("Collect your prize"), "{text}");
     }

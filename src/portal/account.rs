@@ -27,11 +27,13 @@ use crate::response::{Body, Problem};
 use crate::store::User;
 
 pub(super) mod delete;
+pub(super) mod invitations;
 pub(super) mod password;
 pub(super) mod profile;
 pub(super) mod sessions;
 pub(super) mod tokens;
 
+use invitations::{InvitationFacts, InvitationRow};
 use profile::Profile;
 use sessions::{SessionFacts, SessionRow};
 use tokens::{TokenFacts, TokenRow};
@@ -72,6 +74,7 @@ const CURRENT: &str = "current_password";
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Section {
     Delete,
+    Invitations,
     Password,
     Profile,
     Sessions,
@@ -83,6 +86,7 @@ impl Section {
     fn name(self) -> &'static str {
         match self {
             Self::Delete => "delete",
+            Self::Invitations => "invitations",
             Self::Password => "password",
             Self::Profile => "profile",
             Self::Sessions => "sessions",
@@ -115,6 +119,7 @@ struct AccountView<'a> {
     csrf_token: &'a str,
     can_change_email: bool,
     can_delete: bool,
+    can_invite: bool,
     error: Option<Text>,
     /// The section that the error is said in.
     error_in: &'static str,
@@ -122,6 +127,7 @@ struct AccountView<'a> {
     fresh: bool,
     /// The field to blame for it.
     invalid: &'static str,
+    invitations: Vec<InvitationRow>,
     logout: String,
     /// A personal access token, shown this once.
     new_token: Option<&'a str>,
@@ -141,6 +147,9 @@ pub(super) struct AccountFacts<'a> {
     profile: Profile<'a>,
     sessions: Vec<SessionFacts<'a>>,
     tokens: Vec<TokenFacts<'a>>,
+    /// Only for who may invite.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitations: Option<Vec<InvitationFacts<'a>>>,
 }
 
 /// What is said on the page besides what is always there.
@@ -163,6 +172,8 @@ pub(super) fn is_below(path: &str) -> bool {
 /// What a POST is to change.
 pub(super) enum Change<'a> {
     Delete,
+    Invitation(&'a str),
+    Invite,
     NewToken,
     OtherSessions,
     Password,
@@ -175,6 +186,7 @@ impl Change<'_> {
     fn section(&self) -> Section {
         match self {
             Self::Delete => Section::Delete,
+            Self::Invitation(_) | Self::Invite => Section::Invitations,
             Self::NewToken | Self::Token(_) => Section::Tokens,
             Self::OtherSessions | Self::Session(_) => Section::Sessions,
             Self::Password => Section::Password,
@@ -199,6 +211,8 @@ pub(super) async fn submit(
     let done = match change {
         _ if !honest => Err(Refusal::StaleForm),
         Change::Delete => delete::submit(portal, visit, who, fields).await,
+        Change::Invitation(id) => invitations::revoke(portal, visit, who, id, format).await,
+        Change::Invite => invitations::create(portal, visit, who, fields).await,
         Change::NewToken => tokens::create(portal, visit, who, fields).await,
         Change::OtherSessions => sessions::revoke_others(portal, visit, who, format).await,
         Change::Password => password::submit(portal, visit, who, fields).await,
@@ -263,7 +277,13 @@ async fn facts(portal: &Portal, visit: &Visit<'_>, who: SignedIn) -> Result<Resp
     let tokens = portal.accounts.personal_tokens(user.id).await.map_err(|error| failure(&error))?;
     let sessions = sessions.iter().map(|session| SessionFacts::new(session, who)).collect();
     let tokens = tokens.iter().map(TokenFacts::new).collect();
-    let facts = AccountFacts { profile: Profile::new(&user), sessions, tokens };
+    let can_invite = portal.accounts.may_invite(&user);
+    let invited = match can_invite {
+        true => portal.accounts.invitations_of(user.id, now).await.map_err(|error| failure(&error))?,
+        false => Vec::new(),
+    };
+    let invitations = can_invite.then(|| invited.iter().map(InvitationFacts::new).collect());
+    let facts = AccountFacts { invitations, profile: Profile::new(&user), sessions, tokens };
     Ok(visit.asker.json(StatusCode::OK, &facts))
 }
 
@@ -283,6 +303,11 @@ async fn show(
     let now = visit.context.received_at;
     let sessions = portal.accounts.sessions_of(user.id, now).await.map_err(|error| failure(&error))?;
     let tokens = portal.accounts.personal_tokens(user.id).await.map_err(|error| failure(&error))?;
+    let can_invite = portal.accounts.may_invite(&user);
+    let invited = match can_invite {
+        true => portal.accounts.invitations_of(user.id, now).await.map_err(|error| failure(&error))?,
+        false => Vec::new(),
+    };
     let token = portal.form_token(visit);
     let fresh = portal.signed_in(visit).await?.is_some_and(|identity| tokens::is_fresh(&identity, now));
     let (section, error) = said.error.unzip();
@@ -290,10 +315,12 @@ async fn show(
         csrf_token: &token.token,
         can_change_email: portal.accounts.sends_mail(),
         can_delete: portal.settings.account_deletion,
+        can_invite,
         error,
         error_in: section.map(Section::name).unwrap_or_default(),
         fresh,
         invalid: said.field,
+        invitations: invited.iter().map(|invitation| InvitationRow::new(invitation, now)).collect(),
         logout: portal.pages.address("/logout", &[]),
         new_token: said.new_token.as_ref().map(ExposeSecret::expose_secret),
         notice: said.notice,

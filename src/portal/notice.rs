@@ -28,6 +28,8 @@ pub(super) enum Notice {
     AddressConfirmed,
     AddressConfirmedWaiting,
     ConfirmationSent,
+    InvitationRevoked,
+    InvitationSent,
     LinkSent,
     OtherSessionsEnded,
     PasswordChanged,
@@ -42,13 +44,15 @@ pub(super) enum Notice {
 }
 
 /// All of them, each with its word in the cookie.
-const WORDS: [(Notice, &str); 17] = [
+const WORDS: [(Notice, &str); 19] = [
     (Notice::AccountDeleted, "account_deleted"),
     (Notice::AddressChanged, "address_changed"),
     (Notice::AddressChanging, "address_changing"),
     (Notice::AddressConfirmed, "address_confirmed"),
     (Notice::AddressConfirmedWaiting, "address_confirmed_waiting"),
     (Notice::ConfirmationSent, "confirmation_sent"),
+    (Notice::InvitationRevoked, "invitation_revoked"),
+    (Notice::InvitationSent, "invitation_sent"),
     (Notice::LinkSent, "link_sent"),
     (Notice::OtherSessionsEnded, "other_sessions_ended"),
     (Notice::PasswordChanged, "password_changed"),
@@ -72,6 +76,8 @@ impl Notice {
             Self::AddressConfirmed => "notice-address-confirmed",
             Self::AddressConfirmedWaiting => "notice-address-confirmed-waiting",
             Self::ConfirmationSent => "notice-confirmation-sent",
+            Self::InvitationRevoked => "notice-invitation-revoked",
+            Self::InvitationSent => "notice-invitation-sent",
             Self::LinkSent => "notice-link-sent",
             Self::OtherSessionsEnded => "notice-other-sessions-ended",
             Self::PasswordChanged => "notice-password-changed",

@@ -55,6 +55,8 @@ pub(super) enum Credential {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Offered {
     Always,
+    /// `registration.members_invite`, and what that takes.
+    WithInvitations,
     /// `portal.account_deletion`.
     WithDeletion,
     /// `mail`.
@@ -116,6 +118,8 @@ operations! {
     RevokeSession       Post "/account/sessions/{id}/revoke"            account::sessions::REVOKE,
     CreateToken         Post "/account/tokens"                          account::tokens::CREATE,
     RevokeOwnToken      Post "/account/tokens/{id}/revoke"              account::tokens::REVOKE,
+    Invite              Post "/account/invitations"                     account::invitations::CREATE,
+    RevokeInvitation    Post "/account/invitations/{id}/revoke"         account::invitations::REVOKE,
     DeleteAccount       Post "/account/delete"                          account::delete::SUBMIT,
     Token               Post "/token"                                   token::SUBMIT,
     Introspect          Post "/token/introspect"                        token::introspect::SUBMIT,
@@ -163,6 +167,7 @@ impl Operation {
     pub(super) fn is_offered(self, portal: &Portal) -> bool {
         match self.description().offered {
             Offered::Always => true,
+            Offered::WithInvitations => portal.accounts.members_invite(),
             Offered::WithDeletion => portal.settings.account_deletion,
             // Nobody gets an address that no mail has shown to be theirs.
             Offered::WithMail => portal.accounts.sends_mail(),

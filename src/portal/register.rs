@@ -21,8 +21,8 @@ use super::operation::input::{Field, Input};
 use super::operation::{Credential, Description, Offered, Parameter};
 use super::strength::weakness_text;
 use super::{Portal, RETRY, Visit, failure, set_cookie, set_retry_after};
-use crate::account::{NewPerson, NextStep, RegistrationError, RegistrationMode};
-use crate::identity::{DisplayName, Email, Username};
+use crate::account::{Invited, NewPerson, NextStep, RegistrationError, RegistrationMode};
+use crate::identity::{DisplayName, Email, UnfitUsername, Username};
 use crate::password::Weakness;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::{Text, in_words};
@@ -127,7 +127,7 @@ pub(super) struct NewUser<'a> {
 struct RegisterForm {
     email: String,
     /// What the invitation's link holds, and whom it is for.
-    invitation: Option<(String, Email)>,
+    invitation: Option<(String, Invited)>,
     name: String,
     next: Option<Next>,
     username: String,
@@ -202,11 +202,11 @@ impl RegisterForm {
             (_, None) => None,
             (_, Some(token)) => {
                 let invited = portal.accounts.invited(token, visit.context.received_at);
-                let email = invited.map_err(|error| match error {
+                let invited = invited.map_err(|error| match error {
                     RegistrationError::Store(error) => failure(&error),
                     _ => invalid_invitation(portal),
                 })?;
-                Some((token.to_owned(), email))
+                Some((token.to_owned(), invited))
             }
         };
         Ok(Self { invitation, next: portal.next(visit.parameter(&["next", "rd"])), ..Self::default() })
@@ -252,6 +252,12 @@ impl RegisterForm {
                     failure(&error);
                     Message::Unavailable
                 }
+                RegistrationError::Unfit(UnfitUsername::Colon) => {
+                    return invalid("username", "register-username-colon");
+                }
+                RegistrationError::Unfit(UnfitUsername::Mixed) => {
+                    return invalid("username", "register-username-mixed");
+                }
                 RegistrationError::UsernameTaken => Message::UsernameTaken,
                 RegistrationError::Weak(weakness) => Message::Weak(weakness),
             })
@@ -260,7 +266,7 @@ impl RegisterForm {
 
     /// What was typed, and nothing that would tell whether the address was free.
     fn made(&self, next: NextStep) -> Registered<'_> {
-        let invited = self.invitation.as_ref().map(|(_, email)| email.as_str());
+        let invited = self.invitation.as_ref().map(|(_, invited)| invited.email.as_str());
         Registered {
             user: NewUser {
                 username: &self.username,
@@ -285,10 +291,13 @@ impl RegisterForm {
         let invalid = message.field();
         let view = RegisterView {
             action: &action,
-            approval: settings.mode == RegistrationMode::Approval && invitation.is_none(),
+            approval: match invitation {
+                Some((_, invited)) => invited.waits,
+                None => settings.mode == RegistrationMode::Approval,
+            },
             confirms: settings.confirm_email,
             csrf_token: &token.token,
-            email: invitation.map_or(self.email.as_str(), |(_, email)| email.as_str()),
+            email: invitation.map_or(self.email.as_str(), |(_, invited)| invited.email.as_str()),
             error: message.error(),
             // A password is never shown again, so that is what is missing when nothing else is.
             focus: invalid.unwrap_or(if self.username.is_empty() { "username" } else { "password" }),

@@ -99,6 +99,7 @@ impl Browser {
         let mailer = Mailer::new(store.clone(), None, Links::new("http://app.test", "/.auth"));
         let registration = RegistrationSettings {
             confirm_email: false,
+            members_invite: None,
             email_domains: BTreeSet::new(),
             mode: RegistrationMode::Closed,
             per_ip: rate,

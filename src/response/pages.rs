@@ -36,11 +36,13 @@ use super::texts::{self, Language, Text, Texts};
 use super::theme::Asset;
 use super::{Asker, Body};
 
+pub mod letters;
 mod phrase;
 
-pub(super) const TEMPLATES: [(&str, &str); 17] = [
+const TEMPLATES: [(&str, &str); 18] = [
     ("account.html", include_str!("templates/account.html")),
     ("account/delete.html", include_str!("templates/account/delete.html")),
+    ("account/invitations.html", include_str!("templates/account/invitations.html")),
     ("account/password.html", include_str!("templates/account/password.html")),
     ("account/profile.html", include_str!("templates/account/profile.html")),
     ("account/sessions.html", include_str!("templates/account/sessions.html")),
@@ -306,6 +308,11 @@ impl Pages {
         );
         HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
     }
+}
+
+/// Every template that there is, of pages and of mails.
+pub(super) fn templates() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TEMPLATES.into_iter().chain(letters::TEMPLATES)
 }
 
 /// Whether a template can be parsed.

@@ -2,7 +2,8 @@
 //!
 //! What can stand in its folder:
 //!
-//! - the templates of `templates/`, such as `base.html` or `login.html`, each in place of ours;
+//! - the templates of `templates/`, such as `base.html` or `login.html`, each in place of ours; `mail.html` and
+//!   `mail.txt` are those of all mails;
 //! - `style.css` in place of our style, and `extra.css` after it, whichever it is;
 //! - `texts/en.ftl` and `texts/de.ftl`: single messages in place of ours;
 //! - `assets/NAME`: pictures and fonts, served as `PREFIX/theme/NAME`.
@@ -21,6 +22,7 @@ use bytes::Bytes;
 use fluent_bundle::FluentResource;
 
 use super::look::Look;
+use super::pages::letters::Letters;
 use super::pages::{self, PageSettings, Pages};
 use super::texts::{self, Language, Texts};
 
@@ -61,8 +63,7 @@ pub struct ThemeFault {
 impl Theme {
     /// Every file that a theme may hold, assets apart, as it comes with us.
     pub fn built_in() -> Vec<(String, String)> {
-        let templates =
-            pages::TEMPLATES.iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned()));
+        let templates = pages::templates().map(|(name, source)| (name.to_owned(), source.to_owned()));
         let texts = Language::ALL.map(|language| (text_file(language), texts::sources(language).join("\n")));
         templates.chain([(STYLE.to_owned(), pages::STYLE.to_owned())]).chain(texts).collect()
     }
@@ -92,7 +93,7 @@ impl Theme {
         let text = |bytes| {
             String::from_utf8(bytes).map_err(|_| vec![ThemeFault::of(name, "is no text", "expected UTF-8")])
         };
-        if let Some((template, _)) = pages::TEMPLATES.iter().find(|(known, _)| *known == name) {
+        if let Some((template, _)) = pages::templates().find(|(known, _)| *known == name) {
             let source = text(bytes)?;
             check_template(name, &source)?;
             self.templates.insert(template, source);
@@ -123,23 +124,28 @@ impl Theme {
 
     /// The names that mean something.
     fn names() -> String {
-        let templates: Vec<&str> = pages::TEMPLATES.iter().map(|(name, _)| *name).collect();
+        let templates: Vec<&str> = pages::templates().map(|(name, _)| name).collect();
         let texts = Language::ALL.map(text_file).join(", ");
         format!("expected {}, {STYLE}, {EXTRA}, {texts} or {ASSETS}NAME", templates.join(", "))
     }
 
-    /// What goes wrong with the simplest page.
+    /// What goes wrong with the simplest page, or with a mail.
     fn trial(&self) -> Option<ThemeFault> {
         let look = Look { theme: Arc::new(self.clone()), ..Look::default() };
-        let pages = Pages::new(PageSettings { prefix: "/.auth".into(), look });
-        let error = pages.trial().err()?;
+        let letters = Letters::new(&look).trial();
+        let pages = Pages::new(PageSettings { prefix: "/.auth".into(), look }).trial();
+        let (what, file, error) = match (pages, letters) {
+            (Err(error), _) => ("the page of a problem", "base.html", error),
+            (Ok(()), Err(error)) => ("a mail", "mail.html", error),
+            (Ok(()), Ok(())) => return None,
+        };
         // The innermost is the place where it happened.
         let mut innermost: &minijinja::Error = &error;
         while let Some(cause) = std::error::Error::source(innermost).and_then(|cause| cause.downcast_ref()) {
             innermost = cause;
         }
-        let file = innermost.name().or(error.name()).unwrap_or("base.html").to_owned();
-        let message = format!("the page of a problem can't be rendered with it: {}", said(innermost));
+        let file = innermost.name().or(error.name()).unwrap_or(file).to_owned();
+        let message = format!("{what} can't be rendered with it: {}", said(innermost));
         Some(ThemeFault { file, help: String::new(), place: innermost.line().map(|line| (line, 1)), message })
     }
 

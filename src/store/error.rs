@@ -97,7 +97,7 @@ pub enum InvitationError {
     /// An account has this address.
     #[error("this e-mail address belongs to an account")]
     EmailTaken,
-    /// It is not good, or not any more.
+    /// It is not good, or not any more; or who invites is not there any more.
     #[error("this invitation is not valid any more")]
     Invalid,
     /// The store failed.
@@ -106,6 +106,12 @@ pub enum InvitationError {
     /// As many are open as the store keeps.
     #[error("{limit} invitations are open, and that is as many as there may be")]
     TooMany {
+        /// How many that is.
+        limit: usize,
+    },
+    /// As many of the member who invites are open as there may be.
+    #[error("{limit} invitations of this member are open, and that is as many as there may be")]
+    TooManyOwn {
         /// How many that is.
         limit: usize,
     },

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
+use super::ShortId;
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
 
 /// SHA-256 of a random token (a session cookie, a one-time link). The token itself is never kept.
@@ -99,6 +100,17 @@ impl User {
         }
     }
 
+    /// It was made by whoever asked for it, and nobody has shown the address to be theirs: whoever shows it, or an
+    /// administrator who vouches for it, takes it from this account.
+    pub fn is_unproven(&self) -> bool {
+        self.awaits_confirmation && self.goes_unconfirmed
+    }
+
+    /// It keeps a name from others, and nothing else: its address is another account's, which nobody is told.
+    pub fn is_stand_in(&self) -> bool {
+        self.is_unproven() && self.email.is_none()
+    }
+
     /// Whether a right password gets in, and whether a session or a token of it counts.
     pub fn may_sign_in(&self) -> bool {
         self.standing() == Standing::Good
@@ -118,6 +130,9 @@ pub struct NewUser {
     pub disabled: bool,
     /// Its address, if it has one.
     pub email: Option<Email>,
+    /// The address was shown to be its person's, or an administrator vouches for it: an account that has never
+    /// confirmed it loses it.
+    pub email_is_proven: bool,
     /// In which its mails are written: a tag such as `de`.
     pub language: Option<String>,
     /// For display.
@@ -259,7 +274,7 @@ pub enum Confirmed {
     Own(User),
 }
 
-/// An invitation to make an account. There is one for an address at most: a new one voids the older.
+/// An invitation to make an account. Whoever invites the same address again voids their older one, and nobody else's.
 #[derive(Clone, Debug)]
 pub struct Invitation {
     /// SHA-256 of what the link holds.
@@ -272,6 +287,20 @@ pub struct Invitation {
     pub invited_by: Option<UserId>,
     /// What the account gets beside the roles of everybody who registers.
     pub roles: BTreeSet<Role>,
+}
+
+/// Which invitations end.
+#[derive(Clone, Debug)]
+pub enum EndInvitations {
+    /// One.
+    One {
+        /// What its digest begins with.
+        id: ShortId,
+        /// Only where this member sent it.
+        of: Option<UserId>,
+    },
+    /// Those to this address, whoever sent them.
+    To(Email),
 }
 
 /// A JWT signing key as it is kept.

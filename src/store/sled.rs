@@ -38,12 +38,14 @@ use self::command::{Command, Reply};
 use self::unit::{Group, Rows, read_error};
 use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
+use super::record;
 use super::{
-    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring, Rotated, Rotation, Session,
-    SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User, UserError, Verification,
+    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation,
+    InvitationError, NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring, Rotated,
+    Rotation, Session, SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User,
+    UserError, Verification,
 };
-use crate::identity::{GrantId, UserId, Username};
+use crate::identity::{GrantId, UserId, Username, fold};
 
 /// Commands that may wait. Past it the answer is `Busy`.
 const QUEUE: usize = 1024;
@@ -122,6 +124,17 @@ impl Sled {
         self.read(|rows| rows.user_by_login(login))
     }
 
+    pub(super) fn newcomer(&self, login: &str) -> Result<Option<User>, StoreError> {
+        self.read(|rows| rows.newcomer(&fold(login)))
+    }
+
+    pub(super) fn has_newcomers(&self) -> Result<bool, StoreError> {
+        self.read(|rows| {
+            let first = rows.scan_prefix(keys::newcomer("")).next();
+            first.transpose().map_err(read_error).map(|first| first.is_some())
+        })
+    }
+
     pub(super) fn session(&self, digest: Digest) -> Result<Option<Session>, StoreError> {
         self.read(|rows| Ok(rows.session(digest)?.map(|kept| kept.session)))
     }
@@ -132,6 +145,41 @@ impl Sled {
 
     pub(super) fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
         self.shared.with_tree(|db| rules::live_invitation(&***db, digest, now))
+    }
+
+    pub(super) async fn invitations(
+        &self,
+        after: Option<Digest>,
+        limit: usize,
+        now: SystemTime,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        self.scan(move |db| {
+            let start = after.map_or_else(
+                || Bound::Included(keys::invitations()),
+                |digest| Bound::Excluded(keys::invitation(digest)),
+            );
+            let end = Bound::Excluded(keys::invitation_to(""));
+            let mut found = Vec::new();
+            for row in db.range::<Vec<u8>, _>((start, end)) {
+                if found.len() >= limit {
+                    break;
+                }
+                let (key, value) = row.map_err(read_error)?;
+                let Some(digest) = keys::invitation_digest(&key) else { continue };
+                let invitation = record::decode_invitation(digest, &value)?;
+                found.extend(Some(invitation).filter(|invitation| now < invitation.expires_at));
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    pub(super) async fn invitations_of(
+        &self,
+        member: UserId,
+        now: SystemTime,
+    ) -> Result<Vec<Invitation>, StoreError> {
+        self.scan(move |db| rules::invitations_of(db, member, now)).await
     }
 
     pub(super) fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
@@ -438,8 +486,16 @@ impl Sled {
         self.submit(|reply| Command::ConfirmEmail(digest, now, reply)).await
     }
 
-    pub(super) async fn create_invitation(&self, invitation: Invitation) -> Result<(), InvitationError> {
-        self.submit(|reply| Command::CreateInvitation(invitation, reply)).await
+    pub(super) async fn create_invitation(
+        &self,
+        invitation: Invitation,
+        own: usize,
+    ) -> Result<(), InvitationError> {
+        self.submit(|reply| Command::CreateInvitation(invitation, own, reply)).await
+    }
+
+    pub(super) async fn end_invitations(&self, which: EndInvitations) -> Result<Vec<Invitation>, StoreError> {
+        self.submit(|reply| Command::EndInvitations(which, reply)).await
     }
 
     pub(super) async fn accept_invitation(

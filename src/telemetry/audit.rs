@@ -94,6 +94,8 @@ events! {
     ConfigurationRefused = "configuration_refused", Failed;
     /// Somebody was invited to make an account.
     Invited = "invited", Ok;
+    /// An invitation was taken back, by its member or an administrator.
+    InvitationRevoked = "invitation_revoked", Ok;
     /// A new key signs the tokens.
     KeyRotated = "key_rotated", Ok;
     /// A right password was not looked at, for too many wrong ones came before it.
@@ -177,6 +179,31 @@ pub fn inherited<T>(task: impl Future<Output = T>) -> impl Future<Output = T> {
     }
 }
 
+/// Where a name and a password are shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Door {
+    /// The account page, which asks for the present password.
+    Account,
+    /// `Authorization: Basic`.
+    Basic,
+    /// The login page, as a form or as JSON.
+    Login,
+    /// The token endpoint.
+    Token,
+}
+
+impl Door {
+    /// Its word in the trail.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Basic => "basic",
+            Self::Login => "login",
+            Self::Token => "token",
+        }
+    }
+}
+
 /// Whom an event is about.
 #[derive(Clone, Copy)]
 pub enum About<'a> {
@@ -198,6 +225,9 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     account_id: Option<&'a str>,
     actor: &'static str,
+    /// Only of tries to sign in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    door: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,6 +238,15 @@ struct Line<'a> {
 
 /// Writes an event down. Never waits.
 pub fn record(event: Event, about: About<'_>) {
+    write(event, about, None);
+}
+
+/// Writes down what became of a try to sign in at this door. Never waits.
+pub fn record_at(door: Door, event: Event, about: About<'_>) {
+    write(event, about, Some(door.word()));
+}
+
+fn write(event: Event, about: About<'_>, door: Option<&'static str>) {
     let origin = ORIGIN.try_with(Origin::clone).ok();
     let (actor, uid, source, id) = match &origin {
         None => ("server", None, None, None),
@@ -227,6 +266,7 @@ pub fn record(event: Event, about: About<'_>) {
         account,
         account_id: number.as_deref(),
         actor,
+        door,
         uid,
         source,
         request_id: id,
@@ -236,7 +276,7 @@ pub fn record(event: Event, about: About<'_>) {
     if !is_one_of_many || MANY.allows() {
         tracing::info!(
             target: "audit", event = line.event, outcome = line.outcome.as_str(), user.name = account,
-            user.id = number.as_deref(), actor, uid, client.address = source.map(tracing::field::display),
+            user.id = number.as_deref(), actor, door, uid, client.address = source.map(tracing::field::display),
             request.id = id, "audit"
         );
     }

@@ -27,6 +27,8 @@ const PAGES = [
   ["account", ALICE, "/.auth/account", 200],
   ["account-password-error", ALICE, "/.auth/account", 403, wrongCurrentPassword],
   ["account-name-error", ALICE, "/.auth/account", 400, tooLongName],
+  ["account-invited", ALICE, "/.auth/account", 200, inviteSomebody],
+  ["account-invitation-error", ALICE, "/.auth/account", 400, inviteOneself],
   ["logout", ALICE, "/.auth/logout", 200],
   ["account-email", ALICE, "/.auth/account/email", 200],
   ["confirm", ALICE, "/.auth/login?prompt=login&next=/reports", 200],
@@ -67,6 +69,19 @@ async function wrongCurrentPassword(page) {
 async function tooLongName(page) {
   await fillIn(page, { name: "x".repeat(300) });
   return loading(page, () => page.click('[action$="/account/profile"] [type=submit]'));
+}
+
+async function inviteSomebody(page) {
+  return invite(page, `${Date.now()}@example.com`);
+}
+
+async function inviteOneself(page) {
+  return invite(page, "alice@example.com");
+}
+
+async function invite(page, address) {
+  await page.fill("#invitation-email", address);
+  return loading(page, () => page.click('[action$="/account/invitations"] [type=submit]'));
 }
 
 const SIZES = { desktop: [1280, 800], phone: [390, 844], small: [320, 568] };

@@ -43,7 +43,7 @@ fn yaml(address: SocketAddr, public_url: &str, application: &Upstream) -> String
          public_url: {public_url}\n\
          upstreams: {{ app: \"http://{}\", dead: \"http://{dead}\" }}\n\
          mail: {{ url: \"file:./outbox\", from: login@app.test }}\n\
-         registration: {{ mode: open }}\n\
+         registration: {{ mode: open, members_invite: true }}\n\
          limits: {{ login: {{ per_account: 100/15m, per_ip: 1000/15m }} }}\n\
          routes:\n\
          \x20 - {{ path: /admin/**, require: {{ roles: [admin] }}, upstream: app }}\n\

@@ -82,7 +82,7 @@ fn a_mail_arrives_whole_over_starttls_with_a_password() {
     assert_eq!(mail["ascii"], true, "any server takes it");
     assert_eq!(header("from"), "Größe <login@example.com>");
     assert_eq!(header("to"), "zoe@example.org");
-    assert_eq!(header("subject"), "Test-Mail von login.example.com");
+    assert_eq!(header("subject"), "Test-E-Mail von login.example.com");
     assert_eq!(header("auto-submitted"), "auto-generated");
     assert!(header("message-id").ends_with("@example.com>"), "{mail}");
     assert!(header("date").contains("20"), "{mail}");

@@ -119,6 +119,8 @@ fn what_happens_to_accounts_is_written_down_with_who_and_from_where() {
         (&login["outcome"], &login["request_id"], &login["actor"]),
         (&json!("ok"), &json!(id), &json!("client"))
     );
+    assert_eq!((&login["door"], &events[4]["door"]), (&json!("login"), &json!("basic")));
+    assert_eq!(events[0].get("door"), None);
     assert_eq!((&events[3]["account"], &events[3]["account_id"]), (&json!("unknown"), &Value::Null));
     for basic in &events[4..6] {
         assert_eq!((&basic["account"], &basic["source"]), (&json!("alice"), &json!("127.0.0.1")));

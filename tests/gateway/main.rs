@@ -5,6 +5,7 @@
 //! sentence that it proves.
 
 mod account;
+mod accounts_told;
 mod admin;
 mod assertion;
 mod audit;
@@ -27,6 +28,7 @@ mod harness;
 mod headers;
 mod http2;
 mod idp;
+mod invitations;
 mod issuers;
 mod jwt_attacks;
 mod keys;

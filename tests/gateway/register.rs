@@ -145,8 +145,11 @@ fn unconfirmed_and_waiting_are_told_at_every_door_and_let_in_at_none() {
         assert_eq!(basic("alice"), 401);
     };
     check("unconfirmed", "not confirmed");
-    // The address opens nothing before it is confirmed: it may be somebody else's.
-    assert_eq!(gateway.sign_in_with("alice@example.com", PASSWORD).status, 401);
+    // By the address as by the name, in any spelling.
+    for login in ["alice@example.com", "Alice@EXAMPLE.com", "ALICE"] {
+        assert_eq!(code(&gateway.sign_in_with(login, PASSWORD)), "unconfirmed", "{login}");
+        assert_eq!(gateway.sign_in_with(login, "wrong password").status, 401, "{login}");
+    }
 
     let link = last_mail_to(&gateway, "alice@example.com", 1).link("confirm?token=");
     assert_eq!(post(&gateway, &link, "{}").status, 204);
@@ -203,8 +206,82 @@ fn a_taken_name_is_told_and_a_taken_address_is_not() {
     for address in ["unknown@example.com", "owner@example.com"] {
         assert_eq!(gateway.sign_in_with(address, "another password").status, 401, "{address}");
     }
-    assert_eq!(gateway.sign_in_with("unknown@example.com", PASSWORD).status, 401);
     assert_eq!(gateway.sign_in_with("owner", PASSWORD).status, 200, "the owner's account is as it was");
+}
+
+#[test]
+fn an_address_answers_whoever_registered_with_it_alike_whether_or_not_it_has_an_account() {
+    let upstream = Upstream::start();
+    let yaml = format!(
+        "{MAIL}registration: {{ mode: open }}\nlimits: {{ login: {{ per_account: 3/10m, per_ip: 1000/1m }} }}\n\
+         upstreams: {{ app: \"http://{}\" }}\nroutes: [{{ path: /**, upstream: app }}]\n",
+        upstream.address
+    );
+    let gateway = Gateway::start(&yaml);
+    gateway.add_user("owner", &[]);
+    let own = "a horse of another colour";
+    let mut told = Vec::new();
+    for (name, address) in [("mallory1", "free@example.com"), ("mallory2", "owner@example.com")] {
+        let body = serde_json::json!({ "username": name, "email": address, "password": own }).to_string();
+        assert_eq!(post(&gateway, "/.auth/register", &body).status, 201);
+        let mut seen = Vec::new();
+        let mut try_in = |login: &str, password: &str| {
+            let reply = gateway.sign_in_with(login, password);
+            seen.push((reply.status, code(&reply), reply.header("retry-after").is_some()));
+        };
+        let shouted = address.to_uppercase();
+        for login in [address, &shouted, name] {
+            try_in(login, own);
+        }
+        // What fails counts for every spelling, and a right one clears nothing of it.
+        for login in [address, name, &shouted] {
+            try_in(login, "wrong password");
+        }
+        for login in [name, address, &shouted] {
+            try_in(login, own);
+        }
+        told.push(seen);
+    }
+    assert_eq!(told[0], told[1]);
+    let statuses: Vec<_> = told[0].iter().map(|(status, ..)| *status).collect();
+    assert_eq!(statuses, [403, 403, 403, 401, 401, 401, 429, 429, 429], "{told:?}");
+    // The owner is braked here, where somebody has tried their address, and nowhere in their account.
+    assert!(gateway.command(&["user", "unlock", "owner"], "").status.success());
+    assert_eq!(gateway.sign_in_with("owner", PASSWORD).status, 200);
+
+    // A link asked for by the address goes where one by the name goes, and only to the mailbox that is theirs.
+    let resend = |login: &str| {
+        let body = serde_json::json!({ "username": login }).to_string();
+        post(&gateway, "/.auth/confirm/resend", &body).status
+    };
+    assert_eq!((resend("free@example.com"), resend("owner@example.com")), (202, 202));
+    let link = last_mail_to(&gateway, "free@example.com", 2).link("confirm?token=");
+    assert_eq!(post(&gateway, &link, "{}").status, 204);
+    assert!(
+        mails_to(&gateway, "owner@example.com", 1).iter().all(|mail| !mail.text.contains("confirm?token="))
+    );
+}
+
+#[test]
+fn a_wrong_password_at_an_address_takes_as_long_whoever_has_registered_with_it() {
+    let (gateway, _upstream) = gateway("mode: open");
+    gateway.add_user("owner", &[]);
+    assert_eq!(register(&gateway, "fresh", "fresh@example.com").status, 201);
+    let addresses = ["nobody@example.com", "owner@example.com", "fresh@example.com"];
+    let mut spread = || {
+        let mut times = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..25 {
+            for (address, times) in addresses.iter().zip(&mut times) {
+                let began = Instant::now();
+                assert_eq!(gateway.sign_in_with(address, "wrong password").status, 401);
+                times.push(began.elapsed());
+            }
+        }
+        let medians = times.map(|times| median(times).as_secs_f64());
+        medians.iter().copied().fold(f64::MIN, f64::max) / medians.iter().copied().fold(f64::MAX, f64::min)
+    };
+    let measured: Vec<f64> = std::iter::repeat_with(&mut spread).take(3).collect();
+    assert!(measured.iter().any(|ratio| *ratio <= 1.25), "{measured:?}");
 }
 
 #[test]
@@ -295,7 +372,8 @@ fn names_addresses_and_passwords_are_held_to_their_rules() {
         (409, "taken".into()),
         "full width is the same name"
     );
-    assert_eq!(try_one("аlice", "c@exÄmple.org", PASSWORD).0, 201, "a Cyrillic letter is another one");
+    assert_eq!(try_one("аlice", "c@exÄmple.org", PASSWORD), bad("bad_request"), "one Cyrillic letter");
+    assert_eq!(try_one("алиса", "c@exÄmple.org", PASSWORD).0, 201, "all of them");
     let large = format!("{{\"username\":\"{}\"}}", "x".repeat(1 << 20));
     assert_eq!(post(&gateway, "/.auth/register", &large).status, 413);
 }

@@ -270,7 +270,7 @@ fn a_file_that_is_something_else_says_what_was_expected() {
         (
             "quote.csv",
             open_quote.as_bytes(),
-            "line 2: the line is longer than 65536 bytes: is a closing quote missing?",
+            "line 2: the quote that opens here is not closed within 65536 bytes",
         ),
         ("long.jsonl", long.as_bytes(), "line 1: the line is longer than 65536 bytes"),
         ("list.yml", b"users: [alice]\n", "line 1: expected a name for each person under `users:`"),
@@ -297,6 +297,27 @@ fn a_file_that_is_something_else_says_what_was_expected() {
     let output =
         folder.command(&["user", "import", folder.0.path().to_str().expect("text"), "--format", "csv"]);
     assert!(output.status.code() == Some(1) && stderr(&output).contains("no regular file"), "{output:?}");
+}
+
+#[test]
+fn a_quote_that_is_not_closed_is_told_with_the_line_where_it_opens() {
+    let folder = Folder::new();
+    for (content, says) in [
+        (
+            "username,name,email\nalice,\"Alice, of\nthe West\",\"a@example.com\nbob,Bob,\n",
+            "line 3: the quote that opens here is never closed",
+        ),
+        (
+            "username,name\nalice,\"Alice\nbob,\"Bob\",x\ncarol,Carol\n",
+            "the quote that opens on line 2 is closed on line 3: is one missing between them?",
+        ),
+    ] {
+        let (code, _, told) = folder.import("quote.csv", content, &[]);
+        assert!(code == Some(1) && told.contains(says), "{told}");
+    }
+    let fine = "username,name\r\nalice,\"A \"\"x\"\", B\"\r\n\"bob\",\"\"";
+    let (code, _, told) = folder.import("fine.csv", fine, &[]);
+    assert_eq!((code, folder.names().join(" ").as_str()), (Some(0), "alice bob"), "{told}");
 }
 
 #[test]

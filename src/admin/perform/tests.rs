@@ -75,6 +75,7 @@ impl Office {
         let mailer = Mailer::new(store.clone(), None, links).await.expect("an outbox");
         let registration = RegistrationSettings {
             confirm_email: false,
+            members_invite: None,
             email_domains: BTreeSet::new(),
             mode: RegistrationMode::Approval,
             per_ip: rate,

@@ -51,8 +51,15 @@ pub(super) async fn export(accounts: &Accounts, after: Option<Username>) -> Resu
     }
     let page = accounts.page(after, SLICE).await.map_err(store)?;
     let total = page.len();
-    let (mut bytes, mut slice) = (0, Vec::with_capacity(total));
+    let (mut bytes, mut seen, mut slice) = (0, None, Vec::with_capacity(total));
+    let mut looked_at = 0;
     for user in page {
+        looked_at += 1;
+        seen = Some(user.username.clone());
+        // It is nobody's account, and elsewhere nothing would end it.
+        if user.is_stand_in() {
+            continue;
+        }
         let record = AccountRecord::from(user);
         bytes += serde_json::to_string(&record).map_or(0, |json| json.len());
         slice.push(record);
@@ -60,8 +67,8 @@ pub(super) async fn export(accounts: &Accounts, after: Option<Username>) -> Resu
             break;
         }
     }
-    let more = total >= SLICE || slice.len() < total;
-    let next = slice.last().filter(|_| more).map(|last| last.username.clone());
+    let more = total >= SLICE || looked_at < total;
+    let next = seen.filter(|_| more);
     Ok(Reply::Exported { accounts: slice, next })
 }
 
@@ -103,6 +110,7 @@ fn imported(record: AccountRecord) -> ImportedAccount {
 fn refusal(why: NotImported) -> Result<Refusal, StoreError> {
     match why {
         NotImported::Hash(error) => Ok(Refusal::Hash { reason: error.to_string() }),
+        NotImported::Unfit(error) => Ok(Refusal::Username { reason: error.to_string() }),
         NotImported::User(UserError::EmailTaken) => Ok(Refusal::EmailTaken),
         NotImported::User(UserError::UsernameTaken) => Ok(Refusal::UsernameTaken),
         NotImported::User(UserError::Store(StoreError::TooLarge { limit })) => {

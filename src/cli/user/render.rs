@@ -62,7 +62,7 @@ pub(super) fn details(account: &AccountView) -> String {
         ("Name", dash(account.name.as_str())),
         ("E-mail", dash(account.email.as_ref().map_or("", |email| email.as_str()))),
         ("Roles", dash(&roles(account))),
-        ("State", state(account).to_owned()),
+        ("State", explained(account)),
         ("Password", password(account)),
         ("Sessions", account.sessions.map_or_else(|| "-".to_owned(), sessions)),
         ("Made at", account.created_at.to_string()),
@@ -147,10 +147,23 @@ fn password(account: &AccountView) -> String {
 fn state(account: &AccountView) -> &'static str {
     match account {
         AccountView { disabled: true, .. } => "disabled",
+        AccountView { stand_in: true, .. } => "stand-in",
         AccountView { unconfirmed: true, .. } => "unconfirmed",
-        AccountView { waiting: true, .. } => "waiting",
+        AccountView { waiting: true, .. } => "waiting for approval",
         AccountView { has_password: false, .. } => "no password",
-        _ => "enabled",
+        AccountView { .. } => "enabled",
+    }
+}
+
+/// The state, with what it means where a word is too short for that.
+fn explained(account: &AccountView) -> String {
+    let state = state(account);
+    match state {
+        "stand-in" => format!(
+            "{state}: keeps the name for somebody who registered with another account's address; goes by itself"
+        ),
+        "unconfirmed" if account.waiting => format!("{state}, and waiting for approval"),
+        _ => state.to_owned(),
     }
 }
 
@@ -178,6 +191,7 @@ mod tests {
             name: name.parse().expect("a name"),
             unconfirmed: false,
             waiting: false,
+            stand_in: false,
             roles: ["staff", "admin"].iter().map(|role| role.parse().expect("a role")).collect(),
             sessions: None,
             username: username.parse().expect("a username"),
@@ -195,6 +209,22 @@ mod tests {
              alice     Alice Liddell  a@example.com  admin,staff  enabled\n\
              zoë       -              -              admin,staff  enabled\n"
         );
+    }
+
+    #[test]
+    fn each_state_has_a_word() {
+        let of = |change: fn(&mut AccountView)| {
+            let mut account = account("alice", "", "");
+            change(&mut account);
+            explained(&account)
+        };
+        assert_eq!(of(|_| ()), "enabled");
+        assert_eq!(of(|account| account.waiting = true), "waiting for approval");
+        let both = of(|account| (account.unconfirmed, account.waiting) = (true, true));
+        assert_eq!(both, "unconfirmed, and waiting for approval");
+        let stand_in = of(|account| (account.unconfirmed, account.stand_in) = (true, true));
+        assert!(stand_in.starts_with("stand-in: keeps the name"), "{stand_in}");
+        assert_eq!(of(|account| (account.unconfirmed, account.disabled) = (true, true)), "disabled");
     }
 
     #[test]

@@ -45,6 +45,26 @@ fn a_duplicate_key_is_told_with_the_first_one() {
 }
 
 #[test]
+fn members_invite_where_somebody_can_be_invited_and_a_mail_can_be_sent() {
+    told(
+        &with("registration: { mode: invite, members_invite: true }"),
+        &[
+            "foregate.yaml:1:47: members can't invite: `mail` is not set, and their invitations go by mail alone",
+            "    1 | registration: { mode: invite, members_invite: true }",
+            "      |                                               ^^^^ set `mail`, or set `registration.members_invite` to `false`",
+        ],
+    );
+    told(
+        &with("registration: { members_invite: true }"),
+        &[
+            "foregate.yaml:1:33: nobody can be invited: registration is closed",
+            "    1 | registration: { members_invite: true }",
+            "      |                                 ^^^^ set `registration.mode` to `invite`, `approval` or `open`",
+        ],
+    );
+}
+
+#[test]
 fn a_look_is_held_to_what_a_page_can_show() {
     told(
         &with("portal: { color: green }"),

@@ -72,6 +72,11 @@ fn what_is_wrong_is_told_with_its_place() {
             &[("base.html", "x\n{{ nothing }}")],
             vec!["base.html:2:1: the page of a problem can't be rendered with it: undefined value"],
         ),
+        (
+            &[("mail.txt", "x\n{{ view.gretting }}")],
+            vec!["mail.txt:2:1: a mail can't be rendered with it: undefined value"],
+        ),
+        (&[("mail.html", "{{ t(\"no-such\") }}")], vec!["mail.html:1:4: there is no message `no-such`"]),
     ] {
         let found = faults(theme);
         let alike = |(found, expected): (&String, &&str)| found.starts_with(*expected);
@@ -105,6 +110,29 @@ async fn single_files_take_the_place_of_ours() {
     let (headers, _) = page(&[("assets/a.png", "x")], "en").await;
     let policy = headers["content-security-policy"].to_str().expect("ASCII");
     assert!(policy.contains("img-src data: 'self'; font-src 'self'"), "{policy}");
+}
+
+#[test]
+fn mails_are_themed_each_template_by_itself() {
+    let theme = Theme::parse(files(&[(
+        "mail.txt",
+        "{{ view.greeting }} {{ lang }}\n{% for button in view.buttons %}{{ button.url }}{% endfor %}\n",
+    )]));
+    let look = Look { theme: Arc::new(theme.expect("a theme")), ..Look::default() };
+    let letters = Letters::new(&look);
+    let letter = pages::letters::Letter {
+        after: Vec::new(),
+        before: Vec::new(),
+        buttons: vec![pages::letters::Button { label: "Go".into(), url: "https://a.test/<&".into() }],
+        by_hand: String::new(),
+        footer: String::new(),
+        greeting: "Hallo".into(),
+        language: Language::German,
+        site: "a.test".into(),
+        subject: "S".into(),
+    };
+    assert_eq!(letters.text(&letter), "Hallo de\nhttps://a.test/<&\n");
+    assert!(letters.html(&letter).contains("https://a.test/&lt;&amp;"), "ours, escaped");
 }
 
 #[tokio::test]

@@ -12,10 +12,10 @@ use super::rules;
 use super::unit::{Group, Unit};
 use crate::identity::{GrantId, TokenId, UserId};
 use crate::store::{
-    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndSessions, Invitation, InvitationError,
-    MailId, NewUser, OneTimeToken, PersonalToken, PersonalTokenError, QueuedMail, RefreshFamily, Registered,
-    Restoring, Rotated, Rotation, Session, SessionError, SigningKey, StoreError, TokenError, User,
-    UserChange, UserError,
+    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation,
+    InvitationError, MailId, NewUser, OneTimeToken, PersonalToken, PersonalTokenError, QueuedMail,
+    RefreshFamily, Registered, Restoring, Rotated, Rotation, Session, SessionError, SigningKey, StoreError,
+    TokenError, User, UserChange, UserError,
 };
 
 /// Accounts of one `CreateUsers`: a batch without what others may put into it, three operations each.
@@ -36,7 +36,7 @@ pub(super) enum Command {
     CreatePersonalToken(PersonalToken, Option<Digest>, Reply<(), PersonalTokenError>),
     CreateFamily(RefreshFamily, Reply<usize, SessionError>),
     ConfirmEmail(Digest, SystemTime, Reply<Confirmed, ConfirmError>),
-    CreateInvitation(Invitation, Reply<(), InvitationError>),
+    CreateInvitation(Invitation, usize, Reply<(), InvitationError>),
     CreateSession(Session, Reply<Vec<Digest>, SessionError>),
     CreateToken(OneTimeToken, Reply<(), TokenError>),
     PretendToken(Reply<(), TokenError>),
@@ -44,6 +44,7 @@ pub(super) enum Command {
     CreateUsers(Arc<[NewUser]>, Reply<Vec<Result<User, UserError>>, StoreError>),
     DeleteMail(MailId, SystemTime, Reply<(), StoreError>),
     DeleteUser(UserId, Reply<User, UserError>),
+    EndInvitations(EndInvitations, Reply<Vec<Invitation>, StoreError>),
     EndSession(Digest, Reply<bool, StoreError>),
     EndSessionsOf(UserId, EndSessions, Reply<usize, StoreError>),
     EnsureKey(SigningKey, Reply<Vec<SigningKey>, StoreError>),
@@ -126,10 +127,12 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::confirm_email(unit, digest, now))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ConfirmEmail(digest, now, reply)))
         }
-        C::CreateInvitation(invitation, reply) => {
-            settle(stage, reply, |unit| rules::create_invitation(unit, &invitation))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateInvitation(invitation, reply)))
+        C::CreateInvitation(invitation, own, reply) => {
+            settle(stage, reply, |unit| rules::create_invitation(unit, &invitation, own))
+                .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateInvitation(invitation, own, reply)))
         }
+        C::EndInvitations(which, reply) => settle(stage, reply, |unit| rules::end_invitations(unit, &which))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::EndInvitations(which, reply))),
         C::CreateSession(session, reply) => {
             settle(stage, reply, |unit| rules::create_session(unit, &session))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::CreateSession(session, reply)))

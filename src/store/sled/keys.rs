@@ -18,12 +18,15 @@
 //! | `F` | user id, family | nothing; lists an account's families |
 //! | `J` | user id, `jti` or family | second in which what is revoked has ended by itself |
 //! | `I` | `d`, token digest | invitation |
-//! | `I` | `e`, folded address | digest of the one invitation that is good |
+//! | `I` | `e`, folded address | digest of the one invitation of an administrator that is good |
+//! | `I` | `m`, user id, folded address | digest of the one invitation of this member that is good |
 //! | `X` | second of the end, `S`, `T`, `I` or `P`, digest | nothing; what the sweeper looks at |
 //! | `B` | account and source, or source | count of failed logins |
 //! | `K` | `kid` | signing key |
 //! | `Q` | millisecond when it is due, mail id | mail |
 //! | `V` | name | secret of 32 bytes |
+//! | `W` | `e`, folded address | user id of the last registration with it, while nobody has confirmed that |
+//! | `W` | `u`, user id | folded address with which it was registered, whoever has the address |
 //!
 //! Integers are big-endian, so that the tree's order is theirs.
 //!
@@ -124,8 +127,46 @@ pub(super) fn invitation_to(folded: &str) -> Vec<u8> {
     row(b'I', &[b"e", folded.as_bytes()])
 }
 
+/// One of a member.
+pub(super) fn invitation_from(member: UserId, folded: &str) -> Vec<u8> {
+    row(b'I', &[b"m", member.as_bytes(), folded.as_bytes()])
+}
+
+pub(super) fn invitations_from(member: UserId) -> Vec<u8> {
+    row(b'I', &[b"m", member.as_bytes()])
+}
+
+pub(super) fn invitations_of_members() -> Vec<u8> {
+    row(b'I', &[b"m"])
+}
+
+/// Whether this is the entry of a member's invitation to this address.
+pub(super) fn is_invitation_to(key: &[u8], folded: &str) -> bool {
+    key.strip_prefix(b"Im").and_then(|rest| rest.get(16..)) == Some(folded.as_bytes())
+}
+
 pub(super) fn invitations() -> Vec<u8> {
-    row(b'I', &[b"e"])
+    row(b'I', &[b"d"])
+}
+
+/// All invitations whose digest begins so.
+pub(super) fn invitations_beginning(first: &[u8; 16]) -> Vec<u8> {
+    row(b'I', &[b"d", first])
+}
+
+/// The digest in an invitation's key.
+pub(super) fn invitation_digest(key: &[u8]) -> Option<Digest> {
+    key.strip_prefix(b"Id").and_then(digest_of)
+}
+
+/// Which account was registered with this address last.
+pub(super) fn newcomer(folded: &str) -> Vec<u8> {
+    row(b'W', &[b"e", folded.as_bytes()])
+}
+
+/// The address with which an account was registered.
+pub(super) fn wanted_by(user: UserId) -> Vec<u8> {
+    row(b'W', &[b"u", user.as_bytes()])
 }
 
 /// Above every entry of the list of sessions.

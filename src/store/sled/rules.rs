@@ -17,18 +17,21 @@ use crate::store::{
 };
 
 mod failures;
+mod invitations;
 mod personal;
 pub(super) mod refresh;
 mod registration;
 mod restore;
 
 pub(super) use failures::{clear_failures, note_failures, sweep_failures};
+pub(super) use invitations::{
+    accept_invitation, create_invitation, end_invitations, invitations_of, live_invitation,
+    only_one as only_invitation,
+};
 pub(super) use personal::{
     create_personal_token, end_second as personal_token_end, revoke_personal_token, revoke_personal_tokens_of,
 };
-pub(super) use registration::{
-    accept_invitation, confirm_email, create_invitation, live_invitation, register,
-};
+pub(super) use registration::{confirm_email, register};
 pub(super) use restore::restore_rows;
 
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
@@ -36,7 +39,7 @@ pub(super) use restore::restore_rows;
 const EXPIRY_ENTRIES_PER_UNIT: usize = 80;
 
 /// What one entry of the expiry index may take away with it: an account that was never confirmed, with its links.
-const OPERATIONS_PER_ENTRY: usize = 16;
+const OPERATIONS_PER_ENTRY: usize = 18;
 
 // ---- accounts --------------------------------------------------------------------------------
 
@@ -45,7 +48,8 @@ pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User
     if unit.user_by_username(&new.username.folded())?.is_some() {
         return Err(UserError::UsernameTaken);
     }
-    claim_email(unit, id, new.email.as_ref())?;
+    let claim = if new.email_is_proven { Claim::Proven } else { Claim::Unproven };
+    claim_email(unit, id, new.email.as_ref(), claim)?;
     let user = User {
         awaits_approval: new.awaits_approval,
         awaits_confirmation: new.awaits_confirmation,
@@ -79,10 +83,11 @@ pub(super) fn change_user(
         if let Some(old) = &user.email {
             unit.delete(keys::email(&old.folded()));
         }
-        claim_email(unit, id, email.as_ref())?;
+        claim_email(unit, id, email.as_ref(), Claim::Proven)?;
         // A link may be waiting in the mailbox that is no longer theirs.
         links_are_void |= user.email != *email;
         user.awaits_confirmation = false;
+        registration::forget_wanted(unit, id)?;
         user.email = email.clone();
     }
     if let Some(name) = &change.name {
@@ -137,6 +142,7 @@ pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, U
     let user = unit.user(id)?.ok_or(UserError::NotFound)?;
     end_logins_of(unit, id, EndSessions::All)?;
     revoke_personal_tokens_of(unit, id)?;
+    registration::forget_wanted(unit, id)?;
     unit.delete(keys::username(&user.username.folded()));
     if let Some(email) = &user.email {
         unit.delete(keys::email(&email.folded()));
@@ -159,10 +165,27 @@ fn void_credentials(user: &mut User, asked_at: SystemTime) {
     user.credentials_since = Some(kept(moment));
 }
 
-fn claim_email(unit: &mut Unit<'_, '_>, id: UserId, email: Option<&Email>) -> Result<(), UserError> {
+/// Whether whoever claims an address has shown that it is theirs, or an administrator vouches for it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Claim {
+    Proven,
+    Unproven,
+}
+
+/// Who has registered with an address and never confirmed it holds it against those alone who haven't either.
+fn claim_email(
+    unit: &mut Unit<'_, '_>,
+    id: UserId,
+    email: Option<&Email>,
+    claim: Claim,
+) -> Result<(), UserError> {
     let Some(folded) = email.map(Email::folded) else { return Ok(()) };
-    if unit.user_by_email(&folded)?.is_some_and(|other| other.id != id) {
-        return Err(UserError::EmailTaken);
+    match unit.user_by_email(&folded)?.filter(|other| other.id != id) {
+        Some(other) if claim == Claim::Proven && other.is_unproven() => {
+            registration::lose_address(unit, other)?;
+        }
+        Some(_) => return Err(UserError::EmailTaken),
+        None => {}
     }
     unit.put(keys::email(&folded), *id.as_bytes());
     Ok(())
@@ -322,6 +345,7 @@ pub(super) fn set_password_with_token(
     set_password(&mut user, hash, now);
     // The link came by the mailbox, or from an administrator who vouches for it.
     user.awaits_confirmation = false;
+    registration::forget_wanted(unit, user.id)?;
     user.version += 1;
     unit.put(keys::user(user.id), record::encode_user(&user)?);
     // Ends this token as well.
@@ -414,7 +438,7 @@ pub(super) fn sweep(unit: &mut Unit<'_, '_>, now: SystemTime, limit: usize) -> R
         }
         unit.delete(key.clone());
         match keys::parse_expiry(key) {
-            Some((_, Expiring::Invitation, digest)) => registration::sweep_invitation(unit, digest, now)?,
+            Some((_, Expiring::Invitation, digest)) => invitations::sweep_invitation(unit, digest, now)?,
             Some((second, Expiring::Session, digest)) => sweep_session(unit, digest, second, now)?,
             Some((_, Expiring::Token, digest)) => sweep_token(unit, digest, now)?,
             Some((_, Expiring::PersonalToken, digest)) => personal::sweep(unit, digest, now)?,

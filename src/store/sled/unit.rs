@@ -51,6 +51,15 @@ pub(super) trait Rows {
         if folded.contains('@') { self.user_by_email(&folded) } else { self.user_by_username(&folded) }
     }
 
+    /// Who has registered with this address last and not confirmed it, whether or not they hold it.
+    fn newcomer(&self, folded: &str) -> Result<Option<User>, StoreError> {
+        let Some(user) = self.user_by_entry(&keys::newcomer(folded))?.filter(User::is_unproven) else {
+            return Ok(None);
+        };
+        let wanted = self.get(&keys::wanted_by(user.id))?;
+        Ok(Some(user).filter(|_| wanted.is_some_and(|wanted| wanted == folded.as_bytes())))
+    }
+
     /// The row that an entry points at. The caller checks that it says the same as the entry, so that
     /// a stale entry can never lead to another account.
     fn user_by_entry(&self, key: &[u8]) -> Result<Option<User>, StoreError> {

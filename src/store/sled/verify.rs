@@ -217,7 +217,7 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
                 None => Some("an invitation under a key that is no digest"),
                 Some(digest) => {
                     let invitation = record::decode_invitation(digest, &value)?;
-                    let only = keys::invitation_to(&invitation.email.folded());
+                    let only = super::rules::only_invitation(&invitation);
                     let is_only = Rows::get(tree, &only)?.is_some_and(|value| value == digest.as_bytes());
                     let end = record::millis(invitation.expires_at).div_ceil(1000);
                     let entry = keys::expiry(end, Expiring::Invitation, digest);
@@ -228,12 +228,22 @@ fn fault_of(tree: &Tree, key: &[u8]) -> Result<Option<&'static str>, StoreError>
                     }
                 }
             },
-            Some((b'e', _)) => {
+            Some((b'e' | b'm', _)) => {
                 let found = keys::digest_of(&value).map_or(Ok(None), |digest| tree.invitation(digest))?;
-                let same = found.is_some_and(|found| keys::invitation_to(&found.email.folded()) == key);
+                let same = found.is_some_and(|found| super::rules::only_invitation(&found) == key);
                 (!same).then_some("an address's one invitation that leads to none")
             }
             _ => Some("a row of invitations that is none"),
+        },
+        b'W' => match rest.split_first() {
+            Some((b'e', folded)) => {
+                let user = user_at(&value)?;
+                let wanted = user.map_or(Ok(None), |user| Rows::get(tree, &keys::wanted_by(user.id)))?;
+                let same = wanted.is_some_and(|wanted| wanted == folded);
+                (!same).then_some("an address's last registration that leads to none")
+            }
+            Some((b'u', id)) => user_at(id)?.is_none().then_some("a registration's address of no account"),
+            _ => Some("a row of registrations that is none"),
         },
         b'B' => failures::decode_failures(rest, &value).map(|_| None)?,
         b'K' => record::decode_key(&value).map(|_| None)?,

@@ -2,7 +2,9 @@
 //!
 //! Callers: `cli::user::import::lines`.
 
+use std::cell::Cell;
 use std::io::{self, Read};
+use std::rc::Rc;
 
 use ::csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
@@ -17,15 +19,20 @@ const NULL: &str = "\\N";
 struct Table {
     columns: Vec<Column>,
     mark: Mark,
+    quotes: Rc<Cell<Quotes>>,
     reader: ::csv::Reader<LineFeeds>,
     record: ByteRecord,
 }
 
 pub(super) fn read(file: Metered) -> Result<Reader, Unreadable> {
     let mark = file.mark();
+    let quotes = Rc::default();
     // The first line is ours to judge, and so is how many columns the others have.
-    let reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(LineFeeds::of(file));
-    let mut table = Table { columns: Vec::new(), mark, reader, record: ByteRecord::new() };
+    let reader = ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(LineFeeds::of(file, Rc::clone(&quotes)));
+    let mut table = Table { columns: Vec::new(), mark, quotes, reader, record: ByteRecord::new() };
     let number = table.advance()?.ok_or_else(|| Unreadable::at(1, expected("the file is empty")))?;
     table.columns = heads(&table.record).map_err(|why| Unreadable::at(number, why))?;
     Ok(Box::new(table))
@@ -43,10 +50,13 @@ impl Table {
                 Ok(Some(self.reader.position().line().saturating_sub(1 + within)))
             }
             Ok(false) => Ok(None),
-            Err(_) if self.mark.overrun() => Err(Unreadable::at(
-                began,
-                format!("the line is longer than {LONGEST} bytes: is a closing quote missing?"),
-            )),
+            Err(_) if self.mark.overrun() => Err(match self.quotes.get().open() {
+                Some(opened) => Unreadable::at(
+                    opened,
+                    format!("the quote that opens here is not closed within {LONGEST} bytes"),
+                ),
+                None => Unreadable::at(began, format!("the line is longer than {LONGEST} bytes")),
+            }),
             Err(error) => Err(match error.into_kind() {
                 ErrorKind::Io(error) => io_fault(&error),
                 _ => Unreadable::at(began, "the line can't be read as CSV"),
@@ -80,7 +90,72 @@ impl Iterator for Table {
             Ok(number) => number?,
             Err(fault) => return Some(Err(fault)),
         };
-        Some(Ok(Line { account: self.row().and_then(Row::account), number }))
+        // With the file's end inside of quotes this record is the last one, and whatever it says is no account.
+        if let Some(opened) = self.quotes.get().unclosed {
+            let account = Err("the quote that opens here is never closed".to_owned());
+            return Some(Ok(Line { account, number: opened }));
+        }
+        let account = self.row().and_then(Row::account);
+        Some(Ok(Line { account: account.map_err(|why| self.with_quote(why, number)), number }))
+    }
+}
+
+impl Table {
+    /// A fault of a record that goes over several lines, where a quote that lacks its other end is the likely cause.
+    fn with_quote(&self, why: String, number: u64) -> String {
+        let lines = |cell: &[u8]| cell.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let first = self.record.iter().position(|cell| lines(cell) > 0);
+        let Some(cell) = first.and_then(|at| self.record.get(at)) else { return why };
+        // No cell before it has a line of its own.
+        let end = number + lines(cell);
+        format!(
+            "{why}; the quote that opens on line {number} is closed on line {end}: is one missing between them?"
+        )
+    }
+}
+
+/// Which lines have quotes that are open, as the reader sees it: at the beginning of a cell alone, and doubled within.
+#[derive(Clone, Copy, Default)]
+struct Quotes {
+    /// How many lines have ended.
+    lines: u64,
+    /// Where the quote opens that is not closed at the file's end.
+    unclosed: Option<u64>,
+    within: Within,
+}
+
+/// What the next byte is part of.
+#[derive(Clone, Copy, Default)]
+enum Within {
+    /// A cell that begins.
+    #[default]
+    Start,
+    /// A cell without quotes, or what stands behind them.
+    Plain,
+    /// A cell whose quote opens on this line.
+    Quoted(u64),
+    /// The same, behind a quote: its end, or the first half of one that is meant.
+    Half(u64),
+}
+
+impl Quotes {
+    fn pass(&mut self, byte: u8) {
+        self.within = match (self.within, byte) {
+            (Within::Quoted(opened), b'"') => Within::Half(opened),
+            (Within::Quoted(opened), _) | (Within::Half(opened), b'"') => Within::Quoted(opened),
+            (Within::Start, b'"') => Within::Quoted(self.lines + 1),
+            (Within::Start | Within::Plain | Within::Half(_), b',' | b'\n') => Within::Start,
+            (Within::Start | Within::Plain | Within::Half(_), _) => Within::Plain,
+        };
+        self.lines += u64::from(byte == b'\n');
+    }
+
+    /// The line on which the quote opens that isn't closed yet.
+    fn open(self) -> Option<u64> {
+        match self.within {
+            Within::Quoted(opened) => Some(opened),
+            Within::Start | Within::Plain | Within::Half(_) => None,
+        }
     }
 }
 
@@ -89,11 +164,12 @@ struct LineFeeds {
     after_return: bool,
     ended: bool,
     file: Metered,
+    quotes: Rc<Cell<Quotes>>,
 }
 
 impl LineFeeds {
-    fn of(file: Metered) -> Self {
-        Self { after_return: false, ended: true, file }
+    fn of(file: Metered, quotes: Rc<Cell<Quotes>>) -> Self {
+        Self { after_return: false, ended: true, file, quotes }
     }
 }
 
@@ -101,7 +177,10 @@ impl Read for LineFeeds {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.file.read(buffer)?;
+            let mut quotes = self.quotes.get();
             if read == 0 {
+                quotes.unclosed = quotes.open();
+                self.quotes.set(quotes);
                 if self.ended || buffer.is_empty() {
                     return Ok(0);
                 }
@@ -116,9 +195,11 @@ impl Read for LineFeeds {
                 self.after_return = byte == b'\r';
                 if !second {
                     buffer[kept] = if byte == b'\r' { b'\n' } else { byte };
+                    quotes.pass(buffer[kept]);
                     kept += 1;
                 }
             }
+            self.quotes.set(quotes);
             // Nothing would be the end of the file.
             if kept > 0 {
                 self.ended = buffer[kept - 1] == b'\n';

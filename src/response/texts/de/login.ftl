@@ -2,14 +2,14 @@
 
 login-heading = Anmelden
 login-continue-html = weiter zu <strong>{ $place }</strong>
-login-still-you = Bitte zeigen Sie, dass Sie es noch sind.
-login-still-you-before-html = Bevor es zu <strong>{ $place }</strong> weitergeht, zeigen Sie bitte, dass Sie es noch sind.
+login-still-you = Bitte bestätigen Sie, dass Sie es noch sind.
+login-still-you-before-html = Bevor es zu <strong>{ $place }</strong> weitergeht, bestätigen Sie bitte, dass Sie es noch sind.
 login-remember = Angemeldet bleiben ({ $lasting })
 login-submit = Anmelden
 login-confirm = Bestätigen
 login-forgot = Passwort vergessen?
 login-register = Konto anlegen
-login-elsewhere = Sie haben sich in einem anderen Tab angemeldet.
+login-elsewhere = Sie haben sich in einem anderen Browserfenster angemeldet.
 login-go-on = Weiter
 login-incorrect-title = Benutzername oder Passwort falsch
 login-incorrect = Benutzername oder Passwort falsch.
@@ -25,4 +25,4 @@ logout-nobody = Sie sind nicht angemeldet
 logout-nothing = Es gibt nichts, wovon Sie sich abmelden könnten.
 
 notice-signed-out = Sie sind abgemeldet.
-notice-password-set = Ihr Passwort ist gesetzt. Sie können sich jetzt damit anmelden.
+notice-password-set = Ihr Passwort ist festgelegt. Sie können sich jetzt damit anmelden.

@@ -33,11 +33,25 @@ account-remembered = remembered
 account-session-gone = This device is signed out already.
 account-sessions-submit = Sign out all others
 
+account-invitations = Invitations
+account-invitations-lead = Invite others to make an account here. They get a link by mail that works once and for seven days.
+account-invite-email = Email
+account-invite-hint = Your username is in the mail.
+account-invite-submit = Send invitation
+account-invite-left = Good for another { $left }
+account-invite-revoke = Take back
+account-invite-gone = This invitation was used, has ended or was taken back already.
+account-invite-mailbox = No further invitation can be sent to this address for now. Please try again later.
+account-invite-not-allowed = Your account may not invite others.
+account-invite-too-many = { $limit } invitations are open, and there can’t be more. Take one back first, or wait until one is used.
+
 account-delete = Delete account
 account-delete-lead = Your account and everything that belongs to it here is gone at once, and can’t be brought back.
 account-delete-submit = Delete my account
 
 notice-account-deleted = Your account is deleted.
+notice-invitation-revoked = The invitation is taken back. Its link no longer works.
+notice-invitation-sent = A mail is on its way to this address. Whoever has an account already is told so in it.
 notice-other-sessions-ended = You are signed out everywhere but here.
 notice-password-changed = Your password is changed. You are signed out everywhere but here.
 notice-profile-saved = Your name is saved.

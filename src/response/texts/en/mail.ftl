@@ -28,6 +28,10 @@ mail-address-changing-subject = Your email address at { $site } is about to chan
 mail-address-changing-what = Somebody who is signed in as { $username } at { $site } wants to change the email address of the account to { $address }. It changes as soon as the new address is confirmed.
 mail-address-changing-else = If you did not do this, somebody else has access to your account: change your password at once.
 
+mail-already-member-subject = You already have an account at { $site }
+mail-already-member-what = { $inviter } wanted to invite you to { $site }. This address belongs to your account { $username } there, so you need no invitation.
+mail-already-member-else = Nobody was told that you have an account.
+
 mail-approved-subject = Your account at { $site } is ready
 mail-approved-what = Your account { $username } at { $site } was approved. You can sign in now.
 

@@ -1,19 +1,20 @@
-//! How accounts come by their people: registrations, confirmations of addresses, invitations.
+//! How accounts come by their people: registrations and confirmations of addresses.
 //!
 //! Callers: `rules`, of which this is a part.
 
 use std::time::SystemTime;
 
 use super::{
-    claim_email, create_one_time_token, create_user, delete_tokens_of, delete_user, end_token, live_token,
+    Claim, claim_email, create_one_time_token, create_user, delete_token, delete_tokens_of, delete_user,
+    end_token, live_token,
 };
-use crate::identity::UserId;
-use crate::store::record::{self, millis};
-use crate::store::sled::keys::{self, Expiring};
+use crate::identity::{Email, UserId};
+use crate::store::record;
+use crate::store::sled::keys;
 use crate::store::sled::unit::{Rows, Unit};
 use crate::store::{
-    ConfirmError, ConfirmationLink, Confirmed, Digest, INVITATIONS, Invitation, InvitationError, NewUser,
-    OneTimeToken, Purpose, Registered, StoreError, TokenError, User, UserError,
+    ConfirmError, ConfirmationLink, Confirmed, Digest, NewUser, OneTimeToken, Purpose, Registered,
+    StoreError, TokenError, User, UserError,
 };
 
 /// A taken address is answered by the same rows as a free one, less the entry of the address. So neither the
@@ -23,14 +24,21 @@ pub(in crate::store::sled) fn register(
     new: &NewUser,
     link: ConfirmationLink,
 ) -> Result<Registered, UserError> {
-    let owner = match &new.email {
-        Some(email) => unit.user_by_email(&email.folded())?,
+    let wanted = new.email.as_ref().map(Email::folded);
+    let owner = match &wanted {
+        Some(folded) => unit.user_by_email(folded)?,
         None => None,
     };
     let email = new.email.clone().filter(|_| owner.is_none());
-    let mut user = create_user(unit, &NewUser { awaits_confirmation: true, email, ..new.clone() })?;
+    let new = NewUser { awaits_confirmation: true, email, email_is_proven: false, ..new.clone() };
+    let mut user = create_user(unit, &new)?;
     user.goes_unconfirmed = true;
     unit.put(keys::user(user.id), record::encode_user(&user)?);
+    // In either case: by its address, too, somebody who has registered is told to confirm it.
+    if let Some(folded) = wanted {
+        unit.put(keys::newcomer(&folded), *user.id.as_bytes());
+        unit.put(keys::wanted_by(user.id), folded);
+    }
     let token = OneTimeToken {
         digest: link.digest,
         expires_at: link.expires_at,
@@ -56,8 +64,11 @@ pub(in crate::store::sled) fn confirm_email(
     user.version += 1;
     match &token.purpose {
         Purpose::SetPassword => Err(ConfirmError::Invalid),
+        // What has lost its address since, or never had it, has nothing that a link could confirm.
+        Purpose::ConfirmEmail if user.email.is_none() => Err(ConfirmError::Invalid),
         Purpose::ConfirmEmail => {
             user.awaits_confirmation = false;
+            forget_wanted(unit, user.id)?;
             unit.put(keys::user(user.id), record::encode_user(&user)?);
             end_token(unit, &token)?;
             Ok(Confirmed::Own(user))
@@ -67,7 +78,7 @@ pub(in crate::store::sled) fn confirm_email(
             if let Some(old) = &old {
                 unit.delete(keys::email(&old.folded()));
             }
-            claim_email(unit, user.id, Some(email)).map_err(|error| match error {
+            claim_email(unit, user.id, Some(email), Claim::Proven).map_err(|error| match error {
                 UserError::Store(error) => ConfirmError::Store(error),
                 UserError::EmailTaken | UserError::NotFound | UserError::UsernameTaken => {
                     ConfirmError::EmailTaken
@@ -81,10 +92,15 @@ pub(in crate::store::sled) fn confirm_email(
     }
 }
 
+/// Whether an address is nobody's, or of an account that has never shown it to be its own.
+pub(super) fn is_free(rows: &impl Rows, email: &Email) -> Result<bool, StoreError> {
+    Ok(rows.user_by_email(&email.folded())?.is_none_or(|user| user.is_unproven()))
+}
+
 /// The last link of an account that nobody has confirmed is gone: so is the account, and its name is free.
 pub(super) fn sweep_unconfirmed(unit: &mut Unit<'_, '_>, id: UserId) -> Result<(), StoreError> {
     // One that came from elsewhere was not made by whoever asked for the link.
-    if unit.user(id)?.is_none_or(|user| !(user.awaits_confirmation && user.goes_unconfirmed)) {
+    if unit.user(id)?.is_none_or(|user| !user.is_unproven()) {
         return Ok(());
     }
     match delete_user(unit, id) {
@@ -94,76 +110,34 @@ pub(super) fn sweep_unconfirmed(unit: &mut Unit<'_, '_>, id: UserId) -> Result<(
     }
 }
 
-// ---- invitations -----------------------------------------------------------------------------
-
-pub(in crate::store::sled) fn create_invitation(
-    unit: &mut Unit<'_, '_>,
-    invitation: &Invitation,
-) -> Result<(), InvitationError> {
-    let folded = invitation.email.folded();
-    if unit.user_by_email(&folded)?.is_some() {
-        return Err(InvitationError::EmailTaken);
-    }
-    let only = keys::invitation_to(&folded);
-    match unit.get(&only)?.as_deref().and_then(keys::digest_of) {
-        Some(older) => delete_invitation(unit, older)?,
-        None if unit.keys_under(&keys::invitations())?.len() >= INVITATIONS => {
-            return Err(InvitationError::TooMany { limit: INVITATIONS });
+/// An account is confirmed, or gone: nothing is left of its registration.
+pub(super) fn forget_wanted(unit: &mut Unit<'_, '_>, id: UserId) -> Result<(), StoreError> {
+    let Some(wanted) = unit.get(&keys::wanted_by(id))? else { return Ok(()) };
+    unit.delete(keys::wanted_by(id));
+    if let Ok(folded) = std::str::from_utf8(&wanted) {
+        let newcomer = keys::newcomer(folded);
+        if unit.get(&newcomer)?.is_some_and(|last| last == id.as_bytes()) {
+            unit.delete(newcomer);
         }
-        None => (),
-    }
-    unit.put(expiry_of(invitation), []);
-    unit.put(keys::invitation(invitation.digest), record::encode_invitation(invitation)?);
-    unit.put(only, *invitation.digest.as_bytes());
-    Ok(())
-}
-
-pub(in crate::store::sled) fn live_invitation(
-    rows: &impl Rows,
-    digest: Digest,
-    now: SystemTime,
-) -> Result<Invitation, InvitationError> {
-    let found = rows.invitation(digest)?.filter(|invitation| now < invitation.expires_at);
-    found.ok_or(InvitationError::Invalid)
-}
-
-pub(in crate::store::sled) fn accept_invitation(
-    unit: &mut Unit<'_, '_>,
-    digest: Digest,
-    new: &NewUser,
-    now: SystemTime,
-) -> Result<User, InvitationError> {
-    let invitation = live_invitation(unit, digest, now)?;
-    let mut new = NewUser { email: Some(invitation.email), ..new.clone() };
-    new.roles.extend(invitation.roles);
-    let user = create_user(unit, &new).map_err(|error| match error {
-        UserError::EmailTaken => InvitationError::EmailTaken,
-        UserError::NotFound => InvitationError::Invalid,
-        UserError::Store(error) => InvitationError::Store(error),
-        UserError::UsernameTaken => InvitationError::UsernameTaken,
-    })?;
-    delete_invitation(unit, digest)?;
-    Ok(user)
-}
-
-pub(super) fn sweep_invitation(unit: &mut Unit<'_, '_>, digest: Digest, now: u64) -> Result<(), StoreError> {
-    match unit.invitation(digest)? {
-        Some(invitation) if millis(invitation.expires_at).div_ceil(1000) < now => {
-            delete_invitation(unit, digest)
-        }
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn delete_invitation(unit: &mut Unit<'_, '_>, digest: Digest) -> Result<(), StoreError> {
-    if let Some(invitation) = unit.invitation(digest)? {
-        unit.delete(expiry_of(&invitation));
-        unit.delete(keys::invitation(digest));
-        unit.delete(keys::invitation_to(&invitation.email.folded()));
     }
     Ok(())
 }
 
-fn expiry_of(invitation: &Invitation) -> Vec<u8> {
-    keys::expiry(millis(invitation.expires_at).div_ceil(1000), Expiring::Invitation, invitation.digest)
+/// Takes the address from an account that has never confirmed it. What stays is what stands in for a taken address:
+/// whoever registered it is told nothing, and it goes with its last link. In the mailbox, which is somebody else's, no
+/// link is left that would make the account theirs.
+pub(super) fn lose_address(unit: &mut Unit<'_, '_>, mut user: User) -> Result<(), StoreError> {
+    let confirms = keys::token_of(user.id, record::purpose_byte(&Purpose::ConfirmEmail));
+    for only in unit.keys_under(&keys::tokens_of(user.id))?.into_iter().filter(|only| *only != confirms) {
+        if let Some(digest) = unit.get(&only)?.as_deref().and_then(keys::digest_of) {
+            delete_token(unit, digest)?;
+        }
+        unit.delete(only);
+    }
+    if let Some(email) = user.email.take() {
+        unit.delete(keys::email(&email.folded()));
+    }
+    user.version += 1;
+    unit.put(keys::user(user.id), record::encode_user(&user)?);
+    Ok(())
 }

@@ -44,6 +44,7 @@ fn new_user(name: &str) -> NewUser {
         created_at: time(1_000_000),
         disabled: false,
         email: Some(format!("{name}@example.com").parse().expect("an address")),
+        email_is_proven: false,
         language: None,
         name: Default::default(),
         password_hash: Some("hash".into()),

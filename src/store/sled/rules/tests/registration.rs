@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::store::{
-    ConfirmError, ConfirmationLink, Confirmed, INVITATIONS, Invitation, InvitationError, Registered,
+    ConfirmError, ConfirmationLink, Confirmed, EndInvitations, INVITATIONS, Invitation, InvitationError,
+    Registered,
 };
 
 const NOW: u64 = 1_000_000;
@@ -80,7 +81,11 @@ fn a_taken_address_takes_the_same_rows_and_keeps_the_name_as_a_free_one_does() {
     let Registered::AddressTaken { owner: found } = outcome else { panic!("it is taken") };
     assert_eq!(found.id, owner.id);
     let (_, free) = bench.run(|unit| register(unit, &new_user("free"), confirmation("b"))).expect("answered");
-    // Less the entry of the address alone.
+    // Less the entry of the address alone, and by it both are found who were registered with it.
+    let newcomer =
+        |folded: &str| bench.0.newcomer(folded).expect("a read").map(|user| user.username.to_string());
+    assert_eq!(newcomer("owner@example.com").as_deref(), Some("mallory"));
+    assert_eq!(newcomer("free@example.com").as_deref(), Some("free"));
     assert_eq!(operations + 1, free);
     assert_eq!(by_login(&bench, "owner@example.com").map(|user| user.id), Some(owner.id));
 
@@ -198,13 +203,13 @@ fn a_reset_confirms_the_address_and_approval_lets_in() {
 fn an_invitation_makes_one_account_with_its_address_and_roles() {
     let bench = Bench::new();
     let owner = bench.user("owner");
-    let to_owner = bench.run(|unit| create_invitation(unit, &invitation("x", "Owner@example.com")));
+    let to_owner = bench.run(|unit| create_invitation(unit, &invitation("x", "Owner@example.com"), 1));
     assert!(matches!(to_owner, Err(InvitationError::EmailTaken)), "{owner:?}");
     bench
-        .run(|unit| create_invitation(unit, &invitation("older", "eve@example.com")))
+        .run(|unit| create_invitation(unit, &invitation("older", "eve@example.com"), 1))
         .expect("an invitation");
     bench
-        .run(|unit| create_invitation(unit, &invitation("newer", "Eve@example.com")))
+        .run(|unit| create_invitation(unit, &invitation("newer", "Eve@example.com"), 1))
         .expect("an invitation");
 
     let staff = ["staff".parse().expect("a role")].into();
@@ -223,16 +228,118 @@ fn an_invitation_makes_one_account_with_its_address_and_roles() {
 }
 
 #[test]
+fn an_address_that_nobody_confirmed_goes_to_whoever_shows_it_and_its_first_holder_is_told_nothing() {
+    let bench = Bench::new();
+    let Registered::Made(stranger) = registered(&bench, &new_user("victim"), "link") else { panic!("taken") };
+    let reset = OneTimeToken { digest: Digest::of(b"reset"), ..link(&stranger) };
+    bench.run(|unit| create_one_time_token(unit, &reset)).expect("a link");
+
+    let wanted = |name: &str, email_is_proven| NewUser {
+        email: stranger.email.clone(),
+        email_is_proven,
+        ..new_user(name)
+    };
+    let unproven = bench.run(|unit| create_user(unit, &wanted("other", false)));
+    assert!(matches!(unproven, Err(UserError::EmailTaken)), "one stranger is as good as another");
+    let owner = bench.run(|unit| create_user(unit, &wanted("owner", true))).expect("it is theirs").0;
+    assert_eq!(by_login(&bench, "victim@example.com").map(|user| user.id), Some(owner.id));
+
+    // The name is kept, as for an address that was taken from the beginning, and what is in the mailbox is void.
+    let left = by_login(&bench, "victim").expect("it is there");
+    assert!(left.is_stand_in() && left.id == stranger.id && !left.may_sign_in());
+    assert!(matches!(confirm(&bench, "link", NOW), Err(ConfirmError::Invalid)));
+    let set = bench.run(|unit| set_password_with_token(unit, Digest::of(b"reset"), &"h".into(), time(NOW)));
+    assert!(matches!(set, Err(TokenError::Invalid)));
+    bench.run(|unit| sweep(unit, time(9_000_000), 100)).expect("a sweep");
+    assert!(by_login(&bench, "victim").is_none(), "and it goes when it would have gone");
+    assert!(by_login(&bench, "owner").is_some());
+
+    // Whoever has confirmed it keeps it.
+    let again = bench.run(|unit| create_user(unit, &wanted("another", true)));
+    assert!(matches!(again, Err(UserError::EmailTaken)));
+}
+
+#[test]
+fn an_invitation_and_a_change_of_address_take_it_from_who_never_confirmed_it() {
+    let bench = Bench::new();
+    let (alice, new) = (bench.user("alice"), new_user("eve"));
+    for (name, label) in [("first", "one"), ("second", "two"), ("third", "three")] {
+        registered(&bench, &new_user(name), label);
+    }
+    bench.run(|unit| create_invitation(unit, &invitation("i", "first@example.com"), 1)).expect("it is free");
+    let eve = bench.run(|unit| accept_invitation(unit, Digest::of(b"i"), &new, time(NOW))).expect("made").0;
+    assert_eq!(eve.email.map(|email| email.to_string()).as_deref(), Some("first@example.com"));
+
+    let change = UserChange { email: Some("second@example.com".parse().ok()), ..UserChange::default() };
+    bench.run(|unit| change_user(unit, alice.id, &change)).expect("an administrator vouches for it");
+    let shown = new_address(&alice, "shown", "third@example.com");
+    bench.run(|unit| create_one_time_token(unit, &shown)).expect("a link");
+    let Ok(Confirmed::Changed { .. }) = confirm(&bench, "shown", NOW) else {
+        panic!("its mailbox has shown it")
+    };
+    for name in ["first", "second", "third"] {
+        assert!(by_login(&bench, name).expect("it stays").is_stand_in(), "{name}");
+    }
+}
+
+#[test]
+fn members_invite_beside_each_other_and_a_bound_of_their_own() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    let from = |user: &User, label: &str, email: &str| Invitation {
+        invited_by: Some(user.id),
+        roles: Default::default(),
+        ..invitation(label, email)
+    };
+    let create = |invitation: Invitation| bench.run(|unit| create_invitation(unit, &invitation, 2));
+    create(invitation("root", "eve@example.com")).expect("an administrator's");
+    create(from(&alice, "alice", "eve@example.com")).expect("a member's");
+    create(from(&bob, "bob", "Eve@example.com")).expect("another's");
+    let is_good = |label: &str| {
+        let tree: &::sled::Tree = &bench.0;
+        live_invitation(tree, Digest::of(label.as_bytes()), time(NOW)).is_ok()
+    };
+    assert!(is_good("root") && is_good("alice") && is_good("bob"), "nobody's voids another's");
+    create(from(&alice, "again", "EVE@example.com")).expect("in place of the older");
+    assert!(!is_good("alice") && is_good("again") && is_good("root"));
+
+    // A taken address takes the same rows, and counts.
+    create(from(&alice, "taken", "bob@example.com")).expect("nobody is told");
+    let third = create(from(&alice, "third", "third@example.com"));
+    assert!(matches!(third, Err(InvitationError::TooManyOwn { limit: 2 })));
+    let new = NewUser { email: None, ..new_user("mallory") };
+    let used = bench.run(|unit| accept_invitation(unit, Digest::of(b"taken"), &new, time(NOW)));
+    assert!(matches!(used, Err(InvitationError::EmailTaken)));
+
+    // Only one's own by its id, and all of an address by an administrator.
+    let id = Digest::of(b"bob").into();
+    let end = |which| bench.run(|unit| end_invitations(unit, &which)).expect("a change").0.len();
+    assert_eq!(end(EndInvitations::One { id, of: Some(alice.id) }), 0);
+    assert_eq!(end(EndInvitations::To("eve@EXAMPLE.com".parse().expect("an address"))), 3);
+    assert!(!is_good("root") && !is_good("again") && !is_good("bob") && is_good("taken"));
+
+    // An invitation is as good as its member.
+    let disable = UserChange { disabled: Some(true), ..UserChange::default() };
+    bench.run(|unit| change_user(unit, alice.id, &disable)).expect("a change");
+    assert!(!is_good("taken"));
+    let refused = create(from(&alice, "late", "late@example.com"));
+    assert!(matches!(refused, Err(InvitationError::Invalid)));
+    bench.run(|unit| sweep(unit, time(1_502_000), 90)).expect("a sweep");
+    assert_eq!(keys(&bench, b'I') + keys(&bench, b'X'), 0);
+}
+
+#[test]
 fn invitations_are_swept_and_bounded() {
     let bench = Bench::new();
-    bench.run(|unit| create_invitation(unit, &invitation("a", "a@example.com"))).expect("an invitation");
+    bench.run(|unit| create_invitation(unit, &invitation("a", "a@example.com"), 1)).expect("an invitation");
     bench.run(|unit| sweep(unit, time(1_502_000), 90)).expect("a sweep");
     assert_eq!(keys(&bench, b'I') + keys(&bench, b'X'), 0);
 
     for n in 0..INVITATIONS {
-        bench.0.insert(keys::invitation_to(&format!("{n}@example.com")), &[0; 32]).expect("a row");
+        let key = keys::invitation(Digest::of(n.to_string().as_bytes()));
+        bench.0.insert(key, &[0; 32]).expect("a row");
     }
-    let refused = bench.run(|unit| create_invitation(unit, &invitation("b", "b@example.com")));
+    let refused = bench.run(|unit| create_invitation(unit, &invitation("b", "b@example.com"), 1));
     assert!(matches!(refused, Err(InvitationError::TooMany { .. })));
 }
 
