@@ -170,6 +170,8 @@ impl FromStr for Email {
             && !local.contains(odd)
             && fold(raw).matches('@').count() == 1
             && !domain.contains(odd)
+            // Of ASCII no name of a host holds more; other scripts are left to who sends the mail.
+            && !domain.contains(|c: char| c.is_ascii_punctuation() && !".-_".contains(c))
             && !domain
                 .split('.')
                 .any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-'));
@@ -499,6 +501,8 @@ mod tests {
             "@b",
             "a@",
             "a@b@c",
+            "a@b*.test",
+            "a@b/c",
             "a@evil.com@good.com",
             "a b@c",
             "a@b..c",

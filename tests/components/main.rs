@@ -31,6 +31,7 @@ mod mail;
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
 mod mailbox;
 mod nginx;
+mod openapi;
 mod program;
 mod prometheus;
 #[path = "../gateway/requests.rs"]

@@ -182,6 +182,26 @@ fn a_person_who_opens_where_a_form_led_to_is_shown_the_page() {
     }
 }
 
+#[test]
+fn a_form_that_is_refused_is_shown_again_whatever_accept_says() {
+    let gateway = Gateway::start(ROUTES);
+    gateway.add_user("alice", &[]);
+    let cookie = gateway.sign_in("alice");
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    for path in ["/account/password", "/account/profile", "/account/tokens"] {
+        for accept in ["*/*", "application/json", "text/html"] {
+            let headers = [form, ("cookie", cookie.as_str()), ("accept", accept)];
+            let reply = gateway.request("POST", &format!("/.auth{path}"), &headers, b"name=x");
+            let kind = reply.header("content-type");
+            assert_eq!((reply.status, kind), (403, Some("text/html; charset=utf-8")), "{path}: {reply:?}");
+        }
+    }
+    // Who asks for the page of another address and is no browser is told, not led.
+    let gateway = Gateway::start(&format!("{MAIL}{ROUTES}"));
+    assert_eq!(gateway.get("/.auth/account/email", &[]).status, 401);
+    assert_eq!(gateway.get("/.auth/account/email", &[("accept", "text/html")]).status, 303);
+}
+
 /// Method, headers, body; and the status that is due.
 type Try<'a> = (&'a str, Vec<(&'a str, &'a str)>, &'a [u8], u16);
 
