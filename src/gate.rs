@@ -157,14 +157,14 @@ impl Gate {
             Policy::PublicIf(_) => judge(route, Authentication::Absent, facts, || false),
             Policy::Authenticated | Policy::Optional | Policy::Require(_) => {
                 let asker = Asker { client: context.client, now: context.received_at, patience };
-                let authenticating = self.authenticator.authenticate(headers, &route.credentials, asker);
+                let authenticate = || self.authenticator.authenticate(headers, &route.credentials, asker);
                 let authentication = if route.credentials.contains(&Credential::Basic) {
                     // A password may be checked there, and that is written down.
                     let id = context.id.header_value().clone();
-                    audit::within(audit::Origin::Request { id, source: context.client }, authenticating)
-                        .await?
+                    let origin = audit::Origin::Request { id, source: context.client };
+                    audit::within(origin, authenticate()).await?
                 } else {
-                    authenticating.await?
+                    authenticate().await?
                 };
                 judge(route, authentication, facts, || context.navigates(headers))
             }

@@ -40,6 +40,7 @@ mod listener;
 mod notify;
 mod opening;
 mod proxy_protocol;
+mod rarely;
 mod rooms;
 mod slot;
 mod stream;

@@ -10,7 +10,6 @@
 //!
 //! Callers: `gateway`. Nothing here knows who may pass.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -22,6 +21,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use rustc_hash::FxHashMap;
 
 mod assertion;
 mod balance;
@@ -93,7 +93,8 @@ pub struct Proxy {
     rules: HeaderRules,
     tunnels: Tunnels,
     /// By name.
-    upstreams: HashMap<String, Rc<Upstream>>,
+    /// The names are the configuration's: nobody chooses them to collide.
+    upstreams: FxHashMap<String, Rc<Upstream>>,
     watch: Watch,
 }
 

@@ -6,7 +6,10 @@
 //! Callers: every room from `authn` upwards. It imports nothing of ours, so what a page says about
 //! a person or a place is handed in as text.
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, VARY};
+use http::header::{
+    ACCEPT, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, LOCATION, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
@@ -50,15 +53,55 @@ enum Preference {
     Line(HeaderValue),
 }
 
+/// The lines of one field, as far as they matter: more than one is rare.
+#[derive(Clone, Copy)]
+enum Lines<'h> {
+    None,
+    One(&'h HeaderValue),
+    Several,
+}
+
+impl<'h> Lines<'h> {
+    fn add(&mut self, line: &'h HeaderValue) {
+        *self = match self {
+            Self::None => Self::One(line),
+            Self::One(_) | Self::Several => Self::Several,
+        };
+    }
+
+    /// The only one, if any; an error where there are several.
+    fn only(self) -> Result<Option<&'h HeaderValue>, ()> {
+        match self {
+            Self::None => Ok(None),
+            Self::One(line) => Ok(Some(line)),
+            Self::Several => Err(()),
+        }
+    }
+}
+
 impl Asker {
     /// Reads it off the request.
     pub fn new(method: &Method, headers: &HeaderMap, request_id: HeaderValue) -> Self {
-        let mut lines = headers.get_all(ACCEPT).iter();
-        let html = match (lines.next(), lines.next()) {
-            (Some(line), None) => Preference::Line(line.clone()),
-            _ => Preference::Known(prefers_html(headers.get_all(ACCEPT))),
+        // In one pass: most requests are an upstream's to answer, and say little of what is looked for here.
+        let [mut accept, mut languages, mut cookies] = [Lines::None; 3];
+        for (name, value) in headers {
+            match *name {
+                ACCEPT => accept.add(value),
+                ACCEPT_LANGUAGE => languages.add(value),
+                COOKIE => cookies.add(value),
+                _ => {}
+            }
+        }
+        let html = match accept {
+            Lines::One(line) => Preference::Line(line.clone()),
+            Lines::None => Preference::Known(false),
+            Lines::Several => Preference::Known(prefers_html(headers.get_all(ACCEPT))),
         };
-        Self { call: None, head: method == Method::HEAD, html, language: Wish::of(headers), request_id }
+        let language = match (languages.only(), cookies.only()) {
+            (Ok(accept), Ok(cookie)) => Wish::Lines { accept: accept.cloned(), cookie: cookie.cloned() },
+            _ => Wish::Known(Language::of(headers)),
+        };
+        Self { call: None, head: method == Method::HEAD, html, language, request_id }
     }
 
     /// The same asker, answered as gRPC where that is what it speaks. Only for who sent the request itself: the status is
@@ -169,6 +212,7 @@ impl Asker {
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         *response.body_mut() = if self.head { Body::Empty } else { body };
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         self.finish(response)
     }
 
@@ -177,7 +221,6 @@ impl Asker {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(REQUEST_ID, self.request_id.clone());
-        headers.insert(http::header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
 }

@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,6 +29,7 @@ use super::http2;
 use super::listener::Purpose;
 use super::opening::{Protocol, open};
 use super::proxy_protocol::{self, HeaderFault};
+use super::rarely::Rarely;
 use super::slot::{Slot, TurnedAway};
 use super::stream::Stream;
 use super::thread::Thread;
@@ -142,6 +143,12 @@ pub(super) async fn serve(
     serve_http1(&thread, wire, &control, &client, purpose, stopping).await;
 }
 
+/// What happens to a connection beside its requests.
+enum Beside {
+    Rest,
+    Stop,
+}
+
 async fn serve_http1(
     thread: &Rc<Thread>,
     mut wire: Wire<Stream>,
@@ -176,15 +183,23 @@ async fn serve_http1(
             .with_upgrades();
         // Boxed, so that a connection at rest does not hold the room for it.
         let mut connection = Box::new(connection);
+        let beside = pin!(async {
+            tokio::select! {
+                () = last_moment(&stopping, || control.has_begun()) => Beside::Stop,
+                () = control.rests() => Beside::Rest,
+            }
+        });
         let ended = tokio::select! {
             // In this order, for nearly every turn is the connection's.
             biased;
             ended = connection.as_mut() => Some(ended),
-            () = last_moment(&stopping, || control.has_begun()) => {
-                Pin::new(&mut *connection).graceful_shutdown();
-                Some(connection.as_mut().await)
-            }
-            () = control.rests() => None,
+            beside = Rarely::new(beside) => match beside {
+                Beside::Stop => {
+                    Pin::new(&mut *connection).graceful_shutdown();
+                    Some(connection.as_mut().await)
+                }
+                Beside::Rest => None,
+            },
         };
         if let Some(ended) = ended {
             if let Err(error) = ended {

@@ -6,14 +6,15 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
-use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -74,13 +75,14 @@ pub(super) struct Thread {
 /// stops the others too, a panic as well: half a gateway would go unnoticed.
 pub(super) fn run(messages: UnboundedReceiver<Message>, stopping: CancellationToken) {
     let _stops_the_others = stopping.clone().drop_guard();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let built = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let runtime = match built {
         Ok(runtime) => runtime,
         Err(error) => {
             return tracing::error!(%error, "a thread of the gateway could not start");
         }
     };
-    LocalSet::new().block_on(&runtime, serve_all(messages, stopping));
+    runtime.block_on(serve_all(messages, stopping));
     // A look-up that a silent name service holds up is not waited for.
     runtime.shutdown_background();
 }
@@ -110,7 +112,7 @@ async fn serve_all(mut messages: UnboundedReceiver<Message>, stopping: Cancellat
             () = stopping.cancelled() => break,
         }
     }
-    let mut drained = std::pin::pin!(thread.drain());
+    let mut drained = pin!(thread.drain());
     loop {
         tokio::select! {
             () = &mut drained => break,

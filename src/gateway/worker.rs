@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{ALLOW, CONNECTION, LOCATION, STRICT_TRANSPORT_SECURITY};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tracing::Level;
 
@@ -34,6 +34,8 @@ use crate::telemetry::{AccessLine, AccessLog, Ration};
 
 /// How long a proxied request waits for a Basic password to be hashed: as long as the queue has patience.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// What nginx logs where the client has closed before there was an answer. No client sees it.
 const CLIENT_CLOSED: u16 = 499;
@@ -485,7 +487,7 @@ fn warn_of_untrusted_proxy(context: &Context, headers: &HeaderMap) {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if !context.peer_trusted
         && !TOLD.load(Ordering::Relaxed)
-        && headers.contains_key("x-forwarded-for")
+        && headers.contains_key(X_FORWARDED_FOR)
         && !TOLD.swap(true, Ordering::Relaxed)
     {
         tracing::warn!(

@@ -170,23 +170,8 @@ impl HeaderRules {
         edits: &[HeaderEdit],
     ) -> Result<(), Unframed> {
         remove_connection_named(headers);
-        let mut doomed = Vec::new();
-        for name in headers.keys() {
-            if matches!(
-                name.as_str(),
-                "connection"
-                    | "http2-settings"
-                    | "keep-alive"
-                    | "proxy-authenticate"
-                    | "proxy-authentication-info"
-                    | "proxy-connection"
-                    | "te"
-                    | "upgrade"
-            ) {
-                doomed.push(name.clone());
-            }
-        }
-        for name in doomed {
+        // Mostly it is `Connection` alone.
+        while let Some(name) = headers.keys().find(|name| ends_at_this_hop(name)).cloned() {
             headers.remove(name);
         }
         frame_answer(status, headers)?;
@@ -198,6 +183,21 @@ impl HeaderRules {
         headers.insert(X_REQUEST_ID, context.id.header_value().clone());
         Ok(())
     }
+}
+
+/// What of a server's answer goes no further. Framing and `Trailer` are `frame_answer`'s.
+fn ends_at_this_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-connection"
+            | "te"
+            | "upgrade"
+    )
 }
 
 /// Sets what the edits set, where everything of those names is gone.

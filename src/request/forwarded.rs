@@ -74,7 +74,7 @@ impl Forwarding {
     pub fn read(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Result<Self, ForwardedFault> {
         let peer = peer.to_canonical();
         let x_fields = [&FORWARDED_FOR, &FORWARDED_HOST, &FORWARDED_PORT, &FORWARDED_PROTO];
-        if x_fields.iter().any(|name| headers.contains_key(*name)) {
+        if headers.keys().any(|name| x_fields.contains(&name)) {
             return Ok(Self {
                 client: client(peer, headers, trusted),
                 host: agreed(headers, &FORWARDED_HOST, |value| value.parse().ok())?,

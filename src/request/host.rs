@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use memchr::memchr;
+
 /// The longest name that DNS knows.
 const NAME_BYTES: usize = 253;
 
@@ -36,7 +38,7 @@ impl FromStr for Host {
                 (format!("[{address}]"), port)
             }
             None => {
-                let (name, port) = raw.split_at(raw.find(':').unwrap_or(raw.len()));
+                let (name, port) = raw.split_at(memchr(b':', raw.as_bytes()).unwrap_or(raw.len()));
                 (registered_name(name).ok_or(InvalidHost)?, port)
             }
         };

@@ -5,13 +5,15 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The value of `X-Request-Id`: taken from a trusted proxy, or made.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RequestId(HeaderValue); // Invariant: 1 to 128 characters out of A-Z a-z 0-9 - _ . ~ + / = : @
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 thread_local! {
     /// Counted up from a random start, so that threads and processes don't meet. Two hashes under keys of the operating
@@ -36,7 +38,7 @@ impl RequestId {
 
     /// What the headers of a trusted peer give; `None` if there is none, more than one, or one that is not sound.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all("x-request-id").iter();
+        let mut values = headers.get_all(X_REQUEST_ID).iter();
         let value = values.next()?;
         let is_character = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~+/=:@".contains(byte);
         let is_sound = (1..=128).contains(&value.len()) && value.as_bytes().iter().all(is_character);

@@ -5,18 +5,45 @@
 //!
 //! Callers: `subrequest`.
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use super::{Dialect, method};
 use crate::request::{Context, Host, OriginalRequest, Scheme, Target, read_url};
 
-static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
-static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
-static ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
-static ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
-static ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+/// The fields that describe a request, each a name of `NAMES`.
+#[derive(Clone, Copy)]
+enum Name {
+    ForwardedHost,
+    ForwardedMethod,
+    ForwardedProto,
+    ForwardedUri,
+    Host,
+    OriginalMethod,
+    OriginalUri,
+    OriginalUrl,
+}
+
+use Name::{
+    ForwardedHost, ForwardedMethod, ForwardedProto, ForwardedUri, OriginalMethod, OriginalUri, OriginalUrl,
+};
+
+/// In the order of `Name`.
+static NAMES: [HeaderName; 8] = [
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-method"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-uri"),
+    header::HOST,
+    HeaderName::from_static("x-original-method"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-url"),
+];
+
+impl Name {
+    fn as_str(self) -> &'static str {
+        NAMES[self as usize].as_str()
+    }
+}
 
 /// Why a description is no request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -44,45 +71,46 @@ pub(super) fn original(
     question: &Context,
     headers: &HeaderMap,
 ) -> Result<Context, DescriptionFault> {
+    let fields = Fields::read(headers);
     let described = match dialect {
-        Dialect::AuthRequest => by_original_url(question, headers)?,
-        Dialect::ForwardAuth => by_forwarded(question, headers)?,
-        Dialect::ExtAuthz => by_itself(prefix, question, headers)?,
+        Dialect::AuthRequest => by_original_url(question, &fields)?,
+        Dialect::ForwardAuth => by_forwarded(question, &fields)?,
+        Dialect::ExtAuthz => by_itself(prefix, question, &fields)?,
     };
-    agree(dialect, &described, headers)?;
+    agree(dialect, &described, &fields)?;
     Context::described(described, question).map_err(|_| Unreadable("the method"))
 }
 
 /// nginx: the whole URL in one header, the method in another.
-fn by_original_url(question: &Context, headers: &HeaderMap) -> Result<OriginalRequest, DescriptionFault> {
-    let url = one(headers, &ORIGINAL_URL)?.ok_or(Missing(ORIGINAL_URL.as_str()))?;
-    let (scheme, host, target) = read_url(url).map_err(|_| Unreadable(ORIGINAL_URL.as_str()))?;
+fn by_original_url(question: &Context, fields: &Fields<'_>) -> Result<OriginalRequest, DescriptionFault> {
+    let url = fields.required(OriginalUrl)?;
+    let (scheme, host, target) = read_url(url).map_err(|_| Unreadable(OriginalUrl.as_str()))?;
     Ok(OriginalRequest {
         client: question.client,
         host,
-        method: named_method(headers, &ORIGINAL_METHOD)?,
+        method: fields.method(OriginalMethod)?,
         scheme,
         target,
     })
 }
 
 /// Traefik, Caddy, HAProxy: method, host and URI in three headers.
-fn by_forwarded(question: &Context, headers: &HeaderMap) -> Result<OriginalRequest, DescriptionFault> {
-    let host = one(headers, &FORWARDED_HOST)?.ok_or(Missing("x-forwarded-host"))?;
-    let uri = one(headers, &FORWARDED_URI)?.ok_or(Missing("x-forwarded-uri"))?;
-    let scheme = match one(headers, &FORWARDED_PROTO)? {
+fn by_forwarded(question: &Context, fields: &Fields<'_>) -> Result<OriginalRequest, DescriptionFault> {
+    let host = fields.required(ForwardedHost)?;
+    let uri = fields.required(ForwardedUri)?;
+    let scheme = match fields.one(ForwardedProto)? {
         // A WebSocket is asked about under the name of its own scheme.
         Some("ws") => Scheme::Http,
         Some("wss") => Scheme::Https,
-        Some(scheme) => scheme_of(scheme).ok_or(Unreadable("x-forwarded-proto"))?,
+        Some(scheme) => scheme_of(scheme).ok_or(Unreadable(ForwardedProto.as_str()))?,
         None => question.scheme,
     };
     Ok(OriginalRequest {
         client: question.client,
-        host: host.parse::<Host>().map_err(|_| Unreadable("x-forwarded-host"))?,
-        method: named_method(headers, &FORWARDED_METHOD)?,
+        host: host.parse::<Host>().map_err(|_| Unreadable(ForwardedHost.as_str()))?,
+        method: fields.method(ForwardedMethod)?,
         scheme,
-        target: Target::parse(uri).map_err(|_| Unreadable("x-forwarded-uri"))?,
+        target: Target::parse(uri).map_err(|_| Unreadable(ForwardedUri.as_str()))?,
     })
 }
 
@@ -90,7 +118,7 @@ fn by_forwarded(question: &Context, headers: &HeaderMap) -> Result<OriginalReque
 fn by_itself(
     prefix: &str,
     question: &Context,
-    headers: &HeaderMap,
+    fields: &Fields<'_>,
 ) -> Result<OriginalRequest, DescriptionFault> {
     let path = question.target.as_str().strip_prefix(prefix).and_then(|rest| rest.strip_prefix("/ext-authz"));
     let target = match path.ok_or(Unreadable("the path"))? {
@@ -98,10 +126,10 @@ fn by_itself(
         rest if rest.starts_with('/') => rest,
         _ => return Err(Unreadable("the path")),
     };
-    let host = one(headers, &header::HOST)?.ok_or(Missing("host"))?;
+    let host = fields.required(Name::Host)?;
     Ok(OriginalRequest {
         client: question.client,
-        host: host.parse::<Host>().map_err(|_| Unreadable("host"))?,
+        host: host.parse::<Host>().map_err(|_| Unreadable(Name::Host.as_str()))?,
         method: question.method.clone(),
         scheme: question.scheme,
         target: Target::parse(target).map_err(|_| Unreadable("the path"))?,
@@ -109,35 +137,31 @@ fn by_itself(
 }
 
 /// Whatever else describes the request says the same.
-fn agree(dialect: Dialect, described: &OriginalRequest, headers: &HeaderMap) -> Result<(), DescriptionFault> {
-    for name in [&FORWARDED_METHOD, &ORIGINAL_METHOD] {
-        if one(headers, name)?.is_some_and(|other| other != described.method.as_str()) {
+fn agree(dialect: Dialect, described: &OriginalRequest, fields: &Fields<'_>) -> Result<(), DescriptionFault> {
+    for name in [ForwardedMethod, OriginalMethod] {
+        if fields.one(name)?.is_some_and(|other| other != described.method.as_str()) {
             return Err(Contradiction(name.as_str()));
         }
     }
-    for name in [&FORWARDED_URI, &ORIGINAL_URI] {
-        if one(headers, name)?.is_some_and(|other| other != described.target.as_str()) {
+    for name in [ForwardedUri, OriginalUri] {
+        if fields.one(name)?.is_some_and(|other| other != described.target.as_str()) {
             return Err(Contradiction(name.as_str()));
         }
     }
-    let host = one(headers, &FORWARDED_HOST)?;
+    let host = fields.one(ForwardedHost)?;
     if host.is_some_and(|host| host.parse::<Host>().map_or(true, |host| host.name != described.host.name)) {
-        return Err(Contradiction("x-forwarded-host"));
+        return Err(Contradiction(ForwardedHost.as_str()));
     }
     // For nginx it is the description itself.
     if dialect != Dialect::AuthRequest
-        && let Some(url) = one(headers, &ORIGINAL_URL)?
+        && let Some(url) = fields.one(OriginalUrl)?
     {
-        let (_, host, target) = read_url(url).map_err(|_| Unreadable("x-original-url"))?;
+        let (_, host, target) = read_url(url).map_err(|_| Unreadable(OriginalUrl.as_str()))?;
         if host.name != described.host.name || target.as_str() != described.target.as_str() {
-            return Err(Contradiction("x-original-url"));
+            return Err(Contradiction(OriginalUrl.as_str()));
         }
     }
     Ok(())
-}
-
-fn named_method(headers: &HeaderMap, name: &'static HeaderName) -> Result<Method, DescriptionFault> {
-    method(one(headers, name)?.ok_or(Missing(name.as_str()))?).ok_or(Unreadable(name.as_str()))
 }
 
 fn scheme_of(raw: &str) -> Option<Scheme> {
@@ -148,13 +172,49 @@ fn scheme_of(raw: &str) -> Option<Scheme> {
     }
 }
 
-/// The one value of a header; an empty one is none (ingress-nginx empties what it does not send).
-fn one<'a>(headers: &'a HeaderMap, name: &'static HeaderName) -> Result<Option<&'a str>, DescriptionFault> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.any(|other| Some(other) != first) {
-        return Err(Doubled(name.as_str()));
+/// What the headers say under the names that count, found in one pass.
+struct Fields<'h>([Field<'h>; NAMES.len()]);
+
+#[derive(Clone, Copy)]
+enum Field<'h> {
+    Absent,
+    /// Twice, with different values.
+    Doubled,
+    One(&'h HeaderValue),
+}
+
+impl<'h> Fields<'h> {
+    fn read(headers: &'h HeaderMap) -> Self {
+        let mut fields = [Field::Absent; NAMES.len()];
+        for (name, value) in headers {
+            if let Some(at) = NAMES.iter().position(|known| known == name) {
+                fields[at] = match fields[at] {
+                    Field::Absent => Field::One(value),
+                    Field::One(first) if first == value => Field::One(first),
+                    Field::One(_) | Field::Doubled => Field::Doubled,
+                };
+            }
+        }
+        Self(fields)
     }
-    let text = first.map(|value| value.to_str().map_err(|_| Unreadable(name.as_str()))).transpose()?;
-    Ok(text.map(str::trim).filter(|text| !text.is_empty()))
+
+    /// The one value of a header; an empty one is none (ingress-nginx empties what it does not send).
+    fn one(&self, name: Name) -> Result<Option<&'h str>, DescriptionFault> {
+        match self.0[name as usize] {
+            Field::Absent => Ok(None),
+            Field::Doubled => Err(Doubled(name.as_str())),
+            Field::One(value) => {
+                let text = value.to_str().map_err(|_| Unreadable(name.as_str()))?;
+                Ok(Some(text.trim()).filter(|text| !text.is_empty()))
+            }
+        }
+    }
+
+    fn required(&self, name: Name) -> Result<&'h str, DescriptionFault> {
+        self.one(name)?.ok_or(Missing(name.as_str()))
+    }
+
+    fn method(&self, name: Name) -> Result<Method, DescriptionFault> {
+        method(self.required(name)?).ok_or(Unreadable(name.as_str()))
+    }
 }

@@ -25,6 +25,7 @@ mod hashes;
 mod http2;
 mod issuers;
 mod jupyter;
+mod keys;
 mod mail;
 #[path = "../gateway/mailbox.rs"]
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]

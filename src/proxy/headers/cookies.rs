@@ -5,7 +5,7 @@
 //! Callers: `proxy::headers`. What a cookie of ours means is `authn`'s and the portal's.
 
 use http::{HeaderMap, HeaderValue, header};
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 /// The names of our cookies, as they are sent.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +72,10 @@ impl CookieNames {
             let name = cookie_name(pair);
             self.finders.iter().any(|own| own.needle() == name)
         };
+        if memchr(b';', bytes).is_none() && ours(bytes) {
+            // Nothing but ours, as it is before most applications.
+            return None;
+        }
         if !bytes.split(|&b| b == b';').any(ours) {
             return Some(line.clone());
         }

@@ -67,18 +67,6 @@ impl Language {
 }
 
 impl Wish {
-    pub(in crate::response) fn of(headers: &HeaderMap) -> Self {
-        let one = |name| {
-            let mut lines = headers.get_all(name).iter();
-            let first = lines.next().cloned();
-            lines.next().is_none().then_some(first)
-        };
-        match (one(&ACCEPT_LANGUAGE), one(&COOKIE_FIELD)) {
-            (Some(accept), Some(cookie)) => Self::Lines { accept, cookie },
-            _ => Self::Known(Language::of(headers)),
-        }
-    }
-
     pub(in crate::response) fn language(&self) -> Language {
         match self {
             Self::Known(language) => *language,
@@ -147,6 +135,12 @@ fn quality<'a>(mut parameters: impl Iterator<Item = &'a str>) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::response::Asker;
+
+    /// As `Asker` reads it, which waits with it until a page is ours to write.
+    fn asked(headers: &HeaderMap) -> Language {
+        Asker::new(&http::Method::GET, headers, HeaderValue::from_static("1")).language()
+    }
 
     fn headers(accept: &[&'static str], cookies: &[&'static str]) -> HeaderMap {
         let accept = accept.iter().map(|line| (ACCEPT_LANGUAGE, HeaderValue::from_static(line)));
@@ -179,7 +173,7 @@ mod tests {
             (&[], English),
         ] {
             assert_eq!(Language::of(&headers(accept, &[])), expected, "{accept:?}");
-            assert_eq!(Wish::of(&headers(accept, &[])).language(), expected, "later: {accept:?}");
+            assert_eq!(asked(&headers(accept, &[])), expected, "of an asker: {accept:?}");
         }
     }
 
@@ -196,7 +190,7 @@ mod tests {
             (&["foregate-language"], English),
         ] {
             assert_eq!(Language::of(&headers(&["en"], cookies)), expected, "{cookies:?}");
-            assert_eq!(Wish::of(&headers(&["en"], cookies)).language(), expected, "later: {cookies:?}");
+            assert_eq!(asked(&headers(&["en"], cookies)), expected, "of an asker: {cookies:?}");
         }
     }
 }

@@ -3,9 +3,11 @@
 //! Callers: `telemetry::metrics`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustc_hash::FxHashMap;
 
 use super::stripe;
 
@@ -68,7 +70,8 @@ impl<F: Default> Family<F> {
 /// One thread's handles to a family.
 pub(super) struct Handles<F> {
     generation: Cell<u64>,
-    known: RefCell<HashMap<Box<str>, Arc<F>>>,
+    /// The names are the configuration's and ours: nobody chooses them to collide.
+    known: RefCell<FxHashMap<Box<str>, Arc<F>>>,
 }
 
 impl<F> Default for Handles<F> {
