@@ -1,4 +1,7 @@
-//! What our tokens cost: minting one, verifying one that is new and one that is known, refreshing.
+//! What our tokens cost: minting one, verifying one that is new and one that is known, refusing one, refreshing.
+//!
+//! `verify` is the token alone; `new` and `known` are what a request pays: with the look into the cache, and for a new
+//! one with the account, the revocations and its place in the cache.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
@@ -21,6 +24,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::runtime::{Builder, Runtime};
 
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// More than the cache and a thread's front of it hold.
+const MANY: usize = 4096;
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
@@ -33,6 +38,7 @@ fn password() -> SecretString {
 async fn rooms(algorithm: &str, folder: &std::path::Path) -> (AccountRooms, User) {
     let text = format!(
         "tokens: {{ algorithm: {algorithm} }}
+cache: {{ capacity: 16 }}
 upstreams: {{ app: \"http://127.0.0.1:3000\" }}
 password: {{ min_score: 0, argon2: {{ memory: 7MiB, iterations: 1 }} }}
 routes: [{{ path: /**, upstream: app }}]"
@@ -63,22 +69,36 @@ fn tokens(c: &mut Criterion) {
         group.bench_function("mint", |b| b.iter(mint));
         let token = mint();
         let now = SystemTime::now();
-        group.bench_function("verify the signature and the claims", |b| {
+        group.bench_function("verify", |b| {
             b.iter(|| ours.verify(black_box(token.expose_secret().as_bytes()), now).expect("a good token"));
         });
-        let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).expect("ASCII");
-        let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+        let (signed, signature) = token.expose_secret().rsplit_once('.').expect("a signature");
+        let forged = format!("{signed}.AAAA{}", &signature[4..]);
+        group.bench_function("refuse, forged", |b| {
+            b.iter(|| ours.verify(black_box(forged.as_bytes()), now).expect_err("a forged token"));
+        });
+        let later = now + Duration::from_secs(3600);
+        group.bench_function("refuse, expired", |b| {
+            b.iter(|| ours.verify(black_box(forged.as_bytes()), later).expect_err("an expired token"));
+        });
         let accepted = BTreeSet::from([Credential::Bearer]);
         let asker = Asker { client: CLIENT, now, patience: Duration::ZERO };
-        group.bench_function("a token that is known", |b| {
-            b.iter(|| {
-                let answer = runtime.block_on(rooms.authenticator.authenticate(&headers, &accepted, asker));
-                assert!(matches!(answer, Ok(Authentication::Verified(_))));
-            });
-        });
+        let show = |headers: &HeaderMap| {
+            let answer = runtime.block_on(rooms.authenticator.authenticate(headers, &accepted, asker));
+            assert!(matches!(answer, Ok(Authentication::Verified(_))));
+        };
+        let many: Vec<HeaderMap> = (0..MANY).map(|_| shown(&mint())).collect();
+        let mut turns = many.iter().cycle();
+        group.bench_function("new", |b| b.iter(|| show(turns.next().expect("there are many"))));
+        group.bench_function("known", |b| b.iter(|| show(&many[0])));
         group.finish();
         runtime.block_on(rooms.store.close());
     }
+}
+
+fn shown(token: &SecretString) -> HeaderMap {
+    let value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret())).expect("ASCII");
+    HeaderMap::from_iter([(AUTHORIZATION, value)])
 }
 
 /// With its write to the disk.

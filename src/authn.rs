@@ -19,7 +19,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::identity::{AccessToken, Credential, GrantId, Identity, SessionId, UserId};
+use crate::identity::{AccessToken, Credential, GrantId, Identity, SessionId, TokenErrors, UserId};
 use crate::store::{Digest, Store, StoreError, User};
 use crate::telemetry::metrics::Metrics;
 
@@ -32,13 +32,14 @@ mod foreign;
 mod forged;
 pub mod introspect;
 pub mod issuer;
+pub mod location;
 pub mod login;
 pub mod personal;
 pub mod refresh;
 pub mod session;
 pub mod throttle;
 
-pub use bearer::{Algorithm, TokenFault, TokenSettings, Tokens, VerifiedClaims};
+pub use bearer::{Algorithm, TokenFault, TokenPart, TokenRefusal, TokenSettings, Tokens, VerifiedClaims};
 pub use cache::{CacheSettings, Ended};
 pub use issuer::{IssuerSettings, IssuerState, Issuers};
 pub use login::{LoginFailure, PasswordLogin};
@@ -64,7 +65,7 @@ pub enum Rejection {
     /// A Basic pair that is not good.
     Basic,
     /// A Bearer that is not good.
-    Bearer,
+    Bearer(TokenRefusal),
     /// Too many failures from this source: of passwords for this account, where the right one waits as well, or of tokens
     /// with a signature that is nobody's.
     Limited {
@@ -176,7 +177,7 @@ impl Authenticator {
                 // Two `Authorization` fields have no one meaning, so none of them is good.
                 let doubled = shown.next().is_some();
                 return match credential {
-                    Credential::Bearer if doubled => Ok(Authentication::Rejected(Rejection::Bearer)),
+                    Credential::Bearer if doubled => Ok(rejected(TokenRefusal::Conflict)),
                     Credential::Bearer => self.bearer(value.as_bytes(), rest, asker).await,
                     _ if doubled => Ok(Authentication::Rejected(Rejection::Basic)),
                     _ => self.basic(value.as_bytes(), rest, asker).await,
@@ -252,14 +253,13 @@ impl Authenticator {
             self.metrics().cache_hit();
             return Ok(self.used(&entry, asker.now));
         }
-        let rejected = Authentication::Rejected(Rejection::Bearer);
         if token.starts_with(personal::PREFIX.as_bytes()) {
             let entry = self.personal_token(digest, token, asker.now)?;
-            return Ok(entry.map_or(rejected, |entry| self.used(&entry, asker.now)));
+            return Ok(entry.map_or(rejected(TokenRefusal::Invalid), |entry| self.used(&entry, asker.now)));
         }
-        if self.cache.is_known_bad(digest) {
+        if let Some(refusal) = self.cache.known_bad(digest) {
             self.metrics().cache_hit();
-            return Ok(rejected);
+            return Ok(rejected(refusal));
         }
         self.metrics().cache_missed();
         if let Some(foreign) = self.foreign(token) {
@@ -271,13 +271,18 @@ impl Authenticator {
             Err(TokenFault::Braked { retry_after }) => {
                 return Ok(Authentication::Rejected(Rejection::Limited { retry_after }));
             }
+            // Only of a good one is it said that it was, and only where it is said at all.
+            Err(TokenFault::Expired) if self.tokens.load().settings().errors == TokenErrors::Flask => {
+                return Ok(Authentication::Rejected(self.expired(token, digest, asker)));
+            }
             Err(reason) => {
                 tracing::debug!(%reason, "a bearer token was refused");
+                let refusal = TokenRefusal::of(&reason, token);
                 // All else costs no more to find again than to remember.
                 if matches!(reason, TokenFault::Signature) {
-                    self.cache.keep_bad(digest);
+                    self.cache.keep_bad(digest, refusal);
                 }
-                return Ok(rejected);
+                return Ok(rejected(refusal));
             }
         };
         let user = self.store.user(claims.user_id)?.filter(|user| {
@@ -288,8 +293,8 @@ impl Authenticator {
             Some(user) if !self.is_revoked(user.id, claims.id)? => user,
             // For good, and its signature was looked at.
             Some(_) | None => {
-                self.cache.keep_bad(digest);
-                return Ok(rejected);
+                self.cache.keep_bad(digest, TokenRefusal::Revoked);
+                return Ok(rejected(TokenRefusal::Revoked));
             }
         };
         let identity = Identity {
@@ -316,6 +321,22 @@ impl Authenticator {
             Ok(true) => Ok(plausible.claims),
             Ok(false) => Err(TokenFault::Signature),
             Err(retry_after) => Err(TokenFault::Braked { retry_after }),
+        }
+    }
+
+    /// Why a token is refused whose time is over, going by what it says itself.
+    fn expired(&self, token: &[u8], digest: Digest, asker: Asker) -> Rejection {
+        let tokens = self.tokens.load();
+        let Ok(plausible) = tokens.read_at_any_time(token, asker.now) else {
+            return Rejection::Bearer(TokenRefusal::Invalid);
+        };
+        match self.forged.look(asker.client, Some(digest)).judge(|| plausible.is_signed()) {
+            Ok(true) => Rejection::Bearer(TokenRefusal::Expired),
+            Ok(false) => {
+                self.cache.keep_bad(digest, TokenRefusal::Signature);
+                Rejection::Bearer(TokenRefusal::Signature)
+            }
+            Err(retry_after) => Rejection::Limited { retry_after },
         }
     }
 
@@ -427,6 +448,10 @@ impl Authenticator {
         }
         Authentication::Verified(Arc::clone(entry.identity()))
     }
+}
+
+fn rejected(refusal: TokenRefusal) -> Authentication {
+    Authentication::Rejected(Rejection::Bearer(refusal))
 }
 
 /// The digest of the header field that a token comes in, as most clients write it.

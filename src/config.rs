@@ -236,7 +236,7 @@ impl Config {
         let has_mail = mail.is_some() || root.has("mail");
         let registration = registration::read(root, has_mail, registrations);
         let upstreams = upstreams::read(root, tokens.algorithm);
-        let cookies = Portal::cookie_names(&session);
+        let cookies = Portal::cookie_names(&session, &tokens);
         let around = routes::Around {
             client_headers: tls.iter().flat_map(|tls| tls.client_headers.names().cloned()).collect(),
             cookies: CookieNames::new(cookies.iter().map(String::as_str)),
@@ -245,6 +245,8 @@ impl Config {
             has_client_ca: tls_value
                 .is_some_and(|value| value.read_in_part(|tls| tls.get("client_ca").is_some())),
             prefix: &portal.prefix,
+            token_cookies: tokens.cookies,
+            token_errors: tokens.errors,
             upstreams: &upstreams,
         };
         let routes = routes::read(root, &around);

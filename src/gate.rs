@@ -6,20 +6,24 @@
 //!
 //! Callers: `gateway`, `subrequest` and `cli`. How an answer looks in HTTP is theirs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::UPGRADE;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 
-use crate::authn::{Asker, Authentication, AuthenticationError, Authenticator, Rejection};
-use crate::identity::{Credential, Identity};
+use crate::authn::location::{Located, PARAMETER, Showing, Shown};
+use crate::authn::{Asker, Authentication, AuthenticationError, Authenticator, Rejection, TokenRefusal};
+use crate::identity::{Credential, Identity, TokenLocation};
 use crate::policy::{Facts, Policy, Reason, Verdict};
+use crate::request::target::Parameter;
 use crate::request::{Context, Origin, SentFrom, Target, sent_from};
 use crate::route::{Route, Table, Unauthenticated};
 use crate::telemetry::audit;
 
 mod explain;
+mod flask;
 mod refusal;
 
 pub use explain::{Explanation, Question};
@@ -102,6 +106,8 @@ pub struct Challenge {
     pub to_login: bool,
     /// Why what was shown does not do.
     pub why: Why,
+    /// A status and a text for a program, where the route wants others than ours.
+    words: Option<(StatusCode, Cow<'static, str>)>,
 }
 
 /// Why what was shown does not do.
@@ -109,8 +115,10 @@ pub struct Challenge {
 pub enum Why {
     /// Nothing was shown.
     Absent,
-    /// A Bearer or a Basic pair was shown and is bad.
-    Rejected(Credential),
+    /// A Basic pair was shown and is bad.
+    BadBasic,
+    /// A token was shown and is bad.
+    BadToken(TokenRefusal),
     /// The password was typed too long ago.
     Stale {
         /// Who it is.
@@ -149,34 +157,74 @@ impl Gate {
             client: context.client,
             now: context.received_at,
         };
-        let decision = match &route.policy {
+        let (decision, location) = match &route.policy {
             // No authentication work at all, and so nobody is identified.
             Policy::Public => {
                 return Ok(Decision::Allow(Permit { identity: None, route: Arc::clone(route) }));
             }
-            Policy::PublicIf(_) => judge(route, Authentication::Absent, facts, || false),
+            Policy::PublicIf(_) => (judge(route, Authentication::Absent.into(), facts, || false), None),
             Policy::Authenticated | Policy::Optional | Policy::Require(_) => {
                 let asker = Asker { client: context.client, now: context.received_at, patience };
                 let authenticate = || self.authenticator.authenticate(headers, &route.credentials, asker);
-                let authentication = if route.credentials.contains(&Credential::Basic) {
+                let located: Located = if route.token_locations.elsewhere() {
+                    // Few routes do, and the others are not to carry it about.
+                    Box::pin(self.locate(route, context, headers, asker)).await?
+                } else if route.credentials.contains(&Credential::Basic) {
                     // A password may be checked there, and that is written down.
                     let id = context.id.header_value().clone();
                     let origin = audit::Origin::Request { id, source: context.client };
-                    audit::within(origin, authenticate()).await?
+                    audit::within(origin, authenticate()).await?.into()
                 } else {
-                    authenticate().await?
+                    authenticate().await?.into()
                 };
-                judge(route, authentication, facts, || context.navigates(headers))
+                let location = located.location;
+                (judge(route, located, facts, || context.navigates(headers)), location)
             }
         };
         Ok(match decision {
             Decision::Allow(Permit { identity, route })
-                if is_cross_site(identity.as_deref(), &route, context, headers, &self.public_url) =>
+                if is_cross_site(
+                    identity.as_deref(),
+                    location,
+                    &route,
+                    context,
+                    headers,
+                    &self.public_url,
+                ) =>
             {
                 Decision::Refuse(Refusal::CrossSite { identity, route })
             }
+            Decision::Refuse(Refusal::Challenge(challenge)) => {
+                let words = flask::words(&challenge, headers);
+                Decision::Refuse(Refusal::Challenge(Challenge { words, ..challenge }))
+            }
             decision => decision,
         })
+    }
+
+    /// Whose credential it is, where tokens may stand in other places than the header.
+    async fn locate(
+        &self,
+        route: &Route,
+        context: &Context,
+        headers: &HeaderMap,
+        asker: Asker,
+    ) -> Result<Located, AuthenticationError> {
+        let parameter = match route.token_locations.has(TokenLocation::Query) {
+            true => context.target.parameter(PARAMETER),
+            false => Parameter::Absent,
+        };
+        let query = match &parameter {
+            Parameter::Absent => Shown::Nothing,
+            Parameter::One(token) => Shown::Token(token),
+            Parameter::Several => Shown::Several,
+        };
+        let doubled = route.csrf && !is_safe(&context.method);
+        let showing = Showing { doubled, headers, locations: &route.token_locations, query };
+        let locating = self.authenticator.authenticate_located(&showing, &route.credentials, asker);
+        // A password may be checked there, and that is written down.
+        let id = context.id.header_value().clone();
+        audit::within(audit::Origin::Request { id, source: context.client }, locating).await
     }
 
     /// The routes, in the order of the file.
@@ -221,30 +269,30 @@ fn find<'a>(
 /// The rule, once everything is known. Whether the client navigates is asked only where it counts.
 fn judge(
     route: &Arc<Route>,
-    authentication: Authentication,
+    located: Located,
     facts: Facts<'_>,
     navigates: impl FnOnce() -> bool,
 ) -> Decision {
-    let identity = match authentication {
-        Authentication::Absent => None,
-        Authentication::Verified(identity) => Some(identity),
-        Authentication::Rejected(Rejection::Limited { retry_after }) => {
-            return Decision::Refuse(Refusal::Limited { retry_after, route: Arc::clone(route) });
-        }
-        // On optional routes too: who shows a credential means it.
-        Authentication::Rejected(Rejection::Bearer) => {
-            return challenge(route, Why::Rejected(Credential::Bearer), false);
-        }
-        Authentication::Rejected(Rejection::Basic) => {
-            return challenge(route, Why::Rejected(Credential::Basic), false);
-        }
-    };
     let to_login = || match route.unauthenticated {
         // A session that the route would not look at leads round in a circle.
         _ if !route.credentials.contains(&Credential::Session) => false,
         Unauthenticated::Auto => navigates(),
         Unauthenticated::Login => true,
         Unauthenticated::Status => false,
+    };
+    let identity = match located.authentication {
+        Authentication::Absent => None,
+        Authentication::Verified(identity) => Some(identity),
+        Authentication::Rejected(Rejection::Limited { retry_after }) => {
+            return Decision::Refuse(Refusal::Limited { retry_after, route: Arc::clone(route) });
+        }
+        // On optional routes too: who shows a credential means it.
+        Authentication::Rejected(Rejection::Bearer(refusal)) => {
+            // A browser shows its cookie by itself, and a person can do nothing about an old one but sign in.
+            let to_login = located.location == Some(TokenLocation::Cookie) && to_login();
+            return challenge(route, Why::BadToken(refusal), to_login);
+        }
+        Authentication::Rejected(Rejection::Basic) => return challenge(route, Why::BadBasic, false),
     };
     // Before the policy, and on optional routes too: who shows a token that is for something else has to hear of it.
     if let Some(identity) = &identity
@@ -266,30 +314,37 @@ fn judge(
 }
 
 fn challenge(route: &Arc<Route>, why: Why, to_login: bool) -> Decision {
-    Decision::Refuse(Refusal::Challenge(Challenge { route: Arc::clone(route), to_login, why }))
+    let route = Arc::clone(route);
+    Decision::Refuse(Refusal::Challenge(Challenge { route, to_login, why, words: None }))
 }
 
 /// Whether a browser says that another site made it send this with what it sends by itself: the session cookie, a
-/// Basic password, a certificate; or by where it stands.
+/// Basic password, a token in a cookie, a certificate; or by where it stands.
 fn is_cross_site(
     identity: Option<&Identity>,
+    location: Option<TokenLocation>,
     route: &Route,
     context: &Context,
     headers: &HeaderMap,
     public: &Origin,
 ) -> bool {
-    let safe = matches!(context.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    let safe = is_safe(&context.method)
         // A WebSocket starts with a GET and carries anything afterwards.
         && !headers.contains_key(UPGRADE);
-    // A token is put there by a program.
+    // A token in another place than a cookie is put there by a program.
     let by_itself = match identity.map(|identity| identity.credential) {
         Some(Credential::Session | Credential::Basic) => true,
-        Some(Credential::Bearer) => false,
+        Some(Credential::Bearer) => location == Some(TokenLocation::Cookie),
         // A certificate, or the place that the browser stands in.
         None => matches!(route.policy, Policy::PublicIf(_)),
     };
     // Another origin of the same site (a sister host) is no other site.
     by_itself && route.csrf && !safe && sent_from(headers, context, public) == SentFrom::Elsewhere
+}
+
+/// Whether a method changes nothing (RFC 9110 §9.2.1). TRACE never comes here.
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 #[cfg(test)]

@@ -15,14 +15,15 @@ use http::header::{RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use crate::account::{Accounts, LinkRequest, RegistrationMode};
-use crate::authn::{self, Authentication, Authenticator, SessionSettings};
-use crate::identity::{Credential, Identity};
+use crate::authn::location::{Showing, Shown};
+use crate::authn::{self, Authentication, Authenticator, SessionSettings, TokenSettings, location};
+use crate::identity::{Credential, Identity, TokenLocation, TokenLocations};
 use crate::mail;
 use crate::request::{Context, Origin, SentFrom, sent_from};
 use crate::response::look::Look;
 use crate::response::texts::{self, Language};
 use crate::response::{Asker, Body, BodyError, Pages, Problem};
-use crate::route::HostPattern;
+use crate::route::{HostPattern, TokenEndpoint};
 use crate::telemetry::audit;
 
 mod account;
@@ -173,9 +174,10 @@ impl Portal {
     }
 
     /// The cookies that are ours: no upstream sees or sets them.
-    pub fn cookie_names(session: &SessionSettings) -> Vec<String> {
+    pub fn cookie_names(session: &SessionSettings, tokens: &TokenSettings) -> Vec<String> {
         let others = [Csrf::cookie_name(session.secure), notice::NAME, texts::COOKIE].map(str::to_owned);
-        [session.cookie_name.clone()].into_iter().chain(others).collect()
+        let of_tokens = location::COOKIES.iter().filter(|_| tokens.cookies).map(|name| (*name).to_owned());
+        [session.cookie_name.clone()].into_iter().chain(others).chain(of_tokens).collect()
     }
 
     /// Answers what is ours outside of the prefix, where no route claims it: where our token endpoints are, and where a
@@ -202,6 +204,46 @@ impl Portal {
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<BodyError>,
     {
+        let path = request.uri().path().strip_prefix(&self.settings.prefix).unwrap_or_default().to_owned();
+        let verb = match *request.method() {
+            Method::GET | Method::HEAD => Verb::Get,
+            Method::POST => Verb::Post,
+            _ => Verb::Other,
+        };
+        self.handle_at(context, request, &path, verb).await
+    }
+
+    /// Answers a request for an endpoint that a route has at another address, with whatever method programs use there to
+    /// change something.
+    pub async fn handle_token<B>(
+        &self,
+        endpoint: TokenEndpoint,
+        context: &Context,
+        request: Request<B>,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BodyError>,
+    {
+        let verb = match *request.method() {
+            Method::GET | Method::HEAD => Verb::Get,
+            Method::OPTIONS => Verb::Other,
+            _ => Verb::Post,
+        };
+        self.handle_at(context, request, endpoint.path(), verb).await
+    }
+
+    async fn handle_at<B>(
+        &self,
+        context: &Context,
+        request: Request<B>,
+        path: &str,
+        verb: Verb,
+    ) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<BodyError>,
+    {
         let (parts, body) = request.into_parts();
         let asker = Asker::new(&parts.method, &parts.headers, context.id.header_value().clone());
         let in_json = parts.method == Method::POST && matches!(Format::of(&parts.headers), Ok(Format::Json));
@@ -210,12 +252,6 @@ impl Portal {
         let chosen = form::parameter(&query, &[texts::PARAMETER]).and_then(Language::parse);
         let asker = chosen.into_iter().fold(asker, Asker::in_language);
         let visit = Visit { asker, context, headers: &parts.headers, query };
-        let path = parts.uri.path().strip_prefix(&self.settings.prefix).unwrap_or_default();
-        let verb = match parts.method {
-            Method::GET | Method::HEAD => Verb::Get,
-            Method::POST => Verb::Post,
-            _ => Verb::Other,
-        };
         let origin = audit::Origin::Request { id: context.id.header_value().clone(), source: context.client };
         let found = Operation::find(path, verb, self);
         let answered = match found {
@@ -311,6 +347,7 @@ impl Portal {
             }
             Operation::DeleteAccount => account::submit(self, visit, Change::Delete, fields).await,
             Operation::Token => token::submit(self, visit, fields().await?).await,
+            Operation::RefreshToken => token::refresh(self, visit, fields().await?).await,
             Operation::Introspect => token::introspect::submit(self, visit, fields).await,
             Operation::RevokeToken => token::revoke::submit(self, visit, fields().await?).await,
             Operation::Keys => Ok(metadata::keys(self, &visit.asker, visit.headers)),
@@ -365,12 +402,32 @@ impl Portal {
         answer.map_err(|error| failure(&error))
     }
 
+    /// Who asks, with whatever credential; nothing is changed by it.
+    async fn whoever(&self, visit: &Visit<'_>) -> Result<Authentication, Problem> {
+        let all = BTreeSet::from([Credential::Session, Credential::Bearer, Credential::Basic]);
+        if !self.gives_cookies() {
+            return self.authenticate(visit, &all).await;
+        }
+        let Context { client, received_at, .. } = *visit.context;
+        let asker = authn::Asker { client, now: received_at, patience: PATIENCE };
+        let locations = TokenLocations::new([TokenLocation::Header, TokenLocation::Cookie]);
+        let (headers, locations) = (visit.headers, &locations);
+        let showing = Showing { doubled: false, headers, locations, query: Shown::Nothing };
+        let located = self.authenticator.authenticate_located(&showing, &all, asker).await;
+        located.map(|located| located.authentication).map_err(|error| failure(&error))
+    }
+
     /// Who is signed in in this browser.
     async fn signed_in(&self, visit: &Visit<'_>) -> Result<Option<Arc<Identity>>, Problem> {
         match self.authenticate(visit, &BTreeSet::from([Credential::Session])).await? {
             Authentication::Verified(identity) => Ok(Some(identity)),
             Authentication::Absent | Authentication::Rejected(_) => Ok(None),
         }
+    }
+
+    /// Whether a program in a browser may have its tokens in cookies.
+    fn gives_cookies(&self) -> bool {
+        self.authenticator.tokens().settings().cookies
     }
 
     /// Whether anybody at all may make an account here.

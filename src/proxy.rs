@@ -57,8 +57,11 @@ use upstream::Upstream;
 use watch::Watch;
 
 use crate::authn::assertion::Asserter;
+use crate::authn::location::PARAMETER;
 use crate::gate::Permit;
-use crate::request::Context;
+use crate::identity::TokenLocation;
+use crate::request::target::{Parameter, TargetFault};
+use crate::request::{Context, Target};
 use crate::response::Body;
 use crate::route::identity_headers::ReadyValues;
 use crate::route::{PathRewrite, Route};
@@ -199,9 +202,12 @@ impl Proxy {
             drain_refused(request);
             return Err(ForwardError::BodyTooLarge { limit });
         }
-        let uri = match &route.rewrite {
-            None => judged_target(request.uri(), context),
-            Some(rewrite) => rewritten_target(rewrite, context),
+        let uri = match (without_token(route, context), &route.rewrite) {
+            (None, None) => judged_target(request.uri(), context),
+            (None, Some(rewrite)) => rewritten_target(rewrite, &context.target),
+            (Some(Ok(target)), None) => Ok(target.path_and_query().clone().into()),
+            (Some(Ok(target)), Some(rewrite)) => rewritten_target(rewrite, &target),
+            (Some(Err(_)), _) => Err(ForwardError::BadRequest("its target without its token")),
         };
         let uri = match uri {
             Ok(uri) => uri,
@@ -298,7 +304,14 @@ impl Proxy {
         route: &Route,
     ) -> Result<(), ForwardError> {
         let unframed = |headers::Unframed| ForwardError::BadAnswer("a body framed in two ways");
-        self.rules.answer(status, headers, context, &route.response_headers).map_err(unframed)
+        self.rules.answer(status, headers, context, &route.response_headers).map_err(unframed)?;
+        if takes_from_query(route) && context.target.parameter(PARAMETER) != Parameter::Absent {
+            // The page's address holds a token: nothing that it loads is told, and nobody keeps it for others
+            // (RFC 6750 §2.3).
+            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
+        }
+        Ok(())
     }
 
     fn upstream(&self, route: &Route) -> Result<&Upstream, ForwardError> {
@@ -370,9 +383,18 @@ fn judged_target(uri: &Uri, context: &Context) -> Result<Uri, ForwardError> {
     }
 }
 
+fn takes_from_query(route: &Route) -> bool {
+    route.token_locations.elsewhere() && route.token_locations.has(TokenLocation::Query)
+}
+
+/// The target without the token in its query, where the route takes one from there.
+fn without_token(route: &Route, context: &Context) -> Option<Result<Target, TargetFault>> {
+    if takes_from_query(route) { context.target.without_parameter(PARAMETER) } else { None }
+}
+
 /// The target with another beginning. Decided was on the one that came, and so this reaches nothing that one could not.
-fn rewritten_target(rewrite: &PathRewrite, context: &Context) -> Result<Uri, ForwardError> {
-    let rewritten = context.target.rewritten(rewrite.strip(), rewrite.add())?;
+fn rewritten_target(rewrite: &PathRewrite, target: &Target) -> Result<Uri, ForwardError> {
+    let rewritten = target.rewritten(rewrite.strip(), rewrite.add())?;
     Ok(rewritten.path_and_query().clone().into())
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use crate::identity::Credential;
+use crate::identity::{Credential, TokenErrors, TokenLocations};
 use crate::policy::Policy;
 
 mod edits;
@@ -51,6 +51,12 @@ pub struct Route {
     pub response_headers: Vec<HeaderEdit>,
     /// How the path begins for the upstream; `None`: as it came.
     pub rewrite: Option<PathRewrite>,
+    /// Which endpoint for tokens of ours answers here, in place of an upstream.
+    pub token_endpoint: Option<TokenEndpoint>,
+    /// In which words a refused token is answered.
+    pub token_errors: TokenErrors,
+    /// Where a token may stand, if one counts here.
+    pub token_locations: TokenLocations,
     /// What somebody without a credential is answered.
     pub unauthenticated: Unauthenticated,
     /// Where it goes, by the upstream's name; `None`: for sub-requests alone.
@@ -67,6 +73,28 @@ pub enum Unauthenticated {
     Login,
     /// Always 401.
     Status,
+}
+
+/// An endpoint for tokens, at an address where a program looks for it that was written for another login.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenEndpoint {
+    /// `/token/refresh`.
+    Refresh,
+    /// `/token/revoke`.
+    Revoke,
+    /// `/token`.
+    Token,
+}
+
+impl TokenEndpoint {
+    /// Below the portal's prefix.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Refresh => "/token/refresh",
+            Self::Revoke => "/token/revoke",
+            Self::Token => "/token",
+        }
+    }
 }
 
 /// `app.example.com` or `*.example.com`, lower case, without a port.

@@ -171,7 +171,7 @@ impl Subrequests {
         headers: &HeaderMap,
         asker: &Asker,
     ) -> Response<Body> {
-        let url = || format!("{}{}", original.origin(), original.target.as_str());
+        let url = || format!("{}{}", original.origin(), refusal.way_back(&original.target));
         match (dialect, refusal) {
             (Dialect::AuthRequest, Refusal::Challenge(challenge)) => {
                 // nginx hands the status on and nothing else; its configuration picks up the Location.
@@ -205,7 +205,7 @@ impl Subrequests {
     fn login_url(&self, challenge: &Challenge, next: Option<&str>) -> HeaderValue {
         let prompt = match challenge.why {
             Why::Stale { .. } => Some(Prompt::Login),
-            Why::Absent | Why::Rejected(_) => None,
+            Why::Absent | Why::BadBasic | Why::BadToken(_) => None,
         };
         let url = format!("{}{}", self.public_url, self.pages.login_location(next, prompt));
         HeaderValue::try_from(url).expect("an origin and a percent-encoded query are visible ASCII")

@@ -1,6 +1,6 @@
 """What a request costs in Foregate, and in the proxies that people would put in its place, side by side.
 
-    python3 benches/side_by_side                     # builds Foregate, installs the others; then about five minutes
+    python3 benches/side_by_side                     # builds Foregate, installs the others; then about six minutes
     python3 benches/side_by_side --full              # all cases, more and longer rounds; about twenty minutes
     python3 benches/side_by_side --cases proxy,tls   # some of them; --list names all
     python3 benches/side_by_side --goals             # and which goals are met
@@ -46,7 +46,6 @@ from side_by_side.machine import Cores  # noqa: E402
 from side_by_side.measure import measure  # noqa: E402
 from side_by_side.peers import Peers  # noqa: E402
 
-
 IDLE = "idle"
 # What the short run leaves out.
 FULL_ALONE = ("10m", "512", "two-cores", "routes")
@@ -57,7 +56,7 @@ def main():
     if options.list:
         print(*CASES, IDLE, *FEATURES)
         return
-    results, told = keep.load(options.kept) if options.kept else run(options)
+    results, told = keep.load_all(options.kept) if options.kept else run(options)
     if options.save:
         keep.save(options.save, results, told)
     if options.goals:
@@ -79,10 +78,6 @@ def run(options):
     print(report.conditions(versions(binary), cores, options), flush=True)
     began = time.monotonic()
     load = Load(cores, options.browser)
-    if options.growth:
-        cores.by_niceness()
-        with stage(cores, wheels, binary, options) as on:
-            growth(on, load, options)
     results = {}
     for key in options.cases:
         since = time.monotonic()
@@ -101,6 +96,10 @@ def run(options):
             if key in FEATURES:
                 print(report.features(results[key]) + "\n", flush=True)
             print(f"({time.monotonic() - since:.0f} s)\n", flush=True)
+    if options.growth:
+        # The last, as it lays real-time priority down.
+        with stage(cores, wheels, binary, options) as on:
+            growth(on, load, options)
     print(f"{time.monotonic() - began:.0f} s\n", flush=True)
     return results, "; ".join(versions(binary))
 
@@ -139,14 +138,14 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", default="", help="their names, with commas between; default: all")
     parser.add_argument("--rows", default="", help="only rows whose name matches this expression, and their peers")
-    parser.add_argument("--features", action="store_true", help="what each feature of Foregate costs; alone, or after the cases that are named")
-    parser.add_argument("--growth", action="store_true", help="accounts, sessions and logins by number; alone, or before the cases that are named")
+    parser.add_argument("--features", action="store_true", help="what each feature costs; alone, or after the cases")
+    parser.add_argument("--growth", action="store_true", help="accounts, sessions, logins; alone, or after the cases")
     parser.add_argument("--users", type=int, default=1_000_000, help="of --growth")
     parser.add_argument("--goals", action="store_true", help="a table of goals, in Markdown, behind the others")
     parser.add_argument("--picture", metavar="FILE", help="draw one; it needs the cases proxy and bearer")
     parser.add_argument("--readme", metavar="FILE", help="put the figures into it, between its two comments")
     parser.add_argument("--save", metavar="FILE", help="keep what was measured")
-    parser.add_argument("--kept", metavar="FILE", help="take what was kept, and measure nothing")
+    parser.add_argument("--kept", metavar="FILE", nargs="+", help="take what was kept, and measure nothing")
     parser.add_argument("--connections", type=int, default=1000, help="of the case idle")
     parser.add_argument("--list", action="store_true", help="the names of the cases")
     parser.add_argument("--full", action="store_true", help="seven rounds of two seconds, in place of three of one")

@@ -86,7 +86,9 @@ class Stage:
     def foregate(self, key="foregate", cores=None, binary=None, application=None, **settings):
         def start():
             to = application or self.application()
-            return Foregate(self.peers, binary or self.binary, cores or self.cores.gate, to, "foregate", **settings).signed_in()
+            return Foregate(
+                self.peers, binary or self.binary, cores or self.cores.gate, to, "foregate", **settings
+            ).signed_in()
 
         return self.once((key, binary), start)
 
@@ -183,7 +185,9 @@ def proxy(stage):
     for name, binary in stage.builds():
         foregate = stage.foregate(binary=binary)
         rows.append(Row(f"{name}, public route", Target(foregate.port, "/public/"), all_of(foregate.process)))
-        rows.append(Row(f"{name}, session cookie", Target(foregate.port, "/", (foregate.cookie,)), all_of(foregate.process)))
+        rows.append(
+            Row(f"{name}, session cookie", Target(foregate.port, "/", (foregate.cookie,)), all_of(foregate.process))
+        )
     cookie = (asked.cookie,)
     asking = {
         "nginx, auth_request to nginx": (stage.nginx_asking(granter_port, "/"), granter),
@@ -200,10 +204,19 @@ def proxy(stage):
         rows.append(Row(name, Target(port, "/", cookie), counted, syscalls=name.startswith("nginx")))
     mine = "Foregate, session cookie"
     uncounted = "nginx, auth_request to nginx, answerer not counted"
-    pairs = [(mine, name) for name in [*asking, uncounted, "HAProxy", "Envoy", "Caddy", "Traefik", "Foregate, public route"]]
+    pairs = [
+        (mine, name) for name in [*asking, uncounted, "HAProxy", "Envoy", "Caddy", "Traefik", "Foregate, public route"]
+    ]
     pairs += [(mine, f"other {mine}")] if stage.against else []
-    return Case("proxy", "1 KiB, 64 connections", rows, by_wrk(), pairs=pairs, syscalls=True,
-                note="Who answers a sub-request runs on the gate's core; its time is counted where nothing else is said.")
+    return Case(
+        "proxy",
+        "1 KiB, 64 connections",
+        rows,
+        by_wrk(),
+        pairs=pairs,
+        syscalls=True,
+        note="Who answers a sub-request runs on the gate's core; its time is counted where nothing else is said.",
+    )
 
 
 def bearer(stage):
@@ -217,7 +230,7 @@ def bearer(stage):
         return (
             "http-request set-var(txn.bearer) http_auth_bearer\n"
             " http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('$.alg')\n"
-            f' http-request deny unless {{ var(txn.alg) -m str {algorithm} }}\n'
+            f" http-request deny unless {{ var(txn.alg) -m str {algorithm} }}\n"
             f' http-request deny unless {{ var(txn.bearer),jwt_verify(txn.alg,"{by}") 1 }}\n'
         )
 
@@ -229,8 +242,7 @@ def bearer(stage):
         "Envoy, jwt_authn RS256": (stage.envoy(key.jwks(), issuer), (rs256.bearer,)),
     }
     rows = [
-        Row(name, Target(port, "/", headers), all_of(process))
-        for name, ((port, process), headers) in peers.items()
+        Row(name, Target(port, "/", headers), all_of(process)) for name, ((port, process), headers) in peers.items()
     ]
     pairs = []
     for name, binary in stage.builds():
@@ -238,7 +250,9 @@ def bearer(stage):
         own_rs = stage.foregate("rs256", binary=binary, tokens=f"{{ access_ttl: 1d, keys: [{key.private}] }}")
         eddsa = stage.foregate(binary=binary)
         # More tokens than its cache and the 2048 places before it hold, so that each is verified each time.
-        small = stage.foregate("uncached", binary=binary, cache="{ capacity: 16 }", tokens="{ access_ttl: 1d, algorithm: HS256 }")
+        small = stage.foregate(
+            "uncached", binary=binary, cache="{ capacity: 16 }", tokens="{ access_ttl: 1d, algorithm: HS256 }"
+        )
         many = stage.once(("many", binary), lambda: small.tokens(4000))
         file = stage.lines(f"tokens-{bool(binary)}", (f"/\t{token}" for token in many))
         kinds = {
@@ -253,8 +267,15 @@ def bearer(stage):
         ("Foregate, HS256, cached", "Envoy, jwt_authn HS256"),
         ("Foregate, RS256, cached", "Envoy, jwt_authn RS256"),
     ]
-    return Case("bearer", "Bearer tokens, 1 KiB, 64 connections", rows, by_wrk(), pairs=pairs, syscalls=True,
-                note="HAProxy verifies the signature alone; Envoy and Foregate check issuer, audience and times as well.")
+    return Case(
+        "bearer",
+        "Bearer tokens, 1 KiB, 64 connections",
+        rows,
+        by_wrk(),
+        pairs=pairs,
+        syscalls=True,
+        note="HAProxy verifies the signature alone; Envoy and Foregate check issuer, audience and times as well.",
+    )
 
 
 def endpoints(stage):
@@ -293,8 +314,14 @@ def handshakes(stage):
         gates[f"{name}, handshake"] = (foregate.port, foregate.process)
     rows = [Row(name, Target(port, tls=True), all_of(process)) for name, (port, process) in gates.items()]
     by_openssl = lambda load, row, seconds: load.handshakes(row.target, max(round(seconds), 1))
-    return Case("handshakes", "Full TLS 1.3 handshakes, ECDSA P-256, four clients", rows, by_openssl,
-                pairs=[("Foregate, handshake", "HAProxy, handshake")], rate="handshakes/s")
+    return Case(
+        "handshakes",
+        "Full TLS 1.3 handshakes, ECDSA P-256, four clients",
+        rows,
+        by_openssl,
+        pairs=[("Foregate, handshake", "HAProxy, handshake")],
+        rate="handshakes/s",
+    )
 
 
 def bodies(stage, path, size, connections, key):
@@ -308,9 +335,13 @@ def bodies(stage, path, size, connections, key):
     for name, binary in stage.builds():
         foregate = stage.foregate(binary=binary)
         rows.append(Row(f"{name}, public route", Target(foregate.port, f"/public{path}"), all_of(foregate.process)))
-        rows.append(Row(f"{name}, session cookie", Target(foregate.port, path, (foregate.cookie,)), all_of(foregate.process)))
+        rows.append(
+            Row(f"{name}, session cookie", Target(foregate.port, path, (foregate.cookie,)), all_of(foregate.process))
+        )
     pairs = [("Foregate, session cookie", "nginx, larger buffers"), ("Foregate, session cookie", "HAProxy")]
-    return Case(key, f"{size}, {connections} connections", rows, by_wrk(connections), pairs=pairs, syscalls=size == "64 KiB")
+    return Case(
+        key, f"{size}, {connections} connections", rows, by_wrk(connections), pairs=pairs, syscalls=size == "64 KiB"
+    )
 
 
 def body_64k(stage):
@@ -331,7 +362,9 @@ def few_rows(stage, key, title, load, cores=None):
         application = stage.application_on_both() if cores else None
         foregate = stage.foregate(f"foregate{' on both' if cores else ''}", cores, binary, application)
         rows.append(Row(f"{name}, public route", Target(foregate.port, "/public/"), all_of(foregate.process)))
-        rows.append(Row(f"{name}, session cookie", Target(foregate.port, "/", (foregate.cookie,)), all_of(foregate.process)))
+        rows.append(
+            Row(f"{name}, session cookie", Target(foregate.port, "/", (foregate.cookie,)), all_of(foregate.process))
+        )
     return Case(key, title, rows, load, pairs=[("Foregate, session cookie", "HAProxy")])
 
 
@@ -371,9 +404,13 @@ def sessions(stage):
             crowd = stage.foregate(f"{count} sessions", binary=binary)
             cookies = stage.once(("cookies", count, binary), lambda: crowd.with_sessions(count))
             file = stage.lines(f"sessions-{count}-{bool(binary)}", (f"/\t{cookie}" for cookie in cookies))
-            rows.append(Row(f"{name}, {count:,} sessions", Target(crowd.port, rotating=file), all_of(crowd.process), public))
+            rows.append(
+                Row(f"{name}, {count:,} sessions", Target(crowd.port, rotating=file), all_of(crowd.process), public)
+            )
     pairs = [("Foregate, 100,000 sessions", "Foregate, 1 sessions")]
-    return Case("sessions", "Live sessions, scattered over the requests; 1 KiB, 64 connections", rows, by_wrk(), 2, pairs)
+    return Case(
+        "sessions", "Live sessions, scattered over the requests; 1 KiB, 64 connections", rows, by_wrk(), 2, pairs
+    )
 
 
 def routes(stage):

@@ -102,7 +102,9 @@ class Foregate:
             return found
 
         with ThreadPoolExecutor(PROGRAMS) as programs:
-            return [f"Authorization: Bearer {token}" for part in programs.map(refresh, range(PROGRAMS)) for token in part]
+            return [
+                f"Authorization: Bearer {token}" for part in programs.map(refresh, range(PROGRAMS)) for token in part
+            ]
 
     def with_sessions(self, count):
         """The account with so many sessions beside its own, as after so many logins; gives their cookies.

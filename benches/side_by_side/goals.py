@@ -41,32 +41,90 @@ GOALS = [
     Goal("cookie-checked request / nginx, which checks nothing", "proxy", COOKIE, "nginx", (1.30, 1.15, 0.95)),
     Goal(
         "cookie-checked request / nginx, auth_request (who answers it is not counted)",
-        *("proxy", COOKIE, "nginx, auth_request to nginx, answerer not counted", (0.75, 0.60, 0.45)),
+        "proxy",
+        COOKIE,
+        "nginx, auth_request to nginx, answerer not counted",
+        (0.75, 0.60, 0.45),
     ),
-    Goal("cookie-checked request / Traefik, ForwardAuth", "proxy", COOKIE, "Traefik, ForwardAuth to nginx", (0.15, 0.10, 0.06)),
-    Goal("Bearer RS256 / HAProxy, jwt_verify", "bearer", "Foregate, RS256, cached", "HAProxy, jwt_verify RS256", (0.55, 0.40, 0.30)),
-    Goal("Bearer HS256 / HAProxy, jwt_verify", "bearer", "Foregate, HS256, cached", "HAProxy, jwt_verify HS256", (1.00, 0.85, 0.70)),
-    Goal("Bearer HS256 / Envoy, jwt_authn", "bearer", "Foregate, HS256, cached", "Envoy, jwt_authn HS256", (0.60, 0.40, 0.28)),
+    Goal(
+        "cookie-checked request / Traefik, ForwardAuth",
+        "proxy",
+        COOKIE,
+        "Traefik, ForwardAuth to nginx",
+        (0.15, 0.10, 0.06),
+    ),
+    Goal(
+        "Bearer RS256 / HAProxy, jwt_verify",
+        "bearer",
+        "Foregate, RS256, cached",
+        "HAProxy, jwt_verify RS256",
+        (0.55, 0.40, 0.30),
+    ),
+    Goal(
+        "Bearer HS256 / HAProxy, jwt_verify",
+        "bearer",
+        "Foregate, HS256, cached",
+        "HAProxy, jwt_verify HS256",
+        (1.00, 0.85, 0.70),
+    ),
+    Goal(
+        "Bearer HS256 / Envoy, jwt_authn",
+        "bearer",
+        "Foregate, HS256, cached",
+        "Envoy, jwt_authn HS256",
+        (0.60, 0.40, 0.28),
+    ),
     Goal(
         "Bearer HS256, another token each time / HAProxy, jwt_verify",
-        *("bearer", "Foregate, HS256, verified each time", "HAProxy, jwt_verify HS256", (1.10, 0.95, 0.80)),
+        "bearer",
+        "Foregate, HS256, verified each time",
+        "HAProxy, jwt_verify HS256",
+        (1.10, 0.95, 0.80),
     ),
-    Goal("sub-request, cookie / nginx, return 204", "endpoints", "Foregate, /.auth/auth-request", "nginx, return 204", (1.25, 1.10, 0.97)),
-    Goal("cookie-checked request over TLS / nginx, TLS", "tls", "Foregate, TLS, session cookie", "nginx, TLS", (1.15, 1.00, 0.90)),
+    Goal(
+        "sub-request, cookie / nginx, return 204",
+        "endpoints",
+        "Foregate, /.auth/auth-request",
+        "nginx, return 204",
+        (1.25, 1.10, 0.97),
+    ),
+    Goal(
+        "cookie-checked request over TLS / nginx, TLS",
+        "tls",
+        "Foregate, TLS, session cookie",
+        "nginx, TLS",
+        (1.15, 1.00, 0.90),
+    ),
     Goal("full TLS handshake / nginx", "handshakes", "Foregate, handshake", "nginx, handshake", (1.10, 1.00, 0.80)),
-    Goal("64 KiB, cookie-checked / nginx, its default buffers", "64k", COOKIE, "nginx, its default buffers", (0.75, 0.60, 0.45)),
+    Goal(
+        "64 KiB, cookie-checked / nginx, its default buffers",
+        "64k",
+        COOKIE,
+        "nginx, its default buffers",
+        (0.75, 0.60, 0.45),
+    ),
     Goal("64 KiB, cookie-checked / HAProxy, which checks nothing", "64k", COOKIE, "HAProxy", (1.15, 1.00, 0.85)),
     Goal("cookie-checked request / public route", "proxy", COOKIE, "Foregate, public route", (1.10, 1.05, 1.03)),
     Goal(
         "cookie-checked request of 100,000 live sessions, scattered / public route",
-        *("sessions", "Foregate, 100,000 sessions", "Foregate, public route", (1.15, 1.08, 1.05)),
+        "sessions",
+        "Foregate, 100,000 sessions",
+        "Foregate, public route",
+        (1.15, 1.08, 1.05),
     ),
-    Goal("system calls of a cookie-checked request, beside nginx", "proxy", COOKIE, "nginx", (5.0, 4.5, 4.2), by="calls"),
+    Goal(
+        "system calls of a cookie-checked request, beside nginx", "proxy", COOKIE, "nginx", (5.0, 4.5, 4.2), by="calls"
+    ),
     Goal("p50 at 3,000 requests/s, cookie-checked / nginx", "latency", COOKIE, "nginx", (1.25, 1.10, 1.00), by="p50"),
     Goal("memory of an idle connection / HAProxy", "idle", COOKIE, "HAProxy", (25, 13, 4), by="memory"),
     # Here the limits say how many times cheaper.
-    Goal("cookie-checked request / Flask's login_required, without a proxy", "flask", COOKIE,
-         "Flask, login_required, no proxy", (12, 18, 22)),
+    Goal(
+        "cookie-checked request / Flask's login_required, without a proxy",
+        "flask",
+        COOKIE,
+        "Flask, login_required, no proxy",
+        (12, 18, 22),
+    ),
 ]
 UNITS = {"cpu": " us", "p50": " us", "calls": "", "memory": " KiB"}
 
@@ -108,7 +166,5 @@ def comparison(results):
         unit = UNITS[goal.by]
         digits = 0 if unit == " us" and min(mine, theirs) >= 100 else 1
         spread = f" ({low:.2f} to {high:.2f})" if low != high else ""
-        lines.append(
-            f"| {goal.what} | {mine:.{digits}f}{unit} | {theirs:.{digits}f}{unit} | {middle:.2f}{spread} |"
-        )
+        lines.append(f"| {goal.what} | {mine:.{digits}f}{unit} | {theirs:.{digits}f}{unit} | {middle:.2f}{spread} |")
     return "\n".join(lines)

@@ -13,6 +13,15 @@ def save(file, results, told):
         json.dump({"told": told, "results": rows}, out)
 
 
+def load_all(files):
+    """Of several runs, a later one before an earlier one; told is the last."""
+    results, told = {}, ""
+    for file in files:
+        some, told = load(file)
+        results.update(some)
+    return results, told
+
+
 def load(file):
     with open(file) as kept:
         content = json.load(kept)

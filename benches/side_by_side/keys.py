@@ -42,7 +42,9 @@ def secret_jwks():
 
 def hs256(claims):
     """A token under our secret, for those who can be given one. Foregate makes its own."""
-    parts = [text(json.dumps(part, separators=(",", ":")).encode()) for part in ({"alg": "HS256", "typ": "at+jwt"}, claims)]
+    parts = [
+        text(json.dumps(part, separators=(",", ":")).encode()) for part in ({"alg": "HS256", "typ": "at+jwt"}, claims)
+    ]
     signed = ".".join(parts)
     return f"{signed}.{text(hmac.digest(SECRET.encode(), signed.encode(), hashlib.sha256))}"
 

@@ -97,7 +97,15 @@ class Load:
 
     def wrk(self, target, seconds, connections, threads=1, on_both=False, rate=None):
         """As many as go, each connection asking again as soon as it has its answer; or about `rate` a second in all."""
-        command = ["wrk", "--latency", f"-t{threads}", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
+        command = [
+            "wrk",
+            "--latency",
+            f"-t{threads}",
+            f"-c{connections}",
+            f"-d{max(1, round(seconds))}s",
+            "--timeout",
+            "10s",
+        ]
         command += self.headers(target)
         if rate:
             pause = connections * 1000 / rate

@@ -53,11 +53,11 @@ def measure(case, load, rounds, seconds, count_syscalls):
 
 def count_calls(case, row, load):
     """Of each request. Long enough that those of connecting don't matter, if that can be had."""
-    for seconds in (1, 8):
+    for seconds in (1, 4):
         tracing = SystemCalls(row.counted[""], load.cores)
         requests = case.load(load, row, seconds).requests
         calls = tracing.end()
-        if requests > 2000:
+        if requests > 1000:
             break
     return {name: count / max(requests, 1) for name, count in calls.items()}
 

@@ -4,7 +4,6 @@ application, buffers as they come or larger where that helps, one worker or thre
 An access log is off everywhere, or on everywhere and written to /dev/null.
 """
 
-import base64
 import json
 import os
 from pathlib import Path
@@ -260,7 +259,3 @@ class Peers:
         # Its sync workers close each connection, those with threads keep it.
         command += ["--threads", "8", "--bind", f"127.0.0.1:{port}", "--chdir", str(folder), "app:app"]
         return port, self.start(command, cores, folder, [port], HOME=str(folder))
-
-
-def base64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

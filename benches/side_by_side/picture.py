@@ -26,11 +26,7 @@ STYLE = (
 
 
 def draw(results, told):
-    bars = [
-        (label, results[case][row].cpu)
-        for case, row, label in BARS
-        if case in results and row in results[case]
-    ]
+    bars = [(label, results[case][row].cpu) for case, row, label in BARS if case in results and row in results[case]]
     most = max(max(cpu) for _, cpu in bars)
     scale = (WIDTH - LEFT - RIGHT) / most
     height = TOP + STEP * len(bars) + 36

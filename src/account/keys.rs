@@ -59,16 +59,14 @@ impl Accounts {
         let new = due
             .new_from
             .map(|signs_from| SigningKey { signs_from, ..generate_key(tokens.settings().algorithm, now) });
-        if let Some(key) = &new {
-            tracing::info!(key.id = %key.kid, "a new key is published, and will sign the tokens in a few minutes");
+        let published = new.as_ref().map(|key| key.kid.clone());
+        self.change_keys(new, due.over.clone()).await?;
+        if let Some(kid) = published {
+            audit::record(Event::KeyRotated, About::Server);
+            tracing::info!(key.id = %kid, "a new key is published, and will sign the tokens in a few minutes");
         }
         for kid in &due.over {
             tracing::info!(key.id = %kid, "a key has gone: the last token that it has signed is over");
-        }
-        let is_new = new.is_some();
-        self.change_keys(new, due.over).await?;
-        if is_new {
-            audit::record(Event::KeyRotated, About::Server);
         }
         Ok(())
     }

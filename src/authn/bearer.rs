@@ -29,6 +29,7 @@ mod claims;
 mod form;
 mod keys;
 mod own;
+mod refused;
 pub mod ring;
 mod settings;
 
@@ -36,12 +37,13 @@ pub use assertion::LIFETIME as ASSERTION_LIFETIME;
 pub use claims::VerifiedClaims;
 pub use keys::{UnusableKey, generate_key};
 pub use own::{InvalidKeyFile, OwnKey, read_key};
+pub use refused::{TokenPart, TokenRefusal};
 pub use ring::KeyState;
 pub use settings::{Algorithm, TokenSettings};
 
 pub(super) use form::Compact;
 
-use claims::{Claims, issued_at, jti, since_1970};
+use claims::{Claims, double, issued_at, jti, since_1970};
 use keys::{VerifyKey, encoding_key, public_jwk};
 
 /// How far two clocks may be apart.
@@ -172,6 +174,7 @@ impl Tokens {
         let claims = Claims {
             aud: self.settings.audience.clone(),
             auth_time: since_1970(identity.authenticated_at).as_secs(),
+            csrf: self.settings.cookies.then(double),
             email: identity.email.as_ref().map(ToString::to_string),
             exp: since_1970(now + self.settings.access_ttl).as_secs(),
             iat: millis / 1000,
@@ -208,6 +211,16 @@ impl Tokens {
 
     /// Looks at everything but the signature. What it gives is not to be believed before that was looked at as well.
     pub(super) fn read<'t>(&'t self, token: &'t [u8], now: SystemTime) -> Result<Plausible<'t>, TokenFault> {
+        let plausible = self.read_at_any_time(token, now)?;
+        if now >= plausible.claims.accepted_until { Err(TokenFault::Expired) } else { Ok(plausible) }
+    }
+
+    /// As `read`, of one whose time may be over: to tell whose it was.
+    pub(super) fn read_at_any_time<'t>(
+        &'t self,
+        token: &'t [u8],
+        now: SystemTime,
+    ) -> Result<Plausible<'t>, TokenFault> {
         let compact = Compact::split(token)?;
         let header = compact.header()?;
         let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| TokenFault::Form)?;
@@ -230,9 +243,6 @@ impl Tokens {
         }
         let expires_at = time(claims.exp)?;
         let accepted_until = expires_at.checked_add(LEEWAY).ok_or(TokenFault::Form)?;
-        if now >= accepted_until {
-            return Err(TokenFault::Expired);
-        }
         let issued_at = issued_at(claims.jti).ok_or(TokenFault::Form)?;
         // A token from the future is another clock's, or nobody's.
         if issued_at > now + LEEWAY || since_1970(issued_at).as_secs() != claims.iat {

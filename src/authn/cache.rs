@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::broadcast;
 
+use super::TokenRefusal;
 use crate::identity::{Credential, ForeignKey, GrantId, Identity, TokenId, UserId};
 use crate::store::{Digest, PersonalToken, Session, TOKEN_USE_EVERY, noted_after};
 
@@ -239,7 +240,7 @@ impl Endings {
 /// The cache. One for the process, until its settings change.
 pub struct Cache {
     /// Anybody can choose what is in here, so it keeps the library's own keyed hash.
-    bad: moka::sync::Cache<Digest, ()>,
+    bad: moka::sync::Cache<Digest, TokenRefusal>,
     ends: Arc<Ends>,
     good: moka::sync::Cache<Digest, Arc<Entry>, DigestHash>,
     /// Sets this cache's entries apart in the threads' fronts.
@@ -320,14 +321,14 @@ impl Cache {
         entry
     }
 
-    /// Whether this was found bad a moment ago.
-    pub fn is_known_bad(&self, digest: Digest) -> bool {
-        self.bad.contains_key(&digest)
+    /// Why this was found bad a moment ago, where it was.
+    pub fn known_bad(&self, digest: Digest) -> Option<TokenRefusal> {
+        self.bad.get(&digest)
     }
 
     /// Remembers for a moment that this is bad.
-    pub fn keep_bad(&self, digest: Digest) {
-        self.bad.insert(digest, ());
+    pub fn keep_bad(&self, digest: Digest, refusal: TokenRefusal) {
+        self.bad.insert(digest, refusal);
     }
 
     /// From here on no entry of this session or account is found, on any thread.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::cache::Entry;
 use super::issuer::{ForeignFault, Issuers, Unverified};
-use super::{Asker, Authentication, Authenticator, Rejection};
+use super::{Asker, Authentication, Authenticator, Rejection, TokenRefusal};
 use crate::store::Digest;
 
 impl Authenticator {
@@ -52,12 +52,29 @@ impl Authenticator {
             }
             Err(reason) => {
                 tracing::debug!(%reason, "a bearer token of another issuer was refused");
+                let refusal = refusal(&reason);
                 // All else costs no more to find again than to remember.
                 if reason == ForeignFault::Signature {
-                    self.cache.keep_bad(digest);
+                    self.cache.keep_bad(digest, refusal);
                 }
-                Authentication::Rejected(Rejection::Bearer)
+                Authentication::Rejected(Rejection::Bearer(refusal))
             }
         }
+    }
+}
+
+/// As far as it may be told. All but the last is looked at before the signature, so it says nothing of a good token.
+fn refusal(fault: &ForeignFault) -> TokenRefusal {
+    match fault {
+        ForeignFault::Algorithm => TokenRefusal::Algorithm,
+        ForeignFault::Audience
+        | ForeignFault::Braked { .. }
+        | ForeignFault::Claim(_)
+        | ForeignFault::Expired
+        | ForeignFault::Form(_)
+        | ForeignFault::HolderOfKey
+        | ForeignFault::NotYet
+        | ForeignFault::Username(_) => TokenRefusal::Invalid,
+        ForeignFault::Key | ForeignFault::Signature => TokenRefusal::Signature,
     }
 }

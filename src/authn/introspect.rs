@@ -63,7 +63,7 @@ impl Authenticator {
             Authentication::Verified(identity) => identity,
             // Not looked at is not inactive.
             Authentication::Rejected(Rejection::Limited { .. }) => return Err(AuthenticationError::Busy),
-            Authentication::Absent | Authentication::Rejected(Rejection::Basic | Rejection::Bearer) => {
+            Authentication::Absent | Authentication::Rejected(Rejection::Basic | Rejection::Bearer(_)) => {
                 return Ok(None);
             }
         };

@@ -6,7 +6,6 @@
 //! Callers: `authn` reads; `account` mints and takes away. The portal and the proxy never come here:
 //! one asks `account`, the other is handed a finished `Permit`.
 
-use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -98,7 +97,8 @@ pub fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
     found
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+/// Every value that a browser shows under this name.
+pub(super) fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
     lines
         .flat_map(pairs)
@@ -136,26 +136,30 @@ pub fn remove_cookie(settings: &SessionSettings) -> HeaderValue {
 }
 
 fn build_cookie(settings: &SessionSettings, value: &str, max_age: Option<Duration>) -> HeaderValue {
-    let mut cookie = format!("{}={value}; Path=/; HttpOnly", settings.cookie_name);
+    let mut cookie = format!("{}={value}; Path=/; HttpOnly{}", settings.cookie_name, attributes(settings));
+    if let Some(age) = max_age {
+        cookie += &format!("; Max-Age={}", age.as_secs());
+    }
+    let mut header = HeaderValue::try_from(cookie).expect("the configuration holds a sound name and domain");
+    header.set_sensitive(true);
+    header
+}
+
+/// What every cookie that lets somebody in carries, with a leading semicolon.
+pub(super) fn attributes(settings: &SessionSettings) -> String {
     let same_site = match settings.same_site {
         SameSite::Lax => "Lax",
         SameSite::None => "None",
         SameSite::Strict => "Strict",
     };
-    let written = write!(cookie, "; SameSite={same_site}")
-        .and_then(|()| if settings.secure { write!(cookie, "; Secure") } else { Ok(()) })
-        .and_then(|()| match &settings.cookie_domain {
-            Some(domain) => write!(cookie, "; Domain={domain}"),
-            None => Ok(()),
-        })
-        .and_then(|()| match max_age {
-            Some(age) => write!(cookie, "; Max-Age={}", age.as_secs()),
-            None => Ok(()),
-        });
-    written.expect("a String takes what is written to it");
-    let mut header = HeaderValue::try_from(cookie).expect("the configuration holds a sound name and domain");
-    header.set_sensitive(true);
-    header
+    let mut attributes = format!("; SameSite={same_site}");
+    if settings.secure {
+        attributes += "; Secure";
+    }
+    if let Some(domain) = &settings.cookie_domain {
+        attributes += &format!("; Domain={domain}");
+    }
+    attributes
 }
 
 #[cfg(test)]

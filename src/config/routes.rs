@@ -14,12 +14,15 @@ use super::headers::{self, Way};
 use super::reader::{Section, Value};
 use super::settings::plain_path;
 use super::units::{Expected, duration, network};
-use crate::identity::{Credential, InvalidUsername, Role, Username};
+use crate::identity::{
+    Credential, InvalidUsername, Role, TokenErrors, TokenLocation, TokenLocations, Username,
+};
 use crate::policy::{CertificateRequirement, Conditions, NamePattern, Policy, Requirements, SubjectPattern};
 use crate::proxy::UpstreamSettings;
 use crate::proxy::headers::{CookieNames, ReservedNames};
 use crate::route::{
-    HeaderEdit, HostPattern, IdentityHeaders, PathPattern, PathRewrite, Route, Segment, Unauthenticated,
+    HeaderEdit, HostPattern, IdentityHeaders, PathPattern, PathRewrite, Route, Segment, TokenEndpoint,
+    Unauthenticated,
 };
 
 /// Each is compared with those before it; so many are done in a moment.
@@ -47,6 +50,10 @@ pub(super) struct Around<'a> {
     pub(super) has_client_ca: bool,
     /// What lies under it is the portal's.
     pub(super) prefix: &'a str,
+    /// Whether our tokens come in cookies.
+    pub(super) token_cookies: bool,
+    /// In which words a refused token is answered.
+    pub(super) token_errors: TokenErrors,
     pub(super) upstreams: &'a [UpstreamSettings],
 }
 
@@ -74,6 +81,14 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     let methods = section.get("methods").map(|value| methods(&value));
     let policy = policy(section, around.has_client_ca);
     let credentials = section.get("credentials").map(|value| credentials(&value));
+    let locations_value = section.get("token_locations");
+    let token_locations = locations_value.map(|value| token_locations(&value, around));
+    if let (Some(value), Some(credentials)) = (locations_value, &credentials)
+        && !credentials.contains(&Credential::Bearer)
+    {
+        let fault = value.fault_of_key("no token counts on this route: `credentials` has no `bearer`");
+        value.reader().add(fault.help("list `bearer` there as well, or leave this out"));
+    }
     let forward_authorization = section.get("forward_authorization").and_then(|value| value.flag());
     let unauthenticated = section.get("unauthenticated").and_then(|value| {
         value.word(&[
@@ -92,7 +107,27 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     let response_headers =
         response_headers.map(|map| headers::edits(&map, Way::Answer(&around.cookies))).unwrap_or_default();
     let rewrite = rewrite(section, path.as_ref().zip(path_value));
-    let csrf = section.get("csrf").and_then(|value| value.flag());
+    let csrf_value = section.get("csrf");
+    let csrf = csrf_value.and_then(|value| value.flag());
+    let endpoint_value = section.get("token_endpoint");
+    let token_endpoint = endpoint_value.and_then(|value| {
+        value.word(&[
+            ("token", TokenEndpoint::Token),
+            ("refresh", TokenEndpoint::Refresh),
+            ("revoke", TokenEndpoint::Revoke),
+        ])
+    });
+    if let Some(value) = endpoint_value {
+        refuse_beside(section, &value);
+    }
+    if let Some((value, false)) = csrf_value.zip(csrf)
+        && token_locations.as_ref().is_some_and(|locations| locations.has(TokenLocation::Cookie))
+    {
+        let warning = value.fault("any site can make a browser use a token in a cookie here");
+        value
+            .reader()
+            .warn(warning.help("without `csrf: false` the header X-CSRF-TOKEN has to repeat its claim"));
+    }
     let upstream = section.get("upstream").map(|value| upstream(&value, around.upstreams));
     let edited = headers.iter().chain(&response_headers).map(|(edit, value)| (edit.name.clone(), *value));
     let edits = edited.collect();
@@ -116,9 +151,13 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
         },
         name: name.unwrap_or_else(|| path.to_string()).into(),
         path,
-        policy,
+        // Whoever comes there has no token yet, or brings it along as the endpoint has it.
+        policy: if endpoint_value.is_some() { Policy::Public } else { policy },
         response_headers: only(response_headers),
         rewrite,
+        token_endpoint,
+        token_errors: around.token_errors,
+        token_locations: token_locations.unwrap_or_default(),
         unauthenticated: unauthenticated.unwrap_or_default(),
         upstream: match upstream {
             None => None,
@@ -197,6 +236,37 @@ fn credentials(value: &Value<'_>) -> BTreeSet<Credential> {
     let words = [Credential::Session, Credential::Bearer, Credential::Basic].map(|one| (one.as_str(), one));
     let list = value.list_of_some("expected a list with at least one of `session`, `bearer` and `basic`");
     list.iter().filter_map(|value| value.word(&words)).collect()
+}
+
+/// An endpoint of ours is for everybody, and nothing goes on from there.
+fn refuse_beside(section: &mut Section<'_>, endpoint: &Value<'_>) {
+    for key in
+        ["upstream", "access", "require", "credentials", "token_locations", "strip_prefix", "add_prefix"]
+    {
+        if let Some(value) = section.get(key) {
+            let fault = value.fault_of_key(format!("`{key}` has no meaning where Foregate itself answers"));
+            let fault = fault.help("leave it out, or `token_endpoint`");
+            value.reader().add(endpoint.relate_key(fault, "it answers here"));
+        }
+    }
+}
+
+/// In their order, for the first that has a token decides.
+fn token_locations(value: &Value<'_>, around: &Around<'_>) -> TokenLocations {
+    let all = [TokenLocation::Header, TokenLocation::Cookie, TokenLocation::Query];
+    let words = all.map(|one| (one.as_str(), one));
+    let list = value.list_of_some("expected a list with at least one of `header`, `cookie` and `query`");
+    let mut found = Vec::new();
+    for (value, location) in list.iter().filter_map(|value| Some((value, value.word(&words)?))) {
+        if found.contains(&location) {
+            value.refuse("expected each place once");
+        } else if location == TokenLocation::Cookie && !around.token_cookies {
+            let fault = value.fault("no token gets into a cookie: `tokens.cookies` is not set");
+            value.reader().add(fault.help("set `tokens: { cookies: true }`"));
+        }
+        found.push(location);
+    }
+    TokenLocations::new(found)
 }
 
 fn upstream(value: &Value<'_>, upstreams: &[UpstreamSettings]) -> Option<Arc<str>> {

@@ -16,6 +16,7 @@ use super::units::{
     Expected, InvalidListenAddress, Listen, ListenAddress, duration, duration_or_zero, network, rate, size,
 };
 use crate::authn::{Algorithm, CacheSettings, LoginLimits, Rate, SameSite, SessionSettings, TokenSettings};
+use crate::identity::TokenErrors;
 use crate::password::PasswordSettings;
 use crate::portal::PortalSettings;
 use crate::request::Limits;
@@ -317,9 +318,12 @@ pub(super) fn tokens(root: &mut Section<'_>, public_url: Option<&Origin>) -> Tok
             let message = format!("the first of `keys` signs with {}, not with {algorithm}", first.algorithm);
             value.reader().add(value.fault(message).help("leave `algorithm` out: the key says it"));
         }
+        let errors = [("problem", TokenErrors::Problem), ("flask", TokenErrors::Flask)];
         TokenSettings {
+            errors: tokens.get("errors").and_then(|value| value.word(&errors)).unwrap_or_default(),
             issuer: tokens.get("issuer").and_then(|value| value.line(500)).unwrap_or_else(origin),
             audience: tokens.get("audience").and_then(|value| value.line(500)).unwrap_or_else(origin),
+            cookies: tokens.get("cookies").and_then(|value| value.flag()).unwrap_or(false),
             algorithm: keys.first().map(|own| own.algorithm).or(algorithm).unwrap_or(Algorithm::EdDsa),
             keys,
             access_ttl: tokens

@@ -9,7 +9,8 @@ use http::Method;
 
 use super::{Decision, Disagreement, Gate, Refusal, find, judge};
 use crate::authn::Authentication;
-use crate::identity::{Credential, Identity};
+use crate::authn::location::{ACCESS_COOKIE, PARAMETER};
+use crate::identity::{Credential, Identity, TokenLocation};
 use crate::policy::{Facts, Policy};
 use crate::request::Target;
 use crate::route::{Mismatch, Route, Table};
@@ -84,7 +85,19 @@ impl Gate {
             };
         };
         let (decision, mut why) = explain_route(route, question);
-        if route.upstream.is_none() {
+        if route.token_locations.elsewhere() && !matches!(route.policy, Policy::Public | Policy::PublicIf(_))
+        {
+            let place = |location: TokenLocation| match location {
+                TokenLocation::Cookie => format!("the cookie `{ACCESS_COOKIE}`"),
+                TokenLocation::Header => "the header `Authorization`".to_owned(),
+                TokenLocation::Query => format!("the parameter `{PARAMETER}`"),
+            };
+            let places: Vec<_> = route.token_locations.iter().map(place).collect();
+            why += &format!("; a token may stand in {}", places.join(", then in "));
+        }
+        if let Some(endpoint) = route.token_endpoint {
+            why += &format!("; Foregate itself answers, as at its endpoint `{}`", endpoint.path());
+        } else if route.upstream.is_none() {
             why += "; the route has no upstream: it is for sub-requests, and a proxied request gets 404";
         } else if let Some(rewrite) = &route.rewrite {
             let _ = match target.rewritten(rewrite.strip(), rewrite.add()) {
@@ -120,7 +133,7 @@ fn explain_route(route: &Arc<Route>, question: &Question<'_>) -> (&'static str, 
         let _ =
             write!(why, "a {shown} credential does not count on this route ({} does); ", kinds.join(" or "));
     }
-    match judge(route, authentication, question.facts, || question.navigates) {
+    match judge(route, authentication.into(), question.facts, || question.navigates) {
         Decision::Allow(permit) => {
             why += match (permit.identity(), &route.policy) {
                 (_, Policy::PublicIf(_)) => "what is required of the connection holds, and no login is",

@@ -3,6 +3,7 @@
 //! Callers: `gateway` and `subrequest`, which answer, and `explain`. Which of them redirects instead
 //! is theirs.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,8 +12,10 @@ use http::header::WWW_AUTHENTICATE;
 
 use super::{Challenge, Refusal, Why};
 use crate::authn::AuthenticationError;
-use crate::identity::{Credential, Identity};
+use crate::authn::location::PARAMETER;
+use crate::identity::{Credential, Identity, TokenLocation};
 use crate::policy::Reason;
+use crate::request::Target;
 use crate::response::Problem;
 use crate::response::texts::Text;
 use crate::route::Route;
@@ -68,6 +71,19 @@ impl Refusal {
         }
     }
 
+    /// Where a person is led back to afterwards: the target, without a token that the route takes from it. On a login page
+    /// it would stand in a second address, and in a form.
+    pub fn way_back<'t>(&self, target: &'t Target) -> Cow<'t, str> {
+        let takes_it = |route: &&Arc<Route>| route.token_locations.has(TokenLocation::Query);
+        let without = self.route().filter(takes_it).and_then(|_| target.without_parameter(PARAMETER));
+        match without {
+            None => Cow::Borrowed(target.as_str()),
+            Some(Ok(without)) => Cow::Owned(without.as_str().to_owned()),
+            // A part of what was sound is; if not, back to the path.
+            Some(Err(_)) => Cow::Borrowed(target.path()),
+        }
+    }
+
     /// Who was refused, where somebody is known.
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         match self {
@@ -81,8 +97,12 @@ impl Refusal {
 impl Challenge {
     fn problem(&self, next: Option<&str>) -> Problem {
         let problem = match self.why {
-            Why::Absent | Why::Rejected(_) => Problem::unauthorized(next),
+            Why::Absent | Why::BadBasic | Why::BadToken(_) => Problem::unauthorized(next),
             Why::Stale { .. } => Problem::stale_login(next),
+        };
+        let problem = match &self.words {
+            Some((status, text)) => problem.worded(*status, text.clone()),
+            None => problem,
         };
         self.challenges()
             .into_iter()
@@ -92,10 +112,8 @@ impl Challenge {
     /// `WWW-Authenticate` (RFC 6750 §3, RFC 9470 §3, RFC 7617 §2).
     pub fn challenges(&self) -> Vec<HeaderValue> {
         let bearer = match &self.why {
-            Why::Rejected(Credential::Bearer) => {
-                HeaderValue::from_static(r#"Bearer realm="foregate", error="invalid_token""#)
-            }
-            Why::Absent | Why::Rejected(_) => HeaderValue::from_static(r#"Bearer realm="foregate""#),
+            Why::BadToken(_) => HeaderValue::from_static(r#"Bearer realm="foregate", error="invalid_token""#),
+            Why::Absent | Why::BadBasic => HeaderValue::from_static(r#"Bearer realm="foregate""#),
             Why::Stale { max_age, .. } => HeaderValue::try_from(format!(
                 r#"Bearer realm="foregate", error="insufficient_user_authentication", max_age="{}""#,
                 max_age.as_secs()
@@ -116,7 +134,7 @@ impl fmt::Display for Refusal {
             Self::Ambiguous => f.write_str("the target has readings that lead to different routes"),
             Self::Challenge(challenge) => f.write_str(match challenge.why {
                 Why::Absent => "nobody is signed in, and the route asks for it",
-                Why::Rejected(_) => "the credential that was shown is not good",
+                Why::BadBasic | Why::BadToken(_) => "the credential that was shown is not good",
                 Why::Stale { .. } => "the password was typed too long ago",
             }),
             Self::CrossSite { .. } => f.write_str("the request comes from another site"),

@@ -29,6 +29,9 @@ fn route(policy: Policy, credentials: &[Credential], unauthenticated: Unauthenti
         policy,
         response_headers: Vec::new(),
         rewrite: None,
+        token_endpoint: None,
+        token_errors: Default::default(),
+        token_locations: Default::default(),
         unauthenticated,
         upstream: None,
     })
@@ -64,7 +67,9 @@ fn word(decision: &Decision) -> &'static str {
         })) => "login again",
         Decision::Refuse(Refusal::Challenge(Challenge { to_login: true, .. })) => "login",
         Decision::Refuse(Refusal::Challenge(Challenge { why: Why::Absent, .. })) => "401",
-        Decision::Refuse(Refusal::Challenge(Challenge { why: Why::Rejected(_), .. })) => "401 rejected",
+        Decision::Refuse(Refusal::Challenge(Challenge { why: Why::BadBasic | Why::BadToken(_), .. })) => {
+            "401 rejected"
+        }
         Decision::Refuse(Refusal::Challenge(Challenge { why: Why::Stale { .. }, .. })) => "401 stale",
         Decision::Refuse(Refusal::Forbid { .. }) => "403",
         Decision::Refuse(Refusal::Limited { .. }) => "429",
@@ -96,12 +101,26 @@ fn decisions() {
         (authenticated(), bearer, Auto, Absent, true, "401"),
         (authenticated(), bearer, Login, Absent, true, "401"),
         (authenticated(), both, Auto, Verified(alice()), true, "allow somebody"),
-        (authenticated(), both, Auto, Rejected(Rejection::Bearer), true, "401 rejected"),
+        (
+            authenticated(),
+            both,
+            Auto,
+            Rejected(Rejection::Bearer(TokenRefusal::Signature)),
+            true,
+            "401 rejected",
+        ),
         (authenticated(), both, Login, Rejected(Rejection::Basic), true, "401 rejected"),
         (authenticated(), both, Auto, limited.clone(), true, "429"),
         (Policy::Optional, both, Auto, Absent, true, "allow nobody"),
         (Policy::Optional, both, Auto, Verified(alice()), true, "allow somebody"),
-        (Policy::Optional, both, Auto, Rejected(Rejection::Bearer), true, "401 rejected"),
+        (
+            Policy::Optional,
+            both,
+            Auto,
+            Rejected(Rejection::Bearer(TokenRefusal::Signature)),
+            true,
+            "401 rejected",
+        ),
         (Policy::Optional, both, Auto, limited, true, "429"),
         (roles(), both, Auto, Absent, true, "login"),
         (roles(), both, Auto, Verified(alice()), true, "403"),
@@ -113,7 +132,7 @@ fn decisions() {
     for (policy, credentials, unauthenticated, authentication, navigates, expected) in cases {
         let route = route(policy.clone(), credentials, unauthenticated);
         let shown = format!("{policy:?} {unauthenticated:?} {authentication:?} navigates={navigates}");
-        let decision = judge(&route, authentication, facts(61), || navigates);
+        let decision = judge(&route, authentication.into(), facts(61), || navigates);
         assert_eq!(word(&decision), expected, "{shown}");
     }
 }

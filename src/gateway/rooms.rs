@@ -232,7 +232,7 @@ impl Rooms {
         ProxySettings {
             asserter: Some(Asserter::new(Arc::clone(&self.authenticator))),
             body_bytes: config.limits.body_bytes,
-            cookie_names: Portal::cookie_names(&config.session),
+            cookie_names: Portal::cookie_names(&config.session, &config.tokens),
             edited_names: edits.map(|edit| edit.name.clone()).collect(),
             identity_names: maps.flat_map(|map| map.names().cloned()).chain(client_headers).collect(),
         }

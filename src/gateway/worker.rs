@@ -256,6 +256,11 @@ impl Worker {
         // From here on it is not a question of another proxy, which reads the status alone.
         let asker = || asker().for_calls(request.method(), request.headers());
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
+            Ok(Decision::Allow(permit)) if let Some(endpoint) = permit.route().token_endpoint => {
+                let response = self.rooms.portal.handle_token(endpoint, context, request).await;
+                let route = Some(Arc::clone(permit.route()));
+                Answered { decided: Some(Decided::Allow), identity: None, response, route }
+            }
             Ok(Decision::Allow(permit)) => {
                 permitted.set(Some((Arc::clone(permit.route()), permit.identity().cloned())));
                 let response = self.forward(context, request, &permit).await;
@@ -320,13 +325,14 @@ impl Worker {
         asker: &Asker,
     ) -> Response<Body> {
         // Only a navigation says where the person wants to go; a script or an image never does.
-        let next = context.navigates(request.headers()).then(|| context.target.as_str());
+        let next = context.navigates(request.headers()).then(|| refusal.way_back(&context.target));
+        let next = next.as_deref();
         let pages = &self.rooms.pages;
         match refusal {
             Refusal::Challenge(challenge) if challenge.to_login && !asker.calls() => {
                 let prompt = match challenge.why {
                     Why::Stale { .. } => Some(Prompt::Login),
-                    Why::Absent | Why::Rejected(_) => None,
+                    Why::Absent | Why::BadBasic | Why::BadToken(_) => None,
                 };
                 asker.see_login(pages, next, prompt)
             }

@@ -20,7 +20,9 @@ use super::operation::answer::Answer;
 use super::operation::input::{Field, Input};
 use super::operation::{Credential, Description, Offered, Parameter};
 use super::pending::Pending;
-use super::{Portal, RETRY, Visit, bearer_challenge, failure, set_challenge, set_cookie, set_retry_after};
+use super::{
+    Portal, RETRY, Visit, bearer_challenge, failure, set_challenge, set_cookie, set_retry_after, token,
+};
 use crate::account::{LoggedIn, LoginAttempt, SignedIn};
 use crate::authn::LoginFailure;
 use crate::request::Host;
@@ -204,12 +206,15 @@ pub(super) async fn submit(
         (Ok(logged_in), Format::Form) => {
             let mut response = visit.asker.see_other(destination(portal, form.next.as_ref()));
             set_cookie(&mut response, Some(logged_in.cookie));
+            // A token in a cookie comes before the session, and may be somebody else's or too old for what is wanted.
+            token::cookies::clear(portal, visit, &mut response);
             Ok(response)
         }
         (Ok(logged_in), Format::Json) => {
             let user = Me::of(&logged_in.identity);
             let mut response = visit.asker.json(StatusCode::OK, &Welcome { user });
             set_cookie(&mut response, Some(logged_in.cookie));
+            token::cookies::clear(portal, visit, &mut response);
             Ok(response)
         }
         (Err(Message::Pending(pending)), Format::Form) => Ok(pending.show(portal, visit, &form.username)),

@@ -12,7 +12,8 @@ use super::notice::Notice;
 use super::operation::answer::Answer;
 use super::operation::input::Input;
 use super::operation::{Credential, Description, Offered};
-use super::{Portal, Visit, failure, set_cookie};
+use super::{Portal, Visit, failure, set_cookie, token};
+use crate::account::RevokeFailure;
 use crate::response::pages::{Page, Template};
 use crate::response::texts::Text;
 use crate::response::{Body, Problem};
@@ -32,6 +33,11 @@ pub(super) const SUBMIT: Description = Description {
     answers: &[
         Answer::nothing("Signed out.").with_cookie(),
         Answer::redirect("Signed out by the form.").with_cookie(),
+        Answer::problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            &["too_many_requests"],
+            "A token in a cookie could not be looked at: too many forged ones came from this source.",
+        ),
     ],
     body: Some(&Input::of(&[NEXT_FIELD, RD_FIELD])),
     credential: Credential::None,
@@ -71,6 +77,10 @@ pub(super) async fn submit(
         // The cookie is taken away only after the session has ended: whoever reads 503 is still signed in.
         portal.accounts.log_out(cookie).await.map_err(|error| failure(&error))?;
     }
+    token::cookies::end(portal, visit).await.map_err(|error| match error {
+        RevokeFailure::Braked { retry_after } => Problem::too_many_requests(retry_after),
+        RevokeFailure::Store(error) => failure(&error),
+    })?;
     let mut response = match fields.format {
         Format::Form => {
             let to = next.as_ref().map_or(portal.settings.after_logout.as_str(), Next::as_str);
@@ -81,6 +91,7 @@ pub(super) async fn submit(
         Format::Json => visit.asker.no_content(),
     };
     set_cookie(&mut response, Some(portal.accounts.removal_cookie()));
+    token::cookies::clear(portal, visit, &mut response);
     Ok(response)
 }
 

@@ -14,7 +14,7 @@ use super::operation::answer::Answer;
 use super::operation::{self, Description, Offered};
 use super::{Portal, Visit, bearer_challenge};
 use crate::authn::{Authentication, Rejection};
-use crate::identity::{Credential, Identity, Role};
+use crate::identity::{Identity, Role};
 use crate::response::{Body, Problem};
 
 pub(super) const ANSWER: Description = Description {
@@ -67,12 +67,11 @@ impl<'a> Me<'a> {
 }
 
 pub(super) async fn answer(portal: &Portal, visit: &Visit<'_>) -> Result<Response<Body>, Problem> {
-    let all = BTreeSet::from([Credential::Session, Credential::Bearer, Credential::Basic]);
-    match portal.authenticate(visit, &all).await? {
+    match portal.whoever(visit).await? {
         Authentication::Verified(identity) => Ok(visit.asker.json(StatusCode::OK, &Me::of(&identity))),
         Authentication::Absent => Err(challenge(visit, bearer_challenge())),
         Authentication::Rejected(Rejection::Basic) => Err(challenge(visit, bearer_challenge())),
-        Authentication::Rejected(Rejection::Bearer) => {
+        Authentication::Rejected(Rejection::Bearer(_)) => {
             let shown = "Bearer realm=\"foregate\", error=\"invalid_token\"";
             Err(challenge(visit, HeaderValue::from_static(shown)))
         }
@@ -107,7 +106,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::identity::{Principal, UserId};
+    use crate::identity::{Credential, Principal, UserId};
 
     #[test]
     fn an_identity_is_told_member_by_member() {

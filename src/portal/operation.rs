@@ -122,6 +122,7 @@ operations! {
     RevokeInvitation    Post "/account/invitations/{id}/revoke"         account::invitations::REVOKE,
     DeleteAccount       Post "/account/delete"                          account::delete::SUBMIT,
     Token               Post "/token"                                   token::SUBMIT,
+    RefreshToken        Post "/token/refresh"                           token::REFRESH,
     Introspect          Post "/token/introspect"                        token::introspect::SUBMIT,
     RevokeToken         Post "/token/revoke"                            token::revoke::SUBMIT,
     Keys                Get  "/jwks.json"                               metadata::KEYS,

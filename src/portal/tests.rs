@@ -85,6 +85,8 @@ impl Browser {
             access_ttl: Duration::from_secs(900),
             algorithm: Algorithm::EdDsa,
             audience: "http://app.test".into(),
+            cookies: false,
+            errors: Default::default(),
             issuer: "http://app.test".into(),
             key_rotation: None,
             keys: Vec::new(),

@@ -7,7 +7,8 @@
 //! (`target/rewrite.rs`) that adds no reading.
 //!
 //! Callers: `Context` and, for the original request's URL, `subrequest`; `gate` matches the readings. What rules
-//! exist is not known here. The query is never read.
+//! exist is not known here. The query is never read,
+//! but for one parameter where a route asks for it (`target/parameter.rs`).
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,8 +20,10 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::response::texts::Text;
 
+mod parameter;
 mod rewrite;
 
+pub use parameter::Parameter;
 pub use rewrite::RewriteFault;
 
 /// The longest target, path and query together.

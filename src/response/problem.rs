@@ -5,6 +5,7 @@
 //!
 //! Callers: whoever refuses or fails: `gateway`, `portal`, `subrequest`, `proxy`.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{ALLOW, CONNECTION, RETRY_AFTER, VARY};
@@ -35,6 +36,8 @@ pub struct Problem {
 struct More {
     actions: Vec<Action>,
     headers: HeaderMap,
+    /// What a program reads in place of RFC 9457.
+    words: Option<(StatusCode, Cow<'static, str>)>,
 }
 
 /// A way on from a problem's page.
@@ -61,6 +64,12 @@ pub(crate) struct Details<'a> {
     code: &'a str,
     /// As in `X-Request-Id` and in the log.
     request_id: &'a str,
+}
+
+/// The one member of Flask-JWT-Extended's answers.
+#[derive(Serialize)]
+struct Message<'a> {
+    msg: &'a str,
 }
 
 #[derive(Serialize)]
@@ -233,6 +242,12 @@ impl Problem {
         self
     }
 
+    /// Tells programs this status and this text, in the member `msg`. A page stays as it is.
+    pub fn worded(mut self, status: StatusCode, text: Cow<'static, str>) -> Self {
+        self.more.words = Some((status, text));
+        self
+    }
+
     /// Adds a link to its page.
     pub fn with_link(self, label: Text, to: String) -> Self {
         self.with(Action::Go { label, to })
@@ -264,6 +279,9 @@ impl Problem {
     }
 
     fn details(&self, asker: &Asker, pages: &Pages) -> Response<Body> {
+        if let Some((status, text)) = &self.more.words {
+            return asker.json(*status, &Message { msg: text });
+        }
         let texts = pages.texts();
         let details = Details {
             title: &texts.say(Language::English, &self.title),

@@ -217,6 +217,9 @@ mod tests {
             policy: Policy::Public,
             response_headers: Vec::new(),
             rewrite: None,
+            token_endpoint: None,
+            token_errors: Default::default(),
+            token_locations: Default::default(),
             unauthenticated: Unauthenticated::Auto,
             upstream: None,
         }

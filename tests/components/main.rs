@@ -12,6 +12,7 @@ mod browser;
 mod caddy;
 mod carriers;
 mod envoy;
+mod flask_jwt;
 #[path = "../gateway/browser.rs"]
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]
 mod forms;
@@ -25,6 +26,7 @@ mod hashes;
 mod http2;
 mod issuers;
 mod jupyter;
+mod keys;
 mod mail;
 #[path = "../gateway/mailbox.rs"]
 #[allow(dead_code, reason = "shared with the tests of the gateway, which use the rest")]

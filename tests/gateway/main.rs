@@ -58,6 +58,7 @@ mod targets;
 mod theme;
 mod throttle;
 mod tls;
+mod token_locations;
 mod tokens;
 mod tokens_introspect;
 mod tokens_refresh;

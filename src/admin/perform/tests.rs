@@ -48,6 +48,8 @@ impl Office {
             access_ttl: minute,
             algorithm: Algorithm::EdDsa,
             audience: "https://login.test".to_owned(),
+            cookies: false,
+            errors: Default::default(),
             issuer: "https://login.test".to_owned(),
             key_rotation: None,
             keys: Vec::new(),

@@ -32,6 +32,9 @@ pub struct VerifiedClaims {
 pub(super) struct Claims {
     pub(super) aud: String,
     pub(super) auth_time: u64,
+    /// Where it may go into a cookie: what has to be sent beside that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) csrf: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) email: Option<String>,
     pub(super) exp: u64,
@@ -51,6 +54,11 @@ pub(super) fn jti(millis: u64) -> Uuid {
     let mut random = [0; 10];
     getrandom::fill(&mut random).expect("the operating system gives random bytes");
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+/// What is sent beside a cookie, by who can read another one.
+pub(super) fn double() -> String {
+    Uuid::new_v4().to_string()
 }
 
 pub(super) fn issued_at(jti: Uuid) -> Option<SystemTime> {

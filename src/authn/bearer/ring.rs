@@ -117,6 +117,8 @@ mod tests {
             access_ttl: Duration::from_secs(900),
             algorithm: Algorithm::EdDsa,
             audience: "a".to_owned(),
+            cookies: false,
+            errors: Default::default(),
             issuer: "a".to_owned(),
             key_rotation: Some(Duration::from_secs(90 * DAY)),
             keys: Vec::new(),

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::OwnKey;
+use crate::identity::TokenErrors;
 
 /// What Foregate's own JWTs say (`tokens` in the configuration).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,6 +17,10 @@ pub struct TokenSettings {
     pub algorithm: Algorithm,
     /// `aud`.
     pub audience: String,
+    /// Whether a program in a browser may have its tokens in cookies.
+    pub cookies: bool,
+    /// In which words a program is told that its token does not do.
+    pub errors: TokenErrors,
     /// `iss`.
     pub issuer: String,
     /// How long a key signs; `None`: until an administrator takes another.

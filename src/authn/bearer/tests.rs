@@ -16,6 +16,8 @@ fn settings(algorithm: Algorithm) -> TokenSettings {
         access_ttl: Duration::from_secs(900),
         algorithm,
         audience: "http://localhost".to_owned(),
+        cookies: false,
+        errors: Default::default(),
         issuer: "http://localhost".to_owned(),
         key_rotation: None,
         keys: Vec::new(),

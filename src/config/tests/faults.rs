@@ -934,3 +934,52 @@ fn an_assertion_that_nobody_could_verify_is_told() {
         ],
     );
 }
+
+#[test]
+fn where_tokens_stand_and_who_answers_for_them_is_told_in_place() {
+    told(
+        &with("tokens: { errors: werkzeug }"),
+        &[
+            "foregate.yaml:1:19: `errors` can't be `werkzeug`",
+            "    1 | tokens: { errors: werkzeug }",
+            "      |                   ^^^^^^^^ expected `problem` or `flask`",
+        ],
+    );
+    let app = "upstreams: { app: http://a:1 }\nroutes:\n";
+    told(
+        &format!(
+            "{app}  - {{ path: /a, upstream: app, token_locations: [cookie, cookies, query, query] }}\n"
+        ),
+        &[
+            "foregate.yaml:3:50: no token gets into a cookie: `tokens.cookies` is not set",
+            "    3 |   - { path: /a, upstream: app, token_locations: [cookie, cookies, query, query] }",
+            "      |                                                  ^^^^^^ set `tokens: { cookies: true }`",
+            "foregate.yaml:3:58: `token_locations` can't list `cookies`",
+            "    3 |   - { path: /a, upstream: app, token_locations: [cookie, cookies, query, query] }",
+            "      |                                                          ^^^^^^^ did you mean `cookie`?",
+            "foregate.yaml:3:74: `token_locations` can't list `query`",
+            "    3 |   - { path: /a, upstream: app, token_locations: [cookie, cookies, query, query] }",
+            "      |                                                                          ^^^^^ expected each place once",
+        ],
+    );
+    told(
+        &format!(
+            "{app}  - {{ path: /a, upstream: app, credentials: [session], token_locations: [query] }}\n"
+        ),
+        &[
+            "foregate.yaml:3:56: no token counts on this route: `credentials` has no `bearer`",
+            "    3 |   - { path: /a, upstream: app, credentials: [session], token_locations: [query] }",
+            "      |                                                        ^^^^^^^^^^^^^^^ list `bearer` there as well, or leave this out",
+        ],
+    );
+    told(
+        &format!("{app}  - {{ path: /a, upstream: app, token_endpoint: token }}\n"),
+        &[
+            "foregate.yaml:3:17: `upstream` has no meaning where Foregate itself answers",
+            "    3 |   - { path: /a, upstream: app, token_endpoint: token }",
+            "      |                 ^^^^^^^^ leave it out, or `token_endpoint`",
+            "    3 |   - { path: /a, upstream: app, token_endpoint: token }",
+            "      |                                ^^^^^^^^^^^^^^ foregate.yaml:3:32: it answers here",
+        ],
+    );
+}

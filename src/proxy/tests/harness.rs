@@ -202,6 +202,9 @@ fn permit() -> Permit {
         policy: Policy::Optional,
         response_headers: Vec::new(),
         rewrite: None,
+        token_endpoint: None,
+        token_errors: Default::default(),
+        token_locations: Default::default(),
         unauthenticated: Unauthenticated::Auto,
         upstream: Some("app".into()),
     };
