@@ -246,6 +246,9 @@ fn an_address_answers_whoever_registered_with_it_alike_whether_or_not_it_has_an_
     assert_eq!(told[0], told[1]);
     let statuses: Vec<_> = told[0].iter().map(|(status, ..)| *status).collect();
     assert_eq!(statuses, [403, 403, 403, 401, 401, 429, 403, 429, 429], "{told:?}");
+    let trail = gateway.command(&["audit", "--json", "--user", "owner", "--event", "login_failed"], "");
+    let trail = String::from_utf8_lossy(&trail.stdout).into_owned();
+    assert_eq!(trail.lines().count(), 3, "what was right at the stand-in is in it: {trail}");
     // The owner is braked here, where somebody has tried their address, and nowhere in their account.
     assert!(gateway.command(&["user", "unlock", "owner"], "").status.success());
     assert_eq!(gateway.sign_in_with("owner", PASSWORD).status, 200);

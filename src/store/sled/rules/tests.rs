@@ -344,10 +344,13 @@ fn what_can_not_be_read_holds_up_nothing_else_and_is_looked_at_another_day() {
     assert_eq!((keys(&bench, b'S'), keys(&bench, b'X')), (3, 3), "the rest waits");
     assert!(!swept(1_115_000, 3), "nothing is due today");
 
-    // Somebody has mended one: another day it goes like any other.
-    let mended = KeptSession { session: session(&user, 0), swept_at: 1_100 };
-    let row = record::encode_session(&mended).expect("encodes");
-    bench.0.insert(keys::session(mended.session.digest), row).expect("a row");
+    // Somebody has mended two: another day one goes like any other, and one that lives on has an entry at its new end.
+    let long = Duration::from_secs(30 * 24 * 3600);
+    let alive = Session { expires_at: time(1_000_000) + long, idle_timeout: long, ..session(&user, 1) };
+    for session in [session(&user, 0), alive] {
+        let row = record::encode_session(&KeptSession { session: session.clone(), swept_at: 1_100 });
+        bench.0.insert(keys::session(session.digest), row.expect("encodes")).expect("a row");
+    }
     swept(1_110_000 + 2 * 24 * 3_600_000, 90);
     assert_eq!((keys(&bench, b'S'), keys(&bench, b'X')), (2, 2));
 }
