@@ -64,7 +64,7 @@ fn the_reference_says_the_defaults() {
         |config: Config| format!("{:?}", Config { mail: None, routes: vec![], upstreams: vec![], ..config });
     assert!(reference.mail.is_some());
     assert_eq!(reference.upstreams.len(), 2);
-    assert_eq!(reference.routes.len(), 4);
+    assert_eq!(reference.routes.len(), 5);
     assert_eq!(common(reference.clone()), common(minimal));
     let [app, api] = &reference.upstreams[..] else { panic!("two upstreams") };
     assert_eq!(

@@ -330,6 +330,7 @@ mod tests {
             (Format::Json, r#"{"a":""}"#, None),
             (Format::Json, r#"{"a":null}"#, None),
             (Format::Json, "{}", None),
+            // Where nothing is needed, a body may be left out.
             (Format::Json, "", None),
         ];
         for (format, body, expected) in cases {
@@ -349,6 +350,7 @@ mod tests {
             (Format::Json, "[]"),
             (Format::Json, "\"a\""),
             (Format::Json, "{"),
+            (Format::Json, " "),
             (Format::Json, "{} x"),
         ] {
             assert!(parse(format, body).is_none(), "{body}");
