@@ -157,12 +157,9 @@ impl Email {
         let (_, domain) = self.0.split_once('@').expect("an address has an @");
         fold(domain)
     }
-}
 
-impl FromStr for Email {
-    type Err = InvalidEmail;
-
-    fn from_str(raw: &str) -> Result<Self, InvalidEmail> {
+    /// What an address was at any time: one that was taken under a milder rule than today's is read for ever.
+    fn stored(raw: String) -> Result<Self, InvalidEmail> {
         let Some((local, domain)) = raw.split_once('@') else {
             return Err(InvalidEmail);
         };
@@ -170,22 +167,33 @@ impl FromStr for Email {
         let valid = raw.len() <= 254
             && !local.is_empty()
             && !local.contains(odd)
-            && fold(raw).matches('@').count() == 1
+            && fold(&raw).matches('@').count() == 1
             && !domain.contains(odd)
-            // Of ASCII no name of a host holds more; other scripts are left to who sends the mail.
-            && !domain.contains(|c: char| c.is_ascii_punctuation() && !".-_".contains(c))
             && !domain
                 .split('.')
                 .any(|label| label.is_empty() || label.starts_with('-') || label.ends_with('-'));
-        valid.then(|| Self(raw.to_owned())).ok_or(InvalidEmail)
+        if valid { Ok(Self(raw)) } else { Err(InvalidEmail) }
     }
 }
 
+impl FromStr for Email {
+    type Err = InvalidEmail;
+
+    /// What somebody types, or a file brings.
+    fn from_str(raw: &str) -> Result<Self, InvalidEmail> {
+        let email = Self::stored(raw.to_owned())?;
+        // Of ASCII no name of a host holds more; other scripts are left to who sends the mail.
+        let odd = |c: char| c.is_ascii_punctuation() && !".-_".contains(c);
+        if email.domain().contains(odd) { Err(InvalidEmail) } else { Ok(email) }
+    }
+}
+
+/// For serde, by which the rows of the store are read.
 impl TryFrom<String> for Email {
     type Error = InvalidEmail;
 
     fn try_from(raw: String) -> Result<Self, InvalidEmail> {
-        raw.parse()
+        Self::stored(raw)
     }
 }
 

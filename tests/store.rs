@@ -1267,3 +1267,44 @@ async fn without_sessions_only_what_lasts_comes_back() {
     assert!(back.credentials_since.is_some_and(|from| from + Duration::from_millis(1) > since), "{back:?}");
     copy.close().await;
 }
+
+#[tokio::test]
+async fn many_accounts_that_take_their_addresses_from_unconfirmed_ones_are_all_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    let expires_at = SystemTime::now() + Duration::from_secs(3600);
+    let address = |n: usize| Some(format!("person{n}@example.com").parse().expect("an address"));
+    for n in 0..100 {
+        let link = ConfirmationLink { digest: Digest::of(format!("link{n}").as_bytes()), expires_at };
+        let squatter = NewUser { email: address(n), ..new_user(&format!("squatter{n}")) };
+        store.register(squatter, link).await.expect("registered");
+    }
+    let owner = |n| NewUser { email: address(n), email_is_proven: true, ..new_user(&format!("owner{n}")) };
+    let made = store.create_users((0..100).map(owner).collect()).await;
+    let names: Vec<_> = made.into_iter().map(|made| made.expect("made").username.to_string()).collect();
+    assert_eq!(names, (0..100).map(|n| format!("owner{n}")).collect::<Vec<_>>());
+    assert_whole(&store).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_invitations_of_a_deleted_member_are_shown_to_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    let now = SystemTime::now();
+    let member = store.create_user(new_user("member")).await.expect("made");
+    for (label, invited_by) in [("a", Some(member.id)), ("b", None)] {
+        let invitation = Invitation {
+            digest: Digest::of(label.as_bytes()),
+            email: format!("{label}@example.com").parse().expect("an address"),
+            expires_at: now + Duration::from_secs(3600),
+            invited_by,
+            roles: Default::default(),
+        };
+        store.create_invitation(invitation, 5).await.expect("invited");
+    }
+    store.delete_user(member.id).await.expect("deleted");
+    let left = store.invitations(None, 10, now).await.expect("a list");
+    assert_eq!(left.iter().map(|left| left.email.as_str()).collect::<Vec<_>>(), ["b@example.com"]);
+    store.close().await;
+}

@@ -7,7 +7,8 @@
 //! Whoever registers with an address of somebody else must not learn whether that has an account, so it makes no
 //! difference: what isn't the owner's password is tried at the newcomer's, and for want of either at nobody's, so that
 //! the time doesn't tell; what fails counts at both. The newcomer's right one is told to confirm, under the address as
-//! under the name.
+//! under the name; it counts as a failure at the owner's, or who registers with an address and a guess as password
+//! could try that at the owner's unnoticed. Where there is no owner it counts all the same, for that must not show.
 //!
 //! Callers: `authn` for Basic, `account` for the form and the token endpoint. No session is made here.
 
@@ -163,6 +164,8 @@ impl PasswordLogin {
         let verified = self.passwords.verify(stored.clone(), password.clone()).await.map_err(busy)?;
         let Some(user) = user.as_ref().filter(|user| verified.matches && !user.disabled).cloned() else {
             if self.is_newcomers(newcomer, password).await.map_err(busy)? {
+                attempt.failed_at_the_account_alone();
+                record(door, Event::LoginFailed, user.as_ref());
                 return Err(LoginFailure::Unconfirmed);
             }
             attempt.failed();

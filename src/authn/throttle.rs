@@ -280,9 +280,18 @@ impl Attempt {
         self.failed_at(Instant::now());
     }
 
+    /// The password was wrong at the account, and right at the one beside it: that one has not failed.
+    pub fn failed_at_the_account_alone(self) {
+        self.count_failures(Instant::now(), |at, key| at == 0 || matches!(key, Key::Source(_)));
+    }
+
     fn failed_at(self, now: Instant) {
+        self.count_failures(now, |_, _| true);
+    }
+
+    fn count_failures(&self, now: Instant, fails: impl Fn(usize, Key) -> bool) {
         let mut counters = self.throttle.lock();
-        for &key in &self.keys {
+        for (_, &key) in self.keys.iter().enumerate().filter(|(at, key)| fails(*at, **key)) {
             if let Some(counter) = counters.by_key.get_mut(&key) {
                 counter.fail(self.throttle.rate(key), now);
                 self.throttle.keep(key, counter, now);

@@ -171,7 +171,12 @@ impl Sled {
                 let (key, value) = row.map_err(read_error)?;
                 let Some(digest) = keys::invitation_digest(&key) else { continue };
                 let invitation = record::decode_invitation(digest, &value)?;
-                found.extend(Some(invitation).filter(|invitation| now < invitation.expires_at));
+                // A member's ends with the member; the sweeper takes it.
+                let is_left = match invitation.invited_by {
+                    Some(member) => Rows::get(db, &keys::user(member))?.is_some(),
+                    None => true,
+                };
+                found.extend(Some(invitation).filter(|invitation| is_left && now < invitation.expires_at));
             }
             Ok(found)
         })
@@ -343,30 +348,25 @@ impl Sled {
 
     pub(super) async fn create_users(&self, new: Vec<NewUser>) -> Vec<Result<User, UserError>> {
         let mut results = Vec::with_capacity(new.len());
-        let mut waiting = new.into_iter();
         let mut failure = None;
-        loop {
-            let some: Arc<[NewUser]> = waiting.by_ref().take(command::USERS_PER_COMMAND).collect();
-            if some.is_empty() {
-                return results;
-            }
-            if failure.is_none() {
-                match self.create_some(&some).await {
-                    Ok(made) => {
-                        failure =
-                            made.iter().find_map(|result| result.as_ref().err().and_then(store_failure));
-                        results.extend(made);
-                        continue;
-                    }
-                    Err(error) => failure = Some(error),
+        // Fewer may be answered for than were asked: the next command begins behind them.
+        while failure.is_none() && results.len() < new.len() {
+            let some: Arc<[NewUser]> =
+                new.iter().skip(results.len()).take(command::USERS_PER_COMMAND).cloned().collect();
+            match self.create_some(&some).await {
+                Ok(made) => {
+                    failure = made.iter().find_map(|result| result.as_ref().err().and_then(store_failure));
+                    results.extend(made);
                 }
+                Err(error) => failure = Some(error),
             }
-            let failed = failure.iter().cycle().take(some.len()).cloned();
-            results.extend(failed.map(|error| Err(UserError::Store(error))));
         }
+        let left = new.len() - results.len();
+        results.extend(failure.iter().cycle().take(left).map(|error| Err(UserError::Store(error.clone()))));
+        results
     }
 
-    /// One command's worth. Where the queue is full the others go first for a while: they are people who wait.
+    /// One command's worth, or as much of it as a batch holds. Where the queue is full the others go first for a while: they are people who wait.
     async fn create_some(&self, some: &Arc<[NewUser]>) -> Result<Vec<Result<User, UserError>>, StoreError> {
         let deadline = Instant::now() + ANSWER_WAIT;
         loop {

@@ -18,7 +18,8 @@ use crate::store::{
     TokenError, User, UserChange, UserError,
 };
 
-/// Accounts of one `CreateUsers`: a batch without what others may put into it, three operations each.
+/// Accounts of one `CreateUsers`: a batch without what others may put into it, three operations each. One whose
+/// address is taken from somebody who has never confirmed it is more; what has no room then is asked for again.
 pub(super) const USERS_PER_COMMAND: usize = 90;
 const OPERATIONS_PER_USER: usize = 3;
 
@@ -207,7 +208,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
     }
 }
 
-/// Many accounts at once: a unit for each, so that one which is refused leaves nothing of itself.
+/// Many accounts at once: a unit for each, so that one which is refused leaves nothing of itself. Answers for those
+/// that there is room for: the first of them, and at least one.
 fn create_users(
     stage: Stage<'_, '_>,
     new: Arc<[NewUser]>,
@@ -218,16 +220,21 @@ fn create_users(
         Stage::Evaluate(group) if !group.has_room_for(new.len() * OPERATIONS_PER_USER) => {
             return Evaluated::TooMuch(Command::CreateUsers(new, reply));
         }
-        Stage::Evaluate(group) => Ok(new
-            .iter()
-            .map(|new| {
+        Stage::Evaluate(group) => {
+            let mut made = Vec::with_capacity(new.len());
+            for new in new.iter() {
                 let mut unit = group.unit();
-                let user = rules::create_user(&mut unit, new)?;
-                let changes = unit.into_changes();
-                // It was asked before whether all of them fit in.
-                if group.absorb(changes) { Ok(user) } else { Err(StoreError::Busy.into()) }
-            })
-            .collect()),
+                let user = rules::create_user(&mut unit, new);
+                if user.is_ok() && !group.absorb(unit.into_changes()) {
+                    break;
+                }
+                made.push(user);
+            }
+            if made.is_empty() && !new.is_empty() {
+                return Evaluated::TooMuch(Command::CreateUsers(new, reply));
+            }
+            Ok(made)
+        }
     };
     Evaluated::Answer(Box::new(move |failure| {
         let _ = reply.send(failure.map_or(result, Err));

@@ -14,6 +14,7 @@
 //! | `p` | user id, token digest | nothing; lists and ends all of them |
 //! | `X` | second of the end, `R` or `J`, user id, family or `jti` | nothing |
 //! | `X` | 0, `F`, user id | nothing; families that ended with their account's credentials |
+//! | `X` | 0, `M`, user id | nothing; invitations that ended with their member |
 //! | `R` | family | refresh family |
 //! | `F` | user id, family | nothing; lists an account's families |
 //! | `J` | user id, `jti` or family | second in which what is revoked has ended by itself |
@@ -179,6 +180,7 @@ pub(super) enum Expiring {
     Family,
     Revoked,
     Invitation,
+    InvitationsOf,
     PersonalToken,
     Session,
     Token,
@@ -191,6 +193,7 @@ pub(super) fn expiry(second: u64, kind: Expiring, digest: Digest) -> Vec<u8> {
         Expiring::Family => b'R',
         Expiring::Revoked => b'J',
         Expiring::Invitation => b'I',
+        Expiring::InvitationsOf => b'M',
         Expiring::Session => b'S',
         Expiring::Token => b'T',
     };
@@ -238,6 +241,7 @@ pub(super) fn parse_expiry(key: &[u8]) -> Option<(u64, Expiring, Digest)> {
         b'J' => Expiring::Revoked,
         b'R' => Expiring::Family,
         b'I' => Expiring::Invitation,
+        b'M' => Expiring::InvitationsOf,
         b'S' => Expiring::Session,
         b'T' => Expiring::Token,
         _ => return None,

@@ -41,6 +41,9 @@ const EXPIRY_ENTRIES_PER_UNIT: usize = 80;
 /// What one entry of the expiry index may take away with it: an account that was never confirmed, with its links.
 const OPERATIONS_PER_ENTRY: usize = 18;
 
+/// When the sweeper comes back to what it could not read.
+const SECONDS_UNTIL_ANOTHER_LOOK: u64 = 24 * 60 * 60;
+
 // ---- accounts --------------------------------------------------------------------------------
 
 pub(super) fn create_user(unit: &mut Unit<'_, '_>, new: &NewUser) -> Result<User, UserError> {
@@ -105,6 +108,8 @@ pub(super) fn change_user(
         if disabled {
             // Or the tokens of before would be good again when the account is enabled again.
             void_credentials(&mut user, SystemTime::now());
+            // Nobody is told to confirm it any more: no password need be tried at it, and its link has ended.
+            registration::forget_wanted(unit, id)?;
         }
     }
     let ending = if user.disabled { EndSessions::All } else { change.sessions };
@@ -143,6 +148,7 @@ pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, U
     end_logins_of(unit, id, EndSessions::All)?;
     revoke_personal_tokens_of(unit, id)?;
     registration::forget_wanted(unit, id)?;
+    invitations::mark_ended(unit, id)?;
     unit.delete(keys::username(&user.username.folded()));
     if let Some(email) = &user.email {
         unit.delete(keys::email(&email.folded()));
@@ -437,20 +443,43 @@ pub(super) fn sweep(unit: &mut Unit<'_, '_>, now: SystemTime, limit: usize) -> R
             return Ok(true);
         }
         unit.delete(key.clone());
-        match keys::parse_expiry(key) {
-            Some((_, Expiring::Invitation, digest)) => invitations::sweep_invitation(unit, digest, now)?,
-            Some((second, Expiring::Session, digest)) => sweep_session(unit, digest, second, now)?,
-            Some((_, Expiring::Token, digest)) => sweep_token(unit, digest, now)?,
-            Some((_, Expiring::PersonalToken, digest)) => personal::sweep(unit, digest, now)?,
-            Some((_, Expiring::Family, pair)) => refresh::sweep_family(unit, keys::parse_pair(pair)),
-            Some((_, Expiring::FamiliesOf, user)) => {
-                refresh::sweep_families_of(unit, keys::parse_pair(user).0)?;
+        let Some((second, kind, digest)) = keys::parse_expiry(key) else { continue };
+        match unit.part(|unit| sweep_one(unit, second, kind, digest, now)) {
+            // Or it would hold up for ever what comes behind it. Another time somebody may have mended it.
+            Err(StoreError::Corrupt(reason)) => {
+                tracing::warn!(%reason, "a row whose time is over can't be read; it is tried again in a day");
+                unit.put(keys::expiry(now + SECONDS_UNTIL_ANOTHER_LOOK, kind, digest), []);
             }
-            Some((_, Expiring::Revoked, pair)) => refresh::sweep_revoked(unit, keys::parse_pair(pair)),
-            None => (),
+            other => other?,
         }
     }
     Ok(due.len() == limit)
+}
+
+/// What one entry of the expiry index leads to.
+fn sweep_one(
+    unit: &mut Unit<'_, '_>,
+    second: u64,
+    kind: Expiring,
+    digest: Digest,
+    now: u64,
+) -> Result<(), StoreError> {
+    match kind {
+        Expiring::FamiliesOf => refresh::sweep_families_of(unit, keys::parse_pair(digest).0),
+        Expiring::Family => {
+            refresh::sweep_family(unit, keys::parse_pair(digest));
+            Ok(())
+        }
+        Expiring::Invitation => invitations::sweep_invitation(unit, digest, now),
+        Expiring::InvitationsOf => invitations::sweep_invitations_of(unit, keys::parse_pair(digest).0),
+        Expiring::PersonalToken => personal::sweep(unit, digest, now),
+        Expiring::Revoked => {
+            refresh::sweep_revoked(unit, keys::parse_pair(digest));
+            Ok(())
+        }
+        Expiring::Session => sweep_session(unit, digest, second, now),
+        Expiring::Token => sweep_token(unit, digest, now),
+    }
 }
 
 fn sweep_session(unit: &mut Unit<'_, '_>, digest: Digest, second: u64, now: u64) -> Result<(), StoreError> {
@@ -458,8 +487,9 @@ fn sweep_session(unit: &mut Unit<'_, '_>, digest: Digest, second: u64, now: u64)
     let ends_at = end_second(&kept.session);
     if ends_at < now {
         end(unit, &kept, true);
-    } else if kept.swept_at == second {
-        // It was used since the entry was made: come back at its new end.
+    } else if kept.swept_at <= second {
+        // It was used since the entry was made: come back at its new end. (The entry is a later one where the row
+        // could not be read.)
         kept.swept_at = ends_at;
         unit.put(keys::expiry(ends_at, Expiring::Session, digest), []);
         unit.put(keys::session(digest), record::encode_session(&kept)?);

@@ -190,7 +190,7 @@ impl<'a> Group<'a> {
     }
 
     pub(super) fn unit(&self) -> Unit<'_, 'a> {
-        Unit { changes: Changes::new(), group: self }
+        Unit { changes: Changes::new(), earlier: Changes::new(), group: self }
     }
 
     /// Takes a unit's changes in whole, or leaves the unit for the next group where it would be too much for this one.
@@ -217,6 +217,8 @@ impl<'a> Group<'a> {
 /// One command's changes: they count whole or not at all.
 pub(super) struct Unit<'g, 'a> {
     changes: Changes,
+    /// Of the parts before the one that is under way.
+    earlier: Changes,
     group: &'g Group<'a>,
 }
 
@@ -229,13 +231,20 @@ impl Unit<'_, '_> {
         self.changes.insert(key, None);
     }
 
-    /// How many operations it is so far.
-    pub(super) fn len(&self) -> usize {
-        self.changes.len()
+    /// A part that leaves nothing of itself where it fails; what was changed before it stays.
+    pub(super) fn part<T, E>(&mut self, part: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        self.earlier.append(&mut self.changes);
+        part(self).inspect_err(|_| self.changes.clear())
     }
 
-    pub(super) fn into_changes(self) -> Changes {
-        self.changes
+    /// How many operations it is so far, at most.
+    pub(super) fn len(&self) -> usize {
+        self.earlier.len() + self.changes.len()
+    }
+
+    pub(super) fn into_changes(mut self) -> Changes {
+        self.earlier.append(&mut self.changes);
+        self.earlier
     }
 
     /// Up to `limit` keys of the expiry index below this one. Looks at the tree alone: the sweeper's
@@ -263,7 +272,9 @@ impl Unit<'_, '_> {
 
 impl Rows for Unit<'_, '_> {
     fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        match self.changes.get(key).or_else(|| self.group.changes.get(key)) {
+        let pending =
+            [&self.changes, &self.earlier, &self.group.changes].into_iter().find_map(|of| of.get(key));
+        match pending {
             Some(pending) => Ok(pending.as_deref().map(IVec::from)),
             None => Rows::get(self.group.tree, key),
         }
@@ -271,7 +282,7 @@ impl Rows for Unit<'_, '_> {
 
     fn keys_under(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut keys: BTreeSet<Vec<u8>> = self.group.tree.keys_under(prefix)?.into_iter().collect();
-        for changes in [&self.group.changes, &self.changes] {
+        for changes in [&self.group.changes, &self.earlier, &self.changes] {
             for (key, value) in
                 changes.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix))
             {

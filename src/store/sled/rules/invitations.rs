@@ -18,6 +18,10 @@ use crate::store::{
 /// Invitations that one unit ends at most: three operations each.
 const ENDED_AT_ONCE: usize = 80;
 
+/// Invitations of a deleted member that the sweeper takes at a time; three operations each, less the one that it counts
+/// for every entry anyway.
+const SWEPT_AT_ONCE: usize = 5;
+
 /// `own`: how many of one member may be open.
 pub(in crate::store::sled) fn create_invitation(
     unit: &mut Unit<'_, '_>,
@@ -126,6 +130,32 @@ pub(super) fn sweep_invitation(unit: &mut Unit<'_, '_>, digest: Digest, now: u64
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Has the sweeper take the invitations of a member who is deleted: here would be no room for all of them.
+pub(super) fn mark_ended(unit: &mut Unit<'_, '_>, member: UserId) -> Result<(), StoreError> {
+    if !unit.keys_under(&keys::invitations_from(member))?.is_empty() {
+        unit.put(keys::expiry(0, Expiring::InvitationsOf, keys::whole(member)), []);
+    }
+    Ok(())
+}
+
+/// Takes some of them away; the mark stays until none is left.
+pub(super) fn sweep_invitations_of(unit: &mut Unit<'_, '_>, member: UserId) -> Result<(), StoreError> {
+    if unit.user(member)?.is_some() {
+        return Ok(());
+    }
+    let left = unit.keys_under(&keys::invitations_from(member))?;
+    for key in left.iter().take(SWEPT_AT_ONCE) {
+        if let Some(digest) = unit.get(key)?.as_deref().and_then(keys::digest_of) {
+            delete_invitation(unit, digest)?;
+        }
+        unit.delete(key.clone());
+    }
+    if left.len() > SWEPT_AT_ONCE {
+        unit.put(keys::expiry(0, Expiring::InvitationsOf, keys::whole(member)), []);
+    }
+    Ok(())
 }
 
 /// The key that names the one of its kind that is good.

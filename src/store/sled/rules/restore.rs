@@ -39,7 +39,7 @@ pub(in crate::store::sled) fn restore_rows(
                 user.credentials_since =
                     Some(user.credentials_since.map_or(since, |earlier| earlier.max(since)));
                 unit.put(key.clone(), record::encode_user(&user)?);
-                if user.awaits_confirmation && user.goes_unconfirmed {
+                if user.is_unproven() {
                     lapse(unit, &user, since)?;
                 }
             }

@@ -324,3 +324,30 @@ fn the_use_of_a_personal_token_is_written_sparsely_and_its_end_swept() {
     bench.run(|unit| sweep(unit, time(2_002_000), 90)).expect("a sweep");
     assert_eq!(keys(&bench, b'P') + keys(&bench, b'p') + keys(&bench, b'X'), 0);
 }
+
+#[test]
+fn what_can_not_be_read_holds_up_nothing_else_and_is_looked_at_another_day() {
+    let bench = Bench::new();
+    let user = bench.user("alice");
+    for n in 0..4 {
+        bench.run(|unit| create_session(unit, &session(&user, n))).expect("a session");
+    }
+    // As many as one sweep looks at, all of them due before the good one.
+    let good = session(&user, 3).digest;
+    for n in 0..3 {
+        bench.0.insert(keys::session(session(&user, n).digest), b"?").expect("a row");
+    }
+    let swept = |at: u64, limit| bench.run(|unit| sweep(unit, time(at), limit)).expect("a sweep").0;
+    swept(1_110_000, 3);
+    swept(1_110_000, 3);
+    assert!(bench.0.session(good).expect("a read").is_none(), "it is swept");
+    assert_eq!((keys(&bench, b'S'), keys(&bench, b'X')), (3, 3), "the rest waits");
+    assert!(!swept(1_115_000, 3), "nothing is due today");
+
+    // Somebody has mended one: another day it goes like any other.
+    let mended = KeptSession { session: session(&user, 0), swept_at: 1_100 };
+    let row = record::encode_session(&mended).expect("encodes");
+    bench.0.insert(keys::session(mended.session.digest), row).expect("a row");
+    swept(1_110_000 + 2 * 24 * 3_600_000, 90);
+    assert_eq!((keys(&bench, b'S'), keys(&bench, b'X')), (2, 2));
+}

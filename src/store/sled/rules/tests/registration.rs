@@ -395,3 +395,47 @@ fn who_came_from_elsewhere_does_not_go_with_a_link_that_a_stranger_asked_for() {
     assert!(by_login(&bench, "newcomer").is_none(), "nobody has confirmed it");
     assert!(by_login(&bench, "legacy").is_some());
 }
+
+#[test]
+fn a_sweep_leaves_a_link_whose_account_can_not_be_read_as_it_was() {
+    let bench = Bench::new();
+    let Registered::Made(user) = registered(&bench, &new_user("alice"), "a") else { panic!("taken") };
+    registered(&bench, &new_user("bob"), "b");
+    bench.0.insert(keys::user(user.id), b"?").expect("a row");
+    bench.run(|unit| sweep(unit, time(1_502_000), 90)).expect("a sweep");
+    assert!(by_login(&bench, "bob").is_none(), "the other one goes");
+    // Or nothing would be left that takes the account away once it can be read.
+    assert_eq!(["T", "O", "X"].map(|table| keys(&bench, table.as_bytes()[0])), [1, 1, 1]);
+}
+
+#[test]
+fn a_members_invitations_go_with_the_member() {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    let from = |user: &User, n: usize| Invitation {
+        invited_by: Some(user.id),
+        roles: Default::default(),
+        ..invitation(&format!("{}{n}", user.id), &format!("friend{n}@example.com"))
+    };
+    for n in 0..12 {
+        bench.run(|unit| create_invitation(unit, &from(&alice, n), 100)).expect("a member's");
+    }
+    bench.run(|unit| create_invitation(unit, &from(&bob, 0), 100)).expect("another's");
+    bench.run(|unit| delete_user(unit, alice.id)).expect("a deletion");
+    // Long before their time is over.
+    for _ in 0..3 {
+        bench.run(|unit| sweep(unit, time(NOW), 90)).expect("a sweep");
+    }
+    assert_eq!(keys(&bench, b'I'), 2, "the other member's and its entry");
+    assert_eq!(keys(&bench, b'X'), 1);
+}
+
+#[test]
+fn a_disabled_newcomer_is_looked_for_by_no_address_any_more() {
+    let bench = Bench::new();
+    let Registered::Made(user) = registered(&bench, &new_user("alice"), "a") else { panic!("taken") };
+    assert_eq!(keys(&bench, b'W'), 2);
+    let disable = UserChange { disabled: Some(true), ..UserChange::default() };
+    bench.run(|unit| change_user(unit, user.id, &disable)).expect("a change");
+    assert_eq!(keys(&bench, b'W'), 0, "or each login by an address would cost two hashes from now on");
+}
