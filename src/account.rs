@@ -188,16 +188,15 @@ impl Accounts {
         Ok(token)
     }
 
-    /// Ends the session of this cookie's value, everywhere and at once.
-    pub async fn log_out(&self, cookie: &str) -> Result<(), StoreError> {
+    /// Ends the session of this cookie's value, everywhere and at once. Says whether it was there.
+    pub async fn log_out(&self, cookie: &str) -> Result<bool, StoreError> {
         let digest = Digest::of(cookie.as_bytes());
         let session = self.store.session(digest)?;
-        if self.end_session(digest).await?
-            && let Some(session) = session
-        {
+        let was_there = self.end_session(digest).await?;
+        if was_there && let Some(session) = session {
             self.record(Event::Logout, session.user_id);
         }
-        Ok(())
+        Ok(was_there)
     }
 
     /// Says whether it was there.

@@ -331,7 +331,11 @@ impl Authenticator {
             return Rejection::Bearer(TokenRefusal::Invalid);
         };
         match self.forged.look(asker.client, Some(digest)).judge(|| plausible.is_signed()) {
-            Ok(true) => Rejection::Bearer(TokenRefusal::Expired),
+            // It won't be good again, and a client that goes on showing it costs a signature once in a while.
+            Ok(true) => {
+                self.cache.keep_bad(digest, TokenRefusal::Expired);
+                Rejection::Bearer(TokenRefusal::Expired)
+            }
             Ok(false) => {
                 self.cache.keep_bad(digest, TokenRefusal::Signature);
                 Rejection::Bearer(TokenRefusal::Signature)

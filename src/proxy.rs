@@ -309,7 +309,7 @@ impl Proxy {
             // The page's address holds a token: nothing that it loads is told, and nobody keeps it for others
             // (RFC 6750 §2.3).
             headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-            headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("private"));
+            headers::cache::keep_private(headers);
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ pub use self::refresh::{
     FAMILIES_PER_ACCOUNT, PreviousToken, REVOCATIONS_PER_ACCOUNT, RefreshFamily, Rotated, Rotation,
 };
 pub use self::short::{InvalidShortId, ShortId};
-use crate::identity::{GrantId, UserId, Username};
+use crate::identity::{Email, GrantId, UserId, Username};
 
 /// An account holds at most this many sessions; a further one ends its oldest.
 pub const SESSIONS_PER_ACCOUNT: usize = 100;
@@ -200,6 +200,13 @@ impl Store {
     pub fn newcomer(&self, address: &str) -> Result<Option<User>, StoreError> {
         match &self.engine {
             Engine::Sled(sled) => sled.newcomer(address),
+        }
+    }
+
+    /// The address with which an account without one has registered, as long as nobody has confirmed it.
+    pub fn contended_address(&self, user: &User) -> Result<Option<Email>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.contended_address(user),
         }
     }
 

@@ -58,7 +58,11 @@ impl Accounts {
         let token = self.store.one_time_token(Digest::of(token.as_bytes()), now)?;
         let user = self.store.user(token.user_id)?.ok_or(ConfirmError::Invalid)?;
         let (email, is_new) = match token.purpose {
-            Purpose::ConfirmEmail => (user.email.ok_or(ConfirmError::Invalid)?, false),
+            Purpose::ConfirmEmail => {
+                let contended = || self.store.contended_address(&user);
+                let email = user.email.clone().map_or_else(contended, |email| Ok(Some(email)))?;
+                (email.ok_or(ConfirmError::Invalid)?, false)
+            }
             Purpose::ConfirmNewEmail(email) => (email, true),
             Purpose::SetPassword => return Err(ConfirmError::Invalid),
         };

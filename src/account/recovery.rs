@@ -73,7 +73,14 @@ impl Accounts {
             Some(newcomer) => Some(newcomer),
             None => self.store.user_by_login(login.trim())?,
         };
-        let found = found.filter(|user| user.standing() == Standing::Unconfirmed).and_then(|user| {
+        let mut found = found.filter(|user| user.standing() == Standing::Unconfirmed);
+        if let Some(user) = &mut found
+            && user.email.is_none()
+        {
+            // Where nobody has confirmed it yet, whoever asks may.
+            user.email = self.store.contended_address(user)?;
+        }
+        let found = found.and_then(|user| {
             // What stands in for a taken address gets a new link as well, or it would go before others do; nobody is
             // sent it.
             let email = user.email.clone().unwrap_or_else(nobody);

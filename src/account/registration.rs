@@ -256,6 +256,12 @@ impl Accounts {
                     Mail { language, message, to }
                 })
             }
+            Registered::Contended { email, user } => {
+                record(Event::AccountRegistered, &user);
+                let message =
+                    Message::ConfirmAddress { link: links.confirm(&token), username: user.username };
+                Some(Mail { language, message, to: email })
+            }
             Registered::AddressTaken { owner } => {
                 record(Event::AddressTaken, &owner);
                 self.address_taken(owner, language)

@@ -132,28 +132,28 @@ impl Accounts {
     }
 
     /// Revokes a refresh token with its family and everything that came of it, or one access token. A text that is
-    /// none of ours is no failure: it is worth nothing already (RFC 7009 §2.2).
+    /// none of ours is no failure: it is worth nothing already (RFC 7009 §2.2). Says whether there was something to end.
     pub async fn revoke_token(
         &self,
         token: &SecretString,
         source: IpAddr,
         now: SystemTime,
-    ) -> Result<(), RevokeFailure> {
+    ) -> Result<bool, RevokeFailure> {
         if refresh::is_meant(token) {
-            let Some(token) = RefreshToken::parse(token.expose_secret()) else { return Ok(()) };
-            if let Some(user) = self.store.revoke_refresh_family(token.family()).await? {
-                self.authenticator.ended(Ended::Grant(token.family()));
-                // With one revocation too many all tokens of the account end.
-                self.authenticator.ended(Ended::User(user));
-                self.record(Event::TokenRevoked, user);
-            }
-            return Ok(());
+            let Some(token) = RefreshToken::parse(token.expose_secret()) else { return Ok(false) };
+            let Some(user) = self.store.revoke_refresh_family(token.family()).await? else {
+                return Ok(false);
+            };
+            self.authenticator.ended(Ended::Grant(token.family()));
+            // With one revocation too many all tokens of the account end.
+            self.authenticator.ended(Ended::User(user));
+            self.record(Event::TokenRevoked, user);
+            return Ok(true);
         }
         if let Some(digest) = personal::digest(token.expose_secret().as_bytes()) {
-            if let Some(found) = self.store.personal_token(digest)? {
-                self.revoke_personal_token(found.id(), None).await?;
-            }
-            return Ok(());
+            let Some(found) = self.store.personal_token(digest)? else { return Ok(false) };
+            self.revoke_personal_token(found.id(), None).await?;
+            return Ok(true);
         }
         let token = token.expose_secret().as_bytes();
         let claims = match self.authenticator.verify(token, Some(bearer_digest(token)), source, now) {
@@ -167,14 +167,14 @@ impl Accounts {
                 | TokenFault::Issuer
                 | TokenFault::Key
                 | TokenFault::Signature,
-            ) => return Ok(()),
+            ) => return Ok(false),
         };
         self.store.revoke_access_token(claims.user_id, claims.id.jti, claims.accepted_until).await?;
         self.authenticator.ended(Ended::Grant(claims.id.jti));
         // With one revocation too many all tokens of the account end.
         self.authenticator.ended(Ended::User(claims.user_id));
         self.record(Event::TokenRevoked, claims.user_id);
-        Ok(())
+        Ok(true)
     }
 
     fn issued(

@@ -26,7 +26,7 @@ use serde::Deserialize;
 use super::bearer::Compact;
 use super::{
     Asker, Authentication, AuthenticationError, Authenticator, Rejection, SessionSettings, TokenRefusal,
-    personal, session, split_scheme,
+    personal, rejected as refused, session, split_scheme,
 };
 use crate::identity::{Credential, Identity, TokenLocation, TokenLocations};
 
@@ -114,30 +114,32 @@ impl Authenticator {
             return Ok(self.authenticate(showing.headers, &without_tokens, asker).await?.into());
         };
         let located = |authentication| Located { authentication, location: Some(location) };
-        let rejected = |refusal| Ok(located(Authentication::Rejected(Rejection::Bearer(refusal))));
-        let Shown::Token(token) = first else { return rejected(TokenRefusal::Conflict) };
+        let rejected = |refusal| Ok(located(refused(refusal)));
+        // Browsers keep old cookies and show them by themselves, and none must hide that somebody has signed in since: where
+        // what stands there does not count, a good session decides.
+        let or_session = |bad: Authentication| {
+            if location == TokenLocation::Cookie
+                && accepted.contains(&Credential::Session)
+                && let verified @ Authentication::Verified(_) = self.session(showing.headers, asker)?
+            {
+                return Ok(verified.into());
+            }
+            Ok(located(bad))
+        };
+        let Shown::Token(token) = first else { return or_session(refused(TokenRefusal::Conflict)) };
         // Before anything is said about the token: who has not sent its double may be another site.
         let by_itself = showing.doubled && location == TokenLocation::Cookie;
         let double = match by_itself {
             true => match csrf_field(showing.headers) {
                 Some(double) => Some(double),
-                None => return rejected(TokenRefusal::CsrfMissing),
+                // A form of a page has none. Where a session counts, it is asked whether another site sent it.
+                None => return or_session(refused(TokenRefusal::CsrfMissing)),
             },
             false => None,
         };
         let identity = match self.shown_token(location, token, asker).await? {
             Authentication::Verified(identity) => identity,
-            // Browsers keep old cookies, and one must not hide that somebody has signed in since.
-            bad @ Authentication::Rejected(Rejection::Bearer(_)) if location == TokenLocation::Cookie => {
-                let others = BTreeSet::from([Credential::Session]);
-                if accepted.contains(&Credential::Session)
-                    && let verified @ Authentication::Verified(_) =
-                        self.authenticate(showing.headers, &others, asker).await?
-                {
-                    return Ok(verified.into());
-                }
-                return Ok(located(bad));
-            }
+            bad @ Authentication::Rejected(Rejection::Bearer(_)) => return or_session(bad),
             bad @ (Authentication::Absent | Authentication::Rejected(_)) => return Ok(located(bad)),
         };
         if let Some(double) = double

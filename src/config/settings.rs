@@ -15,7 +15,9 @@ use super::reader::{Reader, Section, Value};
 use super::units::{
     Expected, InvalidListenAddress, Listen, ListenAddress, duration, duration_or_zero, network, rate, size,
 };
-use crate::authn::{Algorithm, CacheSettings, LoginLimits, Rate, SameSite, SessionSettings, TokenSettings};
+use crate::authn::{
+    Algorithm, CacheSettings, LoginLimits, Rate, SameSite, SessionSettings, TokenSettings, location,
+};
 use crate::identity::TokenErrors;
 use crate::password::PasswordSettings;
 use crate::portal::PortalSettings;
@@ -234,7 +236,13 @@ fn cookie_settings(
     cookie: &mut Section<'_>,
     public_url: Option<&Origin>,
 ) -> (String, Option<String>, SameSite) {
-    let name = cookie.get("name").and_then(|value| value.parse(cookie_name));
+    let name = cookie.get("name").and_then(|value| {
+        let name = value.parse(cookie_name)?;
+        if location::COOKIES.contains(&name.as_str()) {
+            value.refuse("expected another name: tokens are kept in a cookie of this one");
+        }
+        Some(name)
+    });
     let domain = cookie.get("domain").and_then(|value| {
         let domain = value.parse(cookie_domain)?;
         // A browser drops a cookie for a domain that its page isn't in, and nobody could sign in.

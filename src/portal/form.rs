@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::operation::input::{Field, Input, Kind, Need};
+use super::operation::input::{BESIDE_PASSWORD, Field, Input, Kind, Need};
 use crate::response::texts::Text;
 use crate::response::{BodyError, Problem};
 
@@ -210,12 +210,17 @@ pub(super) fn parameter<'a>(query: &'a [(String, String)], names: &[&str]) -> Op
     values.all(|value| value == first).then_some(first.as_str())
 }
 
-/// What is not named may stand as often as it likes: nobody reads it.
+/// What is not named may stand as often as it likes, where it may stand: nobody reads it.
 fn form_values(body: &[u8], input: &Input) -> Result<BTreeMap<String, Value>, Problem> {
     let pairs: Vec<(String, String)> =
         serde_urlencoded::from_bytes(body).map_err(|_| unsound("The body is not a form."))?;
+    let (named, others): (Vec<_>, Vec<_>) =
+        pairs.into_iter().partition(|(name, _)| input.names_in_form(name));
+    if input.closed && others.iter().any(|(name, _)| name != BESIDE_PASSWORD) {
+        return Err(unsound("There is a field that is not known here."));
+    }
     let mut values = BTreeMap::new();
-    for (name, value) in pairs.into_iter().filter(|(name, _)| input.names_in_form(name)) {
+    for (name, value) in named {
         match values.entry(name) {
             Entry::Occupied(_) => {
                 return Err(unsound("A field stands twice in the form."));
@@ -378,6 +383,7 @@ mod tests {
         const THERE: Input = Input::of(&[Field::text("a", "").there()]);
         const CLOSED: Input = Input::closed(&[Field::text("a", "")]);
         for (input, body, expected) in [
+            (&TEXT, "", Some("The body is not a JSON object with each member once.")),
             (&TEXT, "{}", Some("a is needed.")),
             (&TEXT, r#"{"a":null}"#, Some("a is needed.")),
             (&TEXT, r#"{"a":" "}"#, Some("a is needed.")),
@@ -392,6 +398,9 @@ mod tests {
         ] {
             assert_eq!(fault(input, body).as_deref(), expected, "{body}");
         }
+        let form = |body: &str| Fields::parse(Format::Form, body.as_bytes(), &CLOSED).is_ok();
+        assert!(form("a=x&csrf_token=y") && form("a=x&csrf_token=y&username=alice"));
+        assert!(!form("a=x&csrf_token=y&b=x") && !form("b=") && !form("a%3Ax=1") && !form("A=x"));
         // A person is shown the form again, which says it where it is missing.
         assert!(Fields::parse(Format::Form, b"", &TEXT).is_ok());
     }

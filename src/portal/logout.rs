@@ -36,7 +36,7 @@ pub(super) const SUBMIT: Description = Description {
         Answer::problem(
             StatusCode::TOO_MANY_REQUESTS,
             &["too_many_requests"],
-            "A token in a cookie could not be looked at: too many forged ones came from this source.",
+            "There was nothing to end but a token in a cookie that could not be looked at: too many forged ones came from this source.",
         ),
     ],
     body: Some(&Input::of(&[NEXT_FIELD, RD_FIELD])),
@@ -73,11 +73,12 @@ pub(super) async fn submit(
         let notice = Text::new("form-stale-confirm");
         return show(portal, visit, next.as_ref(), Some(notice)).await;
     }
+    let mut ended = false;
     for cookie in portal.session_cookies(visit) {
         // The cookie is taken away only after the session has ended: whoever reads 503 is still signed in.
-        portal.accounts.log_out(cookie).await.map_err(|error| failure(&error))?;
+        ended |= portal.accounts.log_out(cookie).await.map_err(|error| failure(&error))?;
     }
-    token::cookies::end(portal, visit).await.map_err(|error| match error {
+    token::cookies::end(portal, visit, ended).await.map_err(|error| match error {
         RevokeFailure::Braked { retry_after } => Problem::too_many_requests(retry_after),
         RevokeFailure::Store(error) => failure(&error),
     })?;

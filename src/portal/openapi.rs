@@ -62,7 +62,7 @@ fn document(portal: &Portal) -> Value {
             // None is called so.
             Verb::Other => continue,
         };
-        let described = self::operation(*operation, portal, &mut shapes);
+        let described = self::operation(*operation, &mut shapes);
         paths.entry(operation.path()).or_default().insert(verb.to_owned(), described);
     }
     let schemas: BTreeMap<String, RefOr<Schema>> = shapes.into_iter().collect();
@@ -78,7 +78,7 @@ fn document(portal: &Portal) -> Value {
     })
 }
 
-fn operation(operation: Operation, portal: &Portal, shapes: &mut Shapes) -> Value {
+fn operation(operation: Operation, shapes: &mut Shapes) -> Value {
     let description = operation.description();
     let mut parameters: Vec<Value> = description
         .query
@@ -118,7 +118,7 @@ fn operation(operation: Operation, portal: &Portal, shapes: &mut Shapes) -> Valu
         "security": security(description.credential),
     });
     if let Some(input) = description.body {
-        described["requestBody"] = body::request(input, &portal.token_routes);
+        described["requestBody"] = body::request(input);
     }
     described
 }

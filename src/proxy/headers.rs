@@ -3,11 +3,13 @@
 //! Pure: no socket and no clock. The order of the work on a request carries the promise "identity
 //! headers come from us or not at all", so it is written down in one place, `HeaderRules::forward`.
 //!
-//! Callers: `proxy`, and the benches. The parts are in `headers/`: names, cookies, certificate, origin.
+//! Callers: `proxy`, and the benches. The parts are in `headers/`: names, cookies, certificate, origin,
+//! and what caches may keep.
 
 use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+pub(super) mod cache;
 pub mod certificate;
 pub(crate) mod cookies;
 pub(crate) mod names;

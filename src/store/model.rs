@@ -256,6 +256,14 @@ pub enum Registered {
         /// Whose address it is.
         owner: User,
     },
+    /// The account is made, and its link is good; but another that has not confirmed the address either has it until
+    /// one of the two is confirmed.
+    Contended {
+        /// Where the link goes: whoever reads it there gets the address.
+        email: Email,
+        /// Without an address so far.
+        user: User,
+    },
     /// The account is made; its link is good.
     Made(User),
 }

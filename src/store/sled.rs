@@ -45,7 +45,7 @@ use super::{
     Rotation, Session, SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User,
     UserError, Verification,
 };
-use crate::identity::{GrantId, UserId, Username, fold};
+use crate::identity::{Email, GrantId, UserId, Username, fold};
 
 /// Commands that may wait. Past it the answer is `Busy`.
 const QUEUE: usize = 1024;
@@ -126,6 +126,10 @@ impl Sled {
 
     pub(super) fn newcomer(&self, login: &str) -> Result<Option<User>, StoreError> {
         self.read(|rows| rows.newcomer(&fold(login)))
+    }
+
+    pub(super) fn contended_address(&self, user: &User) -> Result<Option<Email>, StoreError> {
+        self.read(|rows| rules::contended(rows, user))
     }
 
     pub(super) fn has_newcomers(&self) -> Result<bool, StoreError> {

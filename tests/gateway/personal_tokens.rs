@@ -505,9 +505,11 @@ fn a_person_makes_a_token_on_the_page_which_shows_it_once() {
     };
     let stale = post("/.auth/account/tokens", "name=Phone");
     assert_eq!(stale.status, 403, "{stale:?}");
+    let misspelt = post("/.auth/account/tokens", &format!("csrf_token={csrf}&name=Phone&expires_days=30"));
+    assert_eq!(misspelt.status, 400, "one without an end was not asked for: {misspelt:?}");
     let made = post(
         "/.auth/account/tokens",
-        &format!("csrf_token={csrf}&name=Phone&expires_in_days=&routes%3Adav=1"),
+        &format!("csrf_token={csrf}&name=Phone&username=alice&expires_in_days=&routes%3Adav=1"),
     );
     assert_eq!(made.status, 201, "{made:?}");
     let html = made.text();

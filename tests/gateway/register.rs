@@ -210,6 +210,34 @@ fn a_taken_name_is_told_and_a_taken_address_is_not() {
 }
 
 #[test]
+fn an_address_that_a_stranger_never_confirmed_is_still_its_owners() {
+    let (gateway, _upstream) = gateway("mode: open");
+    let address = "vic@example.com";
+    assert_eq!(register(&gateway, "stranger", address).status, 201);
+    let strangers = last_mail_to(&gateway, address, 1).link("confirm?token=");
+    assert_eq!(register(&gateway, "vic", address).status, 201);
+    let first = last_mail_to(&gateway, address, 2);
+    assert!(first.text.contains("vic") && !first.text.contains("stranger"), "{first:?}");
+    // Another link may be asked for, by either name.
+    assert_eq!(post(&gateway, "/.auth/confirm/resend", r#"{"username":"vic"}"#).status, 202);
+    let link = last_mail_to(&gateway, address, 3).link("confirm?token=");
+    let browser = Browser::new(&gateway);
+    assert_eq!(browser.open(&first.link("confirm?token=")).status, 400, "the older link is void");
+
+    let page = browser.open(&link);
+    assert!(page.status == 200 && page.text().contains(address), "{page:?}");
+    assert_eq!(browser.submit(&Form::read(&page)).status, 303);
+    for login in ["vic", address] {
+        assert_eq!(gateway.sign_in_with(login, PASSWORD).status, 200, "{login}");
+    }
+    assert_eq!(browser.open(&strangers).status, 400, "nothing in the mailbox is the stranger's any more");
+    assert_eq!(code(&gateway.sign_in_with("stranger", PASSWORD)), "unconfirmed");
+    assert_eq!(post(&gateway, "/.auth/confirm/resend", r#"{"username":"stranger"}"#).status, 202);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(mails_to(&gateway, address, 3).len(), 3, "and none comes");
+}
+
+#[test]
 fn an_address_answers_whoever_registered_with_it_alike_whether_or_not_it_has_an_account() {
     let upstream = Upstream::start();
     let yaml = format!(

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, PASSWORD, Reply, Upstream};
+use crate::harness::{Connection, Gateway, PASSWORD, Reply, Upstream, wait_until};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -56,7 +56,7 @@ impl Stage {
     fn with(tokens: &str) -> Self {
         let upstream = Upstream::start();
         let gateway = Gateway::start(&format!(
-            "public_url: http://app.test\ntrusted_proxies: [127.0.0.1]\ntokens: {tokens}\n\
+            "public_url: http://app.test\ntrusted_proxies: [127.0.0.1]\nadmin: {{ listen: \"127.0.0.1:0\" }}\ntokens: {tokens}\n\
              upstreams: {{ app: \"http://{}\" }}\nroutes:\n\
              - {{ path: /public/**, upstream: app, access: public, token_locations: [query, cookie] }}\n\
              - {{ path: /header/**, upstream: app, credentials: [bearer] }}\n\
@@ -516,6 +516,20 @@ fn an_expired_token_is_told_so_only_if_it_was_good() {
     assert_eq!((reply.status, reply.header("location")), (303, Some("/.auth/login?next=/person/x%3Fa%3D1")));
     let reply = stage.gateway.get(&format!("/person/x?jwt={}", alice.access), &[html]);
     assert!(reply.status == 401 && !reply.text().contains(&alice.access), "{reply:?}");
+    // Shown again and again it costs no signature: it is known for what it is.
+    let hits = || {
+        let mut connection = Connection::to(stage.gateway.admin_address());
+        connection.write(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let text = connection.reply(false).text();
+        let line = text.lines().find_map(|line| line.strip_prefix("foregate_cache_hits_total "));
+        line.and_then(|figure| figure.parse::<f64>().ok()).expect("a figure")
+    };
+    stage.refuses("GET", &format!("/query/x?jwt={}", alice.access), &[], 401, "Token has expired");
+    let before = hits();
+    for _ in 0..3 {
+        stage.refuses("GET", &format!("/query/x?jwt={}", alice.access), &[], 401, "Token has expired");
+    }
+    assert_eq!(hits(), before + 3.0);
     // What is left in the browser does not hide that somebody has signed in, and goes with the login.
     let session = stage.gateway.sign_in("alice");
     stage.passes("GET", "/person/x", &[("cookie", &format!("{}; {session}", alice.cookies()))]);
@@ -617,4 +631,108 @@ fn without_flask_s_words_the_answers_are_those_of_any_token() {
     let stage = Stage::new();
     let reply = stage.gateway.get("/cookie/x", &[("accept", "text/html")]);
     assert!(reply.status == 401 && reply.text().contains("<html"), "{reply:?}");
+}
+
+#[test]
+fn a_session_is_not_hidden_by_cookies_that_count_for_nothing() {
+    let stage = Stage::new();
+    let (alice, bob) = (stage.log_in("alice"), stage.log_in("bob"));
+    let session = stage.gateway.sign_in("alice");
+    let html = ("accept", "text/html");
+    // Two, of which one is another path's: no login takes it away.
+    let two = format!("access_token_cookie=old; access_token_cookie={}", bob.access);
+    let signed_in = format!("{two}; {session}");
+    for method in ["GET", "POST"] {
+        stage.passes(method, "/person/x", &[html, ("cookie", &signed_in)]);
+        assert!(stage.upstream.last().contains("remote-user: alice"), "{}", stage.upstream.last());
+    }
+    let reply = stage.gateway.get("/person/x", &[html, ("cookie", &two)]);
+    assert_eq!(reply.status, 303, "{reply:?}");
+    stage.refuses("GET", "/person/x", &[("cookie", &two)], 422, "More than one token");
+    stage.refuses("GET", "/cookie/x", &[("cookie", &signed_in)], 422, "More than one token");
+
+    // A form of a page has no field of ours.
+    for token in [&*bob.access, &alice.access, "old"] {
+        let token = format!("access_token_cookie={token}");
+        let signed_in = format!("{token}; {session}");
+        for origin in [("origin", "http://app.test"), ("sec-fetch-site", "same-origin")] {
+            stage.passes("POST", "/person/x", &[html, FORM, origin, ("cookie", &signed_in)]);
+            assert!(stage.upstream.last().contains("remote-user: alice"), "{}", stage.upstream.last());
+        }
+        for elsewhere in [("origin", "http://evil.test"), ("sec-fetch-site", "cross-site")] {
+            let seen = stage.outcome("POST", "/person/x", &[FORM, elsewhere, ("cookie", &signed_in)]);
+            assert_eq!((seen.0, seen.2), (403, false), "{seen:?}");
+        }
+        stage.refuses("POST", "/cookie/x", &[("cookie", &signed_in)], 401, "Missing CSRF token");
+        for none in [token.clone(), format!("{token}; foregate=none")] {
+            stage.refuses("POST", "/person/x", &[FORM, ("cookie", &none)], 401, "Missing CSRF token");
+        }
+    }
+    // Who sends a double means the token.
+    let cookies = format!("{}; {session}", alice.cookies());
+    let double = ("x-csrf-token", &*bob.csrf);
+    let text = "CSRF double submit tokens do not match";
+    stage.refuses("POST", "/person/x", &[("cookie", &cookies), double], 401, text);
+}
+
+/// Sends forged tokens in the cookie until one is not looked at. A flood has to be as fast as its window.
+fn flood(gateway: &Gateway, good: &str) -> String {
+    let (head, signature) = good.rsplit_once('.').expect("a signature");
+    for number in 0..5000 {
+        let cookie = format!("access_token_cookie={head}.{number:08}{}", &signature[8..]);
+        if gateway.get("/cookie/x", &[("cookie", &cookie)]).status == 429 {
+            return cookie;
+        }
+    }
+    panic!("no flood was braked");
+}
+
+#[test]
+fn who_has_signed_out_loses_the_cookies_though_a_token_in_one_can_t_be_judged() {
+    let stage = Stage::new();
+    let alice = stage.log_in("alice");
+    let session = stage.gateway.sign_in("alice");
+    let log_out =
+        |cookies: &str| stage.gateway.request("POST", "/.auth/logout", &[JSON, ("cookie", cookies)], b"{}");
+    let revoke =
+        |cookies: &str| stage.gateway.request("POST", "/.auth/token/revoke", &[("cookie", cookies)], b"");
+    let goes = |reply: &Reply| reply.cookie("access_token_cookie").as_deref() == Some("access_token_cookie=");
+    let unknown = flood(&stage.gateway, &alice.access);
+    // The brake may end in between.
+    let braked = |answer: &dyn Fn() -> Reply| {
+        wait_until(
+            || {
+                flood(&stage.gateway, &alice.access);
+                let reply = answer();
+                reply.status == 429 && reply.all("set-cookie").is_empty()
+            },
+            || "what was not ended was taken for ended".to_owned(),
+        );
+    };
+    braked(&|| log_out(&unknown));
+    braked(&|| log_out(&format!("{unknown}; foregate=none")));
+    braked(&|| revoke(&unknown));
+
+    flood(&stage.gateway, &alice.access);
+    let reply = log_out(&format!("{unknown}; {session}"));
+    assert!(reply.status == 204 && goes(&reply), "{reply:?}");
+    flood(&stage.gateway, &alice.access);
+    let reply = revoke(&format!("{unknown}; refresh_token_cookie={}", alice.refresh));
+    assert!(reply.status == 200 && goes(&reply), "{reply:?}");
+    stage.refuses("GET", "/cookie/x", &[("cookie", &alice.cookies())], 401, "Token has been revoked");
+}
+
+#[test]
+fn nobody_keeps_for_others_what_a_token_in_the_address_was_answered() {
+    let upstream = Upstream::answering(|_| {
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-control: public, max-age=60\r\n\r\n".to_vec()
+    });
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ app: \"http://{}\" }}\n\
+         routes: [{{ path: /**, upstream: app, access: public, token_locations: [query] }}]\n",
+        upstream.address
+    ));
+    for (target, expected) in [("/?jwt=x", "private, max-age=60"), ("/", "public, max-age=60")] {
+        assert_eq!(gateway.get(target, &[]).all("cache-control"), [expected], "{target}");
+    }
 }

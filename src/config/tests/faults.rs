@@ -291,6 +291,14 @@ fn a_bad_value_is_told_with_what_was_expected() {
         ],
     );
     told(
+        &with("session: { cookie: { name: access_token_cookie } }"),
+        &[
+            "foregate.yaml:1:28: `name` can't be `access_token_cookie`",
+            "    1 | session: { cookie: { name: access_token_cookie } }",
+            "      |                            ^^^^^^^^^^^^^^^^^^^ expected another name: tokens are kept in a cookie of this one",
+        ],
+    );
+    told(
         &with("tokens: { key_rotation: 5m }"),
         &[
             "foregate.yaml:1:25: `key_rotation` can't be `5m`",

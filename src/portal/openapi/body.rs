@@ -6,25 +6,20 @@ use serde_json::{Map, Value, json};
 
 use crate::portal::operation::input::{CSRF_TOKEN, Field, Input, Kind, Need};
 
-/// `routes` are the names that a field of that kind may hold.
-pub(super) fn request(input: &Input, routes: &[String]) -> Value {
+pub(super) fn request(input: &Input) -> Value {
     json!({
         "required": true,
         "content": {
-            "application/json": { "schema": json_object(input, routes) },
+            "application/json": { "schema": json_object(input) },
             "application/x-www-form-urlencoded": { "schema": form(input) },
         },
     })
 }
 
-fn json_object(input: &Input, routes: &[String]) -> Value {
-    let members = input.fields.iter().map(|field| (field.name.to_owned(), member(field, routes)));
+fn json_object(input: &Input) -> Value {
+    let members = input.fields.iter().map(|field| (field.name.to_owned(), member(field)));
     let needed = input.fields.iter().filter(|field| field.need != Need::Optional);
-    let mut schema = object(members.collect(), needed.map(|field| field.name).collect(), input);
-    if input.closed {
-        schema["additionalProperties"] = false.into();
-    }
-    schema
+    object(members.collect(), needed.map(|field| field.name).collect(), input)
 }
 
 fn form(input: &Input) -> Value {
@@ -65,6 +60,9 @@ fn object(members: Map<String, Value>, needed: Vec<&str>, input: &Input) -> Valu
     if !needed.is_empty() {
         schema["required"] = needed.into();
     }
+    if input.closed {
+        schema["additionalProperties"] = false.into();
+    }
     if !input.one_of.is_empty() {
         schema["anyOf"] = input.one_of.iter().map(|names| json!({ "required": names })).collect();
     }
@@ -72,13 +70,16 @@ fn object(members: Map<String, Value>, needed: Vec<&str>, input: &Input) -> Valu
 }
 
 /// A member of a JSON object. Null is as good as left out.
-fn member(field: &Field, routes: &[String]) -> Value {
+fn member(field: &Field) -> Value {
     let (kind, more) = match field.kind {
         Kind::Email => ("string", json!({ "format": "email" })),
         Kind::Flag => ("boolean", json!({})),
         Kind::List { most } => ("array", json!({ "items": { "type": "string" }, "maxItems": most })),
         Kind::Number { least, most } => ("integer", json!({ "minimum": least, "maximum": most })),
-        Kind::Routes => ("array", json!({ "items": { "type": "string", "enum": routes } })),
+        // Which ones there are is not for everybody who reads the document.
+        Kind::Routes => {
+            ("array", json!({ "items": { "type": "string", "description": "The name of a route." } }))
+        }
         Kind::Secret => ("string", json!({ "format": "password" })),
         Kind::Text => ("string", json!({})),
     };

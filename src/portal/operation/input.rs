@@ -7,10 +7,13 @@
 /// The field of every form with which a page of ours shows that it sent it.
 pub(in crate::portal) const CSRF_TOKEN: &str = "csrf_token";
 
+/// What a page puts beside a password for who keeps passwords. Nobody here reads it.
+pub(in crate::portal) const BESIDE_PASSWORD: &str = "username";
+
 /// The body of a POST, as a form and as a JSON object.
 #[derive(Debug)]
 pub(in crate::portal) struct Input {
-    /// A program may send nothing else: what is passed over may have been meant as a limit.
+    /// Nothing else may be sent: what is passed over may have been meant as a limit.
     pub(in crate::portal) closed: bool,
     pub(in crate::portal) fields: &'static [Field],
     /// For a token endpoint: faults as RFC 6749 has them.

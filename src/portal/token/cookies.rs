@@ -55,8 +55,13 @@ pub(in crate::portal) fn clear(portal: &Portal, visit: &Visit<'_>, response: &mu
     }
 }
 
-/// Ends the tokens that a browser has shown in cookies. That no other site made it is asked before.
-pub(in crate::portal) async fn end(portal: &Portal, visit: &Visit<'_>) -> Result<(), RevokeFailure> {
+/// Ends the tokens that a browser has shown in cookies. That no other site made it is asked before. With `has_ended` its
+/// session has ended already.
+pub(in crate::portal) async fn end(
+    portal: &Portal,
+    visit: &Visit<'_>,
+    mut has_ended: bool,
+) -> Result<(), RevokeFailure> {
     if !portal.gives_cookies() {
         return Ok(());
     }
@@ -66,7 +71,12 @@ pub(in crate::portal) async fn end(portal: &Portal, visit: &Visit<'_>) -> Result
             && let Ok(token) = std::str::from_utf8(token)
         {
             let token = SecretString::from(token.to_owned());
-            portal.accounts.revoke_token(&token, client, received_at).await?;
+            match portal.accounts.revoke_token(&token, client, received_at).await {
+                Ok(ended) => has_ended |= ended,
+                // Whoever is signed out is told so, and the cookies go: that one ends by itself, and soon.
+                Err(RevokeFailure::Braked { .. }) if has_ended => {}
+                Err(failure) => return Err(failure),
+            }
         }
     }
     Ok(())

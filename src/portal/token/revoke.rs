@@ -91,6 +91,6 @@ async fn revoke(portal: &Portal, visit: &Visit<'_>, mut fields: Fields) -> Resul
     if let Some(token) = in_header {
         portal.accounts.revoke_token(&token, client, received_at).await?;
     }
-    cookies::end(portal, visit).await?;
+    cookies::end(portal, visit, false).await?;
     Ok(Of::Request)
 }

@@ -31,7 +31,7 @@ pub(super) use invitations::{
 pub(super) use personal::{
     create_personal_token, end_second as personal_token_end, revoke_personal_token, revoke_personal_tokens_of,
 };
-pub(super) use registration::{confirm_email, register};
+pub(super) use registration::{confirm_email, contended, register};
 pub(super) use restore::restore_rows;
 
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the

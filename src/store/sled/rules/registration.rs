@@ -29,6 +29,7 @@ pub(in crate::store::sled) fn register(
         Some(folded) => unit.user_by_email(folded)?,
         None => None,
     };
+    let new_email = new.email.clone();
     let email = new.email.clone().filter(|_| owner.is_none());
     let new = NewUser { awaits_confirmation: true, email, email_is_proven: false, ..new.clone() };
     let mut user = create_user(unit, &new)?;
@@ -49,7 +50,14 @@ pub(in crate::store::sled) fn register(
         TokenError::Invalid => UserError::NotFound,
         TokenError::Store(error) => UserError::Store(error),
     })?;
-    Ok(owner.map_or(Registered::Made(user), |owner| Registered::AddressTaken { owner }))
+    Ok(match (owner, &new_email) {
+        (None, _) | (Some(_), None) => Registered::Made(user),
+        // Nobody has shown it to be theirs, so that it is kept from nobody.
+        (Some(owner), Some(email)) if owner.is_unproven() => {
+            Registered::Contended { email: email.clone(), user }
+        }
+        (Some(owner), Some(_)) => Registered::AddressTaken { owner },
+    })
 }
 
 pub(in crate::store::sled) fn confirm_email(
@@ -64,9 +72,13 @@ pub(in crate::store::sled) fn confirm_email(
     user.version += 1;
     match &token.purpose {
         Purpose::SetPassword => Err(ConfirmError::Invalid),
-        // What has lost its address since, or never had it, has nothing that a link could confirm.
-        Purpose::ConfirmEmail if user.email.is_none() => Err(ConfirmError::Invalid),
         Purpose::ConfirmEmail => {
+            if user.email.is_none() {
+                // Another had it first, or has shown since that it is theirs: then there is nothing to confirm.
+                let email = contended(unit, &user)?.ok_or(ConfirmError::Invalid)?;
+                claim_email(unit, user.id, Some(&email), Claim::Proven).map_err(refused)?;
+                user.email = Some(email);
+            }
             user.awaits_confirmation = false;
             forget_wanted(unit, user.id)?;
             unit.put(keys::user(user.id), record::encode_user(&user)?);
@@ -78,17 +90,33 @@ pub(in crate::store::sled) fn confirm_email(
             if let Some(old) = &old {
                 unit.delete(keys::email(&old.folded()));
             }
-            claim_email(unit, user.id, Some(email), Claim::Proven).map_err(|error| match error {
-                UserError::Store(error) => ConfirmError::Store(error),
-                UserError::EmailTaken | UserError::NotFound | UserError::UsernameTaken => {
-                    ConfirmError::EmailTaken
-                }
-            })?;
+            claim_email(unit, user.id, Some(email), Claim::Proven).map_err(refused)?;
             unit.put(keys::user(user.id), record::encode_user(&user)?);
             // This one, and those that wait in a mailbox that is no longer theirs.
             delete_tokens_of(unit, user.id)?;
             Ok(Confirmed::Changed { old, user })
         }
+    }
+}
+
+fn refused(error: UserError) -> ConfirmError {
+    match error {
+        UserError::Store(error) => ConfirmError::Store(error),
+        UserError::EmailTaken | UserError::NotFound | UserError::UsernameTaken => ConfirmError::EmailTaken,
+    }
+}
+
+/// The address that an account without one has registered with, where nobody has shown yet that it is theirs: whoever
+/// opens their link first gets it.
+pub(in crate::store::sled) fn contended(rows: &impl Rows, user: &User) -> Result<Option<Email>, StoreError> {
+    if user.email.is_some() || !user.is_unproven() {
+        return Ok(None);
+    }
+    let Some(wanted) = rows.get(&keys::wanted_by(user.id))? else { return Ok(None) };
+    let wanted = std::str::from_utf8(&wanted).ok().and_then(|wanted| wanted.parse::<Email>().ok());
+    match wanted {
+        Some(email) if is_free(rows, &email)? => Ok(Some(email)),
+        Some(_) | None => Ok(None),
     }
 }
 

@@ -100,6 +100,46 @@ fn a_taken_address_takes_the_same_rows_and_keeps_the_name_as_a_free_one_does() {
 }
 
 #[test]
+fn an_address_that_nobody_confirmed_is_whose_link_is_opened_first() {
+    let bench = Bench::new();
+    let of = |name: &str| NewUser {
+        email: Some("Owner@example.com".parse().expect("an address")),
+        ..new_user(name)
+    };
+    let contend = |name: &str, label: &str| {
+        let outcome = bench.run(|unit| register(unit, &of(name), confirmation(label))).expect("answered").0;
+        match outcome {
+            Registered::Contended { email, user } => (email.to_string(), user),
+            other => panic!("{other:?}"),
+        }
+    };
+    let Registered::Made(stranger) = registered(&bench, &of("stranger"), "strangers") else {
+        panic!("taken")
+    };
+    let (to, owner) = contend("owner", "owners");
+    contend("third", "thirds");
+    assert_eq!((to.as_str(), &owner.email), ("Owner@example.com", &None));
+    let contended = |user: &User| contended(&*bench.0, user).expect("a read");
+    assert_eq!(contended(&owner).map(|email| email.folded()).as_deref(), Some("owner@example.com"));
+    assert_eq!(contended(&stranger), None, "it is the address that it has");
+
+    let Ok(Confirmed::Own(confirmed)) = confirm(&bench, "owners", NOW) else { panic!("it is good") };
+    assert!(confirmed.may_sign_in() && confirmed.id == owner.id);
+    assert_eq!(by_login(&bench, "owner@example.com").map(|user| user.id), Some(owner.id));
+    // Nothing is left in the mailbox that gives it to another.
+    for late in ["strangers", "thirds", "owners"] {
+        assert!(matches!(confirm(&bench, late, NOW), Err(ConfirmError::Invalid)), "{late}");
+    }
+    for left in ["stranger", "third"] {
+        let left = by_login(&bench, left).expect("it goes with its link");
+        assert!(left.is_stand_in() && contended(&left).is_none());
+    }
+    let late = bench.run(|unit| register(unit, &of("late"), confirmation("late"))).expect("answered").0;
+    assert!(matches!(late, Registered::AddressTaken { owner: found } if found.id == owner.id));
+    assert!(matches!(confirm(&bench, "late", NOW), Err(ConfirmError::Invalid)), "nobody was sent it");
+}
+
+#[test]
 fn a_registration_goes_with_its_last_link_and_a_confirmed_one_stays() {
     let bench = Bench::new();
     for name in ["alice", "bob", "carol"] {
