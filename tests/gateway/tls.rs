@@ -805,7 +805,9 @@ fn whoever_does_not_finish_a_handshake_costs_the_others_nothing() {
     // Those that had waited longest have gone; the youngest go when their time is over.
     let mut first = silent.remove(0);
     first.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    assert!(!matches!(first.read(&mut [0; 16]), Ok(read) if read > 0), "no answer");
+    // On a thread that was slow it may have come as one too many: then it has heard an alert.
+    let mut said = [0; 16];
+    assert!(!matches!(first.read(&mut said), Ok(1..) if said[0] != 21), "no answer: {said:?}");
     let mut last = silent.pop().expect("there are more");
     last.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     assert!(!matches!(last.read(&mut [0; 16]), Ok(read) if read > 0), "no answer");
