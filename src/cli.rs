@@ -36,6 +36,7 @@ mod serve;
 mod server;
 mod session;
 mod store;
+mod table;
 mod theme;
 mod token;
 mod user;

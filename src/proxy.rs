@@ -86,7 +86,7 @@ pub type Ended = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The forwarding of one thread, with its own connections to each server.
 ///
-/// `forward` is to be called on a `LocalSet`.
+/// `forward` is to be called where local tasks can be spawned.
 #[derive(Debug)]
 pub struct Proxy {
     assertions: Option<Assertions>,

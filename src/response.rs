@@ -212,7 +212,6 @@ impl Asker {
             response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
         *response.body_mut() = if self.head { Body::Empty } else { body };
-        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         self.finish(response)
     }
 
@@ -221,6 +220,7 @@ impl Asker {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(REQUEST_ID, self.request_id.clone());
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
     }
 }

@@ -102,16 +102,17 @@ impl Authenticator {
         accepted: &BTreeSet<Credential>,
         asker: Asker,
     ) -> Result<Located, AuthenticationError> {
-        let without_tokens: BTreeSet<_> =
-            accepted.iter().copied().filter(|credential| *credential != Credential::Bearer).collect();
+        let without_tokens = || -> BTreeSet<_> {
+            accepted.iter().copied().filter(|credential| *credential != Credential::Bearer).collect()
+        };
         let basic =
             showing.headers.get(AUTHORIZATION).is_some_and(|value| has_scheme(value.as_bytes(), b"basic"));
         if !accepted.contains(&Credential::Bearer) || (basic && accepted.contains(&Credential::Basic)) {
-            return Ok(self.authenticate(showing.headers, &without_tokens, asker).await?.into());
+            return Ok(self.authenticate(showing.headers, &without_tokens(), asker).await?.into());
         }
         let mut shown = showing.locations.iter().map(|location| (location, showing.at(location)));
         let Some((location, first)) = shown.find(|(_, shown)| *shown != Shown::Nothing) else {
-            return Ok(self.authenticate(showing.headers, &without_tokens, asker).await?.into());
+            return Ok(self.authenticate(showing.headers, &without_tokens(), asker).await?.into());
         };
         let located = |authentication| Located { authentication, location: Some(location) };
         let rejected = |refusal| Ok(located(refused(refusal)));

@@ -3,11 +3,10 @@
 //! Callers: `cli`. Where a command is carried out is `administration`'s; what it does, `admin`'s. Inviting is
 //! `foregate user invite`.
 
-use std::fmt::Write as _;
-
 use clap::{Args, Subcommand};
 
 use super::administration::Administration;
+use super::table::lined_up;
 use super::{CliError, note, print};
 use crate::admin::{Command, InvitationView, Reply, RevokeInvitations};
 use crate::config::Config;
@@ -100,11 +99,7 @@ async fn revoke(administration: &Administration, arguments: RevokeArguments) -> 
 }
 
 fn table(invitations: &[InvitationView]) -> String {
-    let mut rows: Vec<[String; 5]> = Vec::with_capacity(invitations.len() + 1);
-    if !invitations.is_empty() {
-        rows.push(HEADS.map(str::to_owned));
-    }
-    rows.extend(invitations.iter().map(|invitation| {
+    let rows = invitations.iter().map(|invitation| {
         let roles = invitation.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(",");
         let by = invitation.invited_by.as_ref().map_or(ADMINISTRATOR, |name| name.as_str());
         [
@@ -114,18 +109,8 @@ fn table(invitations: &[InvitationView]) -> String {
             by.to_owned(),
             invitation.expires_at.to_string(),
         ]
-    }));
-    let mut widths = [0; 5];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    rows.iter().fold(String::new(), |mut text, row| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end()).expect("a String takes text");
-        text
-    })
+    });
+    lined_up(HEADS, true, rows)
 }
 
 #[cfg(test)]

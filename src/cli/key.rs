@@ -2,11 +2,10 @@
 //!
 //! Callers: `cli`. Where a command is carried out is `administration`'s; what it does, `admin`'s.
 
-use std::fmt::Write as _;
-
 use clap::Subcommand;
 
 use super::administration::Administration;
+use super::table::lined_up;
 use super::{CliError, note, print};
 use crate::admin::{Command, KeyView, Reply};
 use crate::config::Config;
@@ -62,16 +61,8 @@ async fn rotate(administration: &Administration, json: bool) -> Result<(), CliEr
 }
 
 fn table(keys: &[KeyView]) -> String {
-    let mut text = String::new();
-    let widest = keys.iter().map(|key| key.kid.len()).max().unwrap_or_default().max(3);
-    let heads = ["KID", "ALGORITHM", "STATE", "SIGNS FROM"];
-    let mut line = |[kid, algorithm, state, from]: [&str; 4]| {
-        writeln!(text, "{kid:widest$}  {algorithm:9}  {state:9}  {from}")
-            .expect("a String takes what is written");
-    };
-    line(heads);
-    for key in keys {
-        line([&key.kid, &key.algorithm, &key.state, &key.signs_from.to_string()]);
-    }
-    text
+    let rows = keys
+        .iter()
+        .map(|key| [key.kid.clone(), key.algorithm.clone(), key.state.clone(), key.signs_from.to_string()]);
+    lined_up(["KID", "ALGORITHM", "STATE", "SIGNS FROM"], true, rows)
 }

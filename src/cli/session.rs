@@ -2,11 +2,10 @@
 //!
 //! Callers: `cli`. Where a command is carried out is `administration`'s; what it does, `admin`'s.
 
-use std::fmt::Write as _;
-
 use clap::{Args, Subcommand};
 
 use super::administration::Administration;
+use super::table::lined_up;
 use super::{CliError, note, print};
 use crate::admin::{Command, Reply, RevokeSessions, SessionView};
 use crate::config::Config;
@@ -119,11 +118,7 @@ fn array(sessions: &[SessionView], first: bool) -> serde_json::Result<String> {
 }
 
 fn table(sessions: &[SessionView], with_heads: bool) -> String {
-    let mut rows: Vec<[String; 6]> = Vec::with_capacity(sessions.len() + 1);
-    if with_heads && !sessions.is_empty() {
-        rows.push(HEADS.map(str::to_owned));
-    }
-    rows.extend(sessions.iter().map(|session| {
+    let rows = sessions.iter().map(|session| {
         let device: String = session.device.chars().take(DEVICE).collect();
         [
             session.id.to_string(),
@@ -133,18 +128,8 @@ fn table(sessions: &[SessionView], with_heads: bool) -> String {
             session.signed_in_at.to_string(),
             session.last_seen.to_string(),
         ]
-    }));
-    let mut widths = HEADS.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    rows.iter().fold(String::new(), |mut text, row| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end()).expect("a String takes text");
-        text
-    })
+    });
+    lined_up(HEADS, with_heads, rows)
 }
 
 #[cfg(test)]

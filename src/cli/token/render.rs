@@ -3,6 +3,7 @@
 //! Callers: `cli::token`.
 
 use crate::admin::{Moment, TokenView};
+use crate::cli::table::lined_up;
 
 const HEADS: [&str; 7] = ["ID", "NAME", "SCOPES", "ROUTES", "CREATED", "EXPIRES", "LAST USED"];
 
@@ -15,9 +16,6 @@ pub(super) fn array(tokens: &[TokenView]) -> serde_json::Result<String> {
 
 /// As a table; nothing where there is none.
 pub(super) fn table(tokens: &[TokenView]) -> String {
-    if tokens.is_empty() {
-        return String::new();
-    }
     let rows = tokens.iter().map(|token| {
         let time = |moment: Option<Moment>, none: &str| moment.map_or(none.to_owned(), |at| at.to_string());
         let scopes: Vec<&str> = token.scopes.iter().map(|scope| scope.as_str()).collect();
@@ -32,18 +30,7 @@ pub(super) fn table(tokens: &[TokenView]) -> String {
             time(token.last_used_at, "never"),
         ]
     });
-    let rows: Vec<[String; 7]> = [HEADS.map(str::to_owned)].into_iter().chain(rows).collect();
-    let mut widths = [0; 7];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |row: &[String; 7]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
+    lined_up(HEADS, true, rows)
 }
 
 #[cfg(test)]

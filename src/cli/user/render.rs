@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use super::{AccountView, SchemeCounts};
 use crate::admin::SessionSummary;
+use crate::cli::table::lined_up;
 
 const HEADS: [&str; 5] = ["USERNAME", "NAME", "EMAIL", "ROLES", "STATE"];
 
@@ -104,11 +105,7 @@ pub(super) fn one_line(account: &AccountView) -> String {
 }
 
 fn table(accounts: &[AccountView], with_heads: bool) -> String {
-    let mut rows: Vec<[String; 5]> = Vec::with_capacity(accounts.len() + 1);
-    if with_heads && !accounts.is_empty() {
-        rows.push(HEADS.map(str::to_owned));
-    }
-    rows.extend(accounts.iter().map(|account| {
+    let rows = accounts.iter().map(|account| {
         [
             account.username.to_string(),
             dash(account.name.as_str()),
@@ -116,20 +113,8 @@ fn table(accounts: &[AccountView], with_heads: bool) -> String {
             dash(&roles(account)),
             state(account).to_owned(),
         ]
-    }));
-    let mut widths = HEADS.map(str::len);
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    });
+    lined_up(HEADS, with_heads, rows)
 }
 
 fn roles(account: &AccountView) -> String {

@@ -411,7 +411,7 @@ pub fn drain_refused(request: Request<Incoming>) {
 /// Reads the rest of a body that nobody wants, within bounds, beside what else goes on.
 ///
 /// A connection that is closed with something unread is reset, and the client may lose the answer
-/// that says why. To be called on a `LocalSet`.
+/// that says why. To be called where local tasks can be spawned.
 fn drain(mut body: Incoming) {
     // Bodies are dropped with the runtime too, and then there is nobody to read on.
     if tokio::runtime::Handle::try_current().is_err() {
