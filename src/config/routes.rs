@@ -88,6 +88,11 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     {
         let fault = value.fault_of_key("no token counts on this route: `credentials` has no `bearer`");
         value.reader().add(fault.help("list `bearer` there as well, or leave this out"));
+    } else if let Some(value) = locations_value
+        && matches!(policy, Policy::Public | Policy::PublicIf(_))
+    {
+        let fault = value.fault_of_key("no token counts on this route: it is public");
+        value.reader().add(fault.help("set `access: optional` to know who asks, or leave this out"));
     }
     let forward_authorization = section.get("forward_authorization").and_then(|value| value.flag());
     let unauthenticated = section.get("unauthenticated").and_then(|value| {
@@ -119,6 +124,12 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     });
     if let Some(value) = endpoint_value {
         refuse_beside(section, &value);
+        let reads = [Method::GET, Method::HEAD, Method::OPTIONS];
+        let listed = methods.as_ref().and_then(Option::as_ref);
+        if listed.is_some_and(|methods| methods.iter().all(|method| reads.contains(method))) {
+            let fault = value.fault_of_key("nobody can ask for a token here: `methods` has no `POST`");
+            value.reader().add(fault.help("list `POST` there as well, or leave `methods` out"));
+        }
     }
     if let Some((value, false)) = csrf_value.zip(csrf)
         && token_locations.as_ref().is_some_and(|locations| locations.has(TokenLocation::Cookie))
