@@ -59,8 +59,9 @@ class Foregate:
             raise SystemExit(f"foregate {' '.join(arguments)}:\n{(done.stderr or b'').decode()}")
         return done.stdout
 
-    def serve(self):
-        command = [self.binary, "serve", "--config", str(self.config)]
+    def serve(self, under=()):
+        """`under` is a program that starts it and looks on."""
+        command = [*under, self.binary, "serve", "--config", str(self.config)]
         self.process = self.peers.start(command, self.cores, self.folder)
         await_port(self.port, self.process, 120)
         return self

@@ -88,11 +88,6 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     {
         let fault = value.fault_of_key("no token counts on this route: `credentials` has no `bearer`");
         value.reader().add(fault.help("list `bearer` there as well, or leave this out"));
-    } else if let Some(value) = locations_value
-        && matches!(policy, Policy::Public | Policy::PublicIf(_))
-    {
-        let fault = value.fault_of_key("no token counts on this route: it is public");
-        value.reader().add(fault.help("set `access: optional` to know who asks, or leave this out"));
     }
     let forward_authorization = section.get("forward_authorization").and_then(|value| value.flag());
     let unauthenticated = section.get("unauthenticated").and_then(|value| {

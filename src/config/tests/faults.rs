@@ -981,14 +981,6 @@ fn where_tokens_stand_and_who_answers_for_them_is_told_in_place() {
         ],
     );
     told(
-        &format!("{app}  - {{ path: /a, upstream: app, access: public, token_locations: [query] }}\n"),
-        &[
-            "foregate.yaml:3:48: no token counts on this route: it is public",
-            "    3 |   - { path: /a, upstream: app, access: public, token_locations: [query] }",
-            "      |                                                ^^^^^^^^^^^^^^^ set `access: optional` to know who asks, or leave this out",
-        ],
-    );
-    told(
         &format!("{app}  - {{ path: /a, methods: [GET], token_endpoint: token }}\n"),
         &[
             "foregate.yaml:3:33: nobody can ask for a token here: `methods` has no `POST`",
