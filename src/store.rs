@@ -34,8 +34,9 @@ pub use self::error::{
 };
 pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
-    ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation, NewUser, OneTimeToken,
-    Purpose, Registered, Restoring, Session, SigningKey, Standing, User, UserChange, Verification,
+    ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation, Inviters, NewUser,
+    OneTimeToken, Purpose, Registered, Restoring, Session, SigningKey, Standing, User, UserChange,
+    Verification,
 };
 pub use self::outbox::{MailContent, MailId, QueuedMail};
 pub use self::personal::{PERSONAL_TOKENS_PER_ACCOUNT, PersonalToken, PersonalTokenError, TOKEN_USE_EVERY};
@@ -415,21 +416,29 @@ impl Store {
     }
 
     /// Reads an invitation without using it, for the page that asks for a name and a password.
-    pub fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
+    /// A member's is told as an administrator's where one has invited the address, too.
+    pub fn invitation(
+        &self,
+        digest: Digest,
+        inviters: &Inviters,
+        now: SystemTime,
+    ) -> Result<Invitation, InvitationError> {
         match &self.engine {
-            Engine::Sled(sled) => sled.invitation(digest, now),
+            Engine::Sled(sled) => sled.invitation(digest, inviters, now),
         }
     }
 
     /// Uses an invitation: exactly once, it makes the account with the invitation's address and, beside its own, roles.
+    /// The others to this address end with it.
     pub async fn accept_invitation(
         &self,
         digest: Digest,
+        inviters: Inviters,
         new: NewUser,
         now: SystemTime,
     ) -> Result<User, InvitationError> {
         match &self.engine {
-            Engine::Sled(sled) => sled.accept_invitation(digest, new, now).await,
+            Engine::Sled(sled) => sled.accept_invitation(digest, inviters, new, now).await,
         }
     }
 

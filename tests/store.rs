@@ -15,9 +15,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use foregate::identity::UserId;
 use foregate::store::{
-    ConfirmationLink, Digest, EndSessions, Invitation, InvitationError, NewUser, OneTimeToken, OpenError,
-    PersonalToken, Purpose, Registered, Session, SessionError, SigningKey, Store, StoreError, StoreSettings,
-    TokenError, User, UserChange, UserError,
+    ConfirmationLink, Digest, EndSessions, Invitation, InvitationError, Inviters, NewUser, OneTimeToken,
+    OpenError, PersonalToken, Purpose, Registered, Session, SessionError, SigningKey, Store, StoreError,
+    StoreSettings, TokenError, User, UserChange, UserError,
 };
 use secrecy::{ExposeSecret, SecretBox};
 use tokio::task::JoinSet;
@@ -174,7 +174,7 @@ async fn of_many_who_register_one_name_or_accept_one_invitation_exactly_one_gets
     };
     store.create_invitation(invitation.clone(), 1).await.expect("an invitation");
     assert_eq!(
-        store.invitation(invitation.digest, SystemTime::now()).expect("it is good").email,
+        store.invitation(invitation.digest, &Inviters::Nobody, SystemTime::now()).expect("it is good").email,
         invitation.email
     );
     let mut tasks = JoinSet::new();
@@ -182,7 +182,7 @@ async fn of_many_who_register_one_name_or_accept_one_invitation_exactly_one_gets
         let store = store.clone();
         let new = NewUser { email: None, ..new_user(&format!("eve-{n}")) };
         tasks.spawn(async move {
-            store.accept_invitation(Digest::of(b"invitation"), new, SystemTime::now()).await
+            store.accept_invitation(Digest::of(b"invitation"), Inviters::Nobody, new, SystemTime::now()).await
         });
     }
     let mut accepted = 0;

@@ -86,7 +86,8 @@ impl Accounts {
     }
 
     pub(super) fn invitation(&self, token: &str, now: SystemTime) -> Result<Invitation, RegistrationError> {
-        Ok(self.store.invitation(Digest::of(token.as_bytes()), now)?)
+        let digest = Digest::of(token.as_bytes());
+        Ok(self.store.invitation(digest, &self.registration.inviters(), now)?)
     }
 
     // ---- an administrator's ------------------------------------------------------------------
@@ -162,9 +163,7 @@ impl Accounts {
 
     /// Whether this account may invite others.
     pub fn may_invite(&self, user: &User) -> bool {
-        let by_role = |roles: &BTreeSet<Role>| roles.is_empty() || !roles.is_disjoint(&user.roles);
-        self.members_invite()
-            && self.registration.members_invite.as_ref().is_some_and(|may| by_role(&may.roles))
+        self.members_invite() && self.registration.inviters().have(user)
     }
 
     /// Has an invitation mailed to this address. What is given says the same whether or not it has an account.

@@ -19,7 +19,7 @@ use super::{
 use crate::authn::Rate;
 use crate::identity::{DisplayName, Email, Role, UnfitUsername};
 use crate::mail::{Language, Mail, Message};
-use crate::store::{ConfirmationLink, Invitation, NewUser, Registered};
+use crate::store::{ConfirmationLink, Invitation, Inviters, NewUser, Registered};
 use crate::telemetry::audit::Event;
 
 /// How long the link lives that confirms a registration, and with it the account that nobody confirms. Long
@@ -77,6 +77,15 @@ impl RegistrationSettings {
             && invited.is_none_or(|invitation| invitation.invited_by.is_some())
     }
 
+    /// Which members' invitations are good.
+    pub(super) fn inviters(&self) -> Inviters {
+        match &self.members_invite {
+            None => Inviters::Nobody,
+            Some(may) if may.roles.is_empty() => Inviters::Everybody,
+            Some(may) => Inviters::With(may.roles.clone()),
+        }
+    }
+
     /// Whether nobody registers without an address.
     pub fn needs_email(&self) -> bool {
         self.confirm_email || !self.email_domains.is_empty()
@@ -129,7 +138,7 @@ pub enum RegistrationError {
     /// An account has this address. Told only where addresses are not confirmed.
     #[error("an account has this e-mail address")]
     EmailTaken,
-    /// The invitation is unknown, used or expired.
+    /// The invitation is unknown, used or expired, or whoever sent it may not invite any more.
     #[error("this invitation is not valid any more")]
     InvalidInvitation,
     /// Too many from this source.
@@ -220,7 +229,9 @@ impl Accounts {
         };
         match invited {
             Some(invitation) => {
-                let user = self.store.accept_invitation(invitation.digest, new, person.now).await?;
+                let accepted =
+                    self.store.accept_invitation(invitation.digest, settings.inviters(), new, person.now);
+                let user = accepted.await?;
                 record(Event::AccountRegistered, &user);
                 Ok(if user.awaits_approval { NextStep::Wait } else { NextStep::SignIn })
             }

@@ -297,6 +297,29 @@ pub struct Invitation {
     pub roles: BTreeSet<Role>,
 }
 
+/// Which members may invite, so that an invitation of theirs is good.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Inviters {
+    /// Whoever may sign in.
+    Everybody,
+    /// None: administrators alone invite.
+    Nobody,
+    /// Who has one of these roles.
+    With(BTreeSet<Role>),
+}
+
+impl Inviters {
+    /// Whether this account is one of them.
+    pub fn have(&self, user: &User) -> bool {
+        user.may_sign_in()
+            && match self {
+                Self::Everybody => true,
+                Self::Nobody => false,
+                Self::With(roles) => !roles.is_disjoint(&user.roles),
+            }
+    }
+}
+
 /// Which invitations end.
 #[derive(Clone, Debug)]
 pub enum EndInvitations {

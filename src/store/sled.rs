@@ -41,9 +41,9 @@ use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::record;
 use super::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation,
-    InvitationError, NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring, Rotated,
-    Rotation, Session, SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError, User,
-    UserError, Verification,
+    InvitationError, Inviters, NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring,
+    Rotated, Rotation, Session, SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError,
+    User, UserError, Verification,
 };
 use crate::identity::{Email, GrantId, UserId, Username, fold};
 
@@ -147,8 +147,13 @@ impl Sled {
         self.shared.with_tree(|db| rules::live_token(&***db, digest, now))
     }
 
-    pub(super) fn invitation(&self, digest: Digest, now: SystemTime) -> Result<Invitation, InvitationError> {
-        self.shared.with_tree(|db| rules::live_invitation(&***db, digest, now))
+    pub(super) fn invitation(
+        &self,
+        digest: Digest,
+        inviters: &Inviters,
+        now: SystemTime,
+    ) -> Result<Invitation, InvitationError> {
+        self.shared.with_tree(|db| rules::live_invitation(&***db, digest, inviters, now))
     }
 
     pub(super) async fn invitations(
@@ -505,10 +510,11 @@ impl Sled {
     pub(super) async fn accept_invitation(
         &self,
         digest: Digest,
+        inviters: Inviters,
         new: NewUser,
         now: SystemTime,
     ) -> Result<User, InvitationError> {
-        self.submit(|reply| Command::AcceptInvitation(digest, Box::new(new), now, reply)).await
+        self.submit(|reply| Command::AcceptInvitation(digest, inviters, Box::new(new), now, reply)).await
     }
 
     pub(super) async fn ensure_signing_key(

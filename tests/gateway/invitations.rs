@@ -169,6 +169,59 @@ fn inviting_is_for_those_whom_the_configuration_names() {
 }
 
 #[test]
+fn with_two_invitations_open_either_brings_the_administrators_roles_and_both_end() {
+    let (gateway, _upstream) = gateway("mode: approval, members_invite: true, email_domains: [example.com]");
+    gateway.add_user("alice", &[]);
+    let alice = gateway.sign_in("alice");
+    let roles = |name: &str| {
+        let shown = gateway.command(&["user", "show", name, "--json"], "");
+        serde_json::from_slice::<serde_json::Value>(&shown.stdout).expect("JSON")["roles"].clone()
+    };
+    for (name, opens) in [("eve", 0), ("carol", 1)] {
+        let address = format!("{name}@example.com");
+        let invited = gateway.command(&["user", "invite", &address, "--role", "staff"], "");
+        assert!(invited.status.success(), "{invited:?}");
+        mails_to(&gateway, &address, 1);
+        assert_eq!(invite(&gateway, &alice, &address).status, 201);
+        assert_eq!(listed(&gateway).len(), 2);
+        let link = mails_to(&gateway, &address, 2)[opens].link("register?invitation=");
+        let made = register(&gateway, &link, name, "");
+        assert_eq!((made.status, made.json()["next"].as_str()), (201, Some("sign_in")), "{made:?}");
+        assert_eq!(roles(name), serde_json::json!(["staff"]), "{name}");
+        assert!(listed(&gateway).is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn the_links_of_who_may_not_invite_any_more_are_dead_links() {
+    let (gateway, _upstream) = gateway("mode: invite, members_invite: true, inviter_roles: [staff]");
+    gateway.add_user("alice", &["staff"]);
+    gateway.add_user("bob", &["staff"]);
+    let mut links = Vec::new();
+    for (number, name) in ["alice", "bob"].into_iter().enumerate() {
+        let session = gateway.sign_in(name);
+        assert_eq!(invite(&gateway, &session, "eve@example.com").status, 201);
+        links.push(last_mail_to(&gateway, "eve@example.com", number + 1).link("register?invitation="));
+    }
+    assert_eq!(gateway.get(&links[0], &[]).status, 200);
+    let run = |arguments: &[&str]| assert!(gateway.command(arguments, "").status.success(), "{arguments:?}");
+    run(&["user", "set", "alice", "--role", "other"]);
+    run(&["user", "delete", "bob", "--yes"]);
+    let unknown = "/.auth/register?invitation=unknown";
+    let dead = register(&gateway, unknown, "eve", "");
+    for link in &links {
+        assert_eq!(gateway.get(link, &[]).status, 400);
+        let told = register(&gateway, link, "eve", "");
+        assert_eq!(
+            (told.status, code(&told), told.json()["detail"].clone()),
+            (400, code(&dead), dead.json()["detail"].clone())
+        );
+    }
+    run(&["user", "set", "alice", "--role", "staff"]);
+    assert_eq!(register(&gateway, &links[0], "eve", "").status, 201, "with the role comes the right");
+}
+
+#[test]
 fn an_address_that_a_stranger_holds_unconfirmed_goes_to_the_invited_and_to_the_added() {
     let (gateway, _upstream) = gateway("mode: open");
     for (name, email) in [("squatter", "eve@example.com"), ("squatter2", "carol@example.com")] {

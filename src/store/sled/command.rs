@@ -13,7 +13,7 @@ use super::unit::{Group, Unit};
 use crate::identity::{GrantId, TokenId, UserId};
 use crate::store::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation,
-    InvitationError, MailId, NewUser, OneTimeToken, PersonalToken, PersonalTokenError, QueuedMail,
+    InvitationError, Inviters, MailId, NewUser, OneTimeToken, PersonalToken, PersonalTokenError, QueuedMail,
     RefreshFamily, Registered, Restoring, Rotated, Rotation, Session, SessionError, SigningKey, StoreError,
     TokenError, User, UserChange, UserError,
 };
@@ -29,7 +29,7 @@ pub(super) type Reply<T, E> = oneshot::Sender<Result<T, E>>;
 /// What the writer is asked to do.
 pub(super) enum Command {
     BackupChanges(u64, usize, Reply<(Vec<BackupRow>, bool), StoreError>),
-    AcceptInvitation(Digest, Box<NewUser>, SystemTime, Reply<User, InvitationError>),
+    AcceptInvitation(Digest, Inviters, Box<NewUser>, SystemTime, Reply<User, InvitationError>),
     ChangeKeys(Option<SigningKey>, Vec<String>, Reply<Vec<SigningKey>, StoreError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
     ClearFailures(UserId, Reply<usize, StoreError>),
@@ -103,9 +103,11 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             Stage::Evaluate(_) => Evaluated::Backup(id, limit, reply),
             Stage::Refuse(error) => Evaluated::Answer(Box::new(move |_| drop(reply.send(Err(error))))),
         },
-        C::AcceptInvitation(digest, new, now, reply) => {
-            settle(stage, reply, |unit| rules::accept_invitation(unit, digest, &new, now))
-                .unwrap_or_else(|reply| Evaluated::TooMuch(C::AcceptInvitation(digest, new, now, reply)))
+        C::AcceptInvitation(digest, inviters, new, now, reply) => {
+            settle(stage, reply, |unit| rules::accept_invitation(unit, digest, &inviters, &new, now))
+                .unwrap_or_else(|reply| {
+                    Evaluated::TooMuch(C::AcceptInvitation(digest, inviters, new, now, reply))
+                })
         }
         C::ChangeKeys(add, remove, reply) => {
             settle(stage, reply, |unit| rules::change_signing_keys(unit, add.as_ref(), &remove))

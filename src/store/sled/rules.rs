@@ -36,7 +36,7 @@ pub(super) use restore::restore_rows;
 
 /// Ending more sessions than this in one unit leaves the further entries of the expiry index to the
 /// sweeper. It keeps the largest unit, an account that goes with all its sessions, links and tokens, within a batch.
-const EXPIRY_ENTRIES_PER_UNIT: usize = 80;
+const EXPIRY_ENTRIES_PER_UNIT: usize = 70;
 
 /// What one entry of the expiry index may take away with it: an account that was never confirmed, with its links.
 const OPERATIONS_PER_ENTRY: usize = 18;
@@ -192,6 +192,9 @@ fn claim_email(
         }
         Some(_) => return Err(UserError::EmailTaken),
         None => {}
+    }
+    if claim == Claim::Proven {
+        invitations::end_administrators(unit, &folded)?;
     }
     unit.put(keys::email(&folded), *id.as_bytes());
     Ok(())

@@ -1,6 +1,9 @@
 //! Invitations to make an account: an administrator's, of which an address has one, and members', of which each has
 //! one to an address at most. Nobody's takes another's place, and no member's tells whether its address is taken.
 //!
+//! An administrator's ends once its address is an account's, for it can make none any more. Members' all end with the
+//! first of the address that is used; by anything else they don't, or their senders would learn of it.
+//!
 //! Callers: `rules`, of which this is a part.
 
 use std::time::SystemTime;
@@ -11,8 +14,8 @@ use crate::store::record::{self, millis};
 use crate::store::sled::keys::{self, Expiring};
 use crate::store::sled::unit::{Rows, Unit};
 use crate::store::{
-    Digest, EndInvitations, INVITATIONS, INVITATIONS_OF_MEMBERS, Invitation, InvitationError, NewUser,
-    StoreError, User, UserError,
+    Digest, EndInvitations, INVITATIONS, INVITATIONS_OF_MEMBERS, Invitation, InvitationError, Inviters,
+    NewUser, StoreError, User, UserError,
 };
 
 /// Invitations that one unit ends at most: three operations each.
@@ -52,29 +55,40 @@ pub(in crate::store::sled) fn create_invitation(
     Ok(())
 }
 
-/// A member's invitation is as good as the member.
+/// What its link is worth now. A member's is as good as the member, and worth an administrator's where one has invited
+/// the address, too: both say whose it is, so that nobody loses by which of two mails is opened.
 pub(in crate::store::sled) fn live_invitation(
     rows: &impl Rows,
     digest: Digest,
+    inviters: &Inviters,
     now: SystemTime,
 ) -> Result<Invitation, InvitationError> {
-    let found = rows.invitation(digest)?.filter(|invitation| now < invitation.expires_at);
-    let found = found.ok_or(InvitationError::Invalid)?;
-    match found.invited_by {
-        Some(member) if rows.user(member)?.is_none_or(|user| !user.may_sign_in()) => {
-            Err(InvitationError::Invalid)
-        }
-        Some(_) | None => Ok(found),
+    let is_open = |invitation: &Invitation| now < invitation.expires_at;
+    let found = rows.invitation(digest)?.filter(is_open).ok_or(InvitationError::Invalid)?;
+    let Some(member) = found.invited_by else { return Ok(found) };
+    if rows.user(member)?.is_none_or(|user| !inviters.have(&user)) {
+        return Err(InvitationError::Invalid);
     }
+    let other = rows.get(&keys::invitation_to(&found.email.folded()))?;
+    let other = match other.as_deref().and_then(keys::digest_of) {
+        Some(other) => rows.invitation(other)?.filter(is_open),
+        None => None,
+    };
+    Ok(match other {
+        Some(Invitation { invited_by, roles, .. }) => Invitation { invited_by, roles, ..found },
+        None => found,
+    })
 }
 
 pub(in crate::store::sled) fn accept_invitation(
     unit: &mut Unit<'_, '_>,
     digest: Digest,
+    inviters: &Inviters,
     new: &NewUser,
     now: SystemTime,
 ) -> Result<User, InvitationError> {
-    let invitation = live_invitation(unit, digest, now)?;
+    let invitation = live_invitation(unit, digest, inviters, now)?;
+    let email = invitation.email.clone();
     // The link came by the mailbox, or from an administrator who vouches for it.
     let mut new = NewUser { email: Some(invitation.email), email_is_proven: true, ..new.clone() };
     new.roles.extend(invitation.roles);
@@ -85,7 +99,16 @@ pub(in crate::store::sled) fn accept_invitation(
         UserError::UsernameTaken => InvitationError::UsernameTaken,
     })?;
     delete_invitation(unit, digest)?;
+    end_invitations(unit, &EndInvitations::To(email))?;
     Ok(user)
+}
+
+/// An address is an account's, for good: what an administrator has offered to whoever has it is offered no more.
+pub(super) fn end_administrators(unit: &mut Unit<'_, '_>, folded: &str) -> Result<(), StoreError> {
+    match unit.get(&keys::invitation_to(folded))?.as_deref().and_then(keys::digest_of) {
+        Some(digest) => delete_invitation(unit, digest),
+        None => Ok(()),
+    }
 }
 
 /// Ends some, and gives them; none where there is none left.

@@ -1,9 +1,12 @@
 //! Registrations, confirmations and invitations over a tree in memory.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::identity::Role;
 use crate::store::{
     ConfirmError, ConfirmationLink, Confirmed, EndInvitations, INVITATIONS, Invitation, InvitationError,
-    Registered,
+    Inviters, Registered,
 };
 
 const NOW: u64 = 1_000_000;
@@ -33,6 +36,10 @@ fn invitation(label: &str, email: &str) -> Invitation {
         invited_by: None,
         roles: ["guest".parse().expect("a role")].into(),
     }
+}
+
+fn accept(unit: &mut Unit<'_, '_>, label: &str, new: &NewUser, at: u64) -> Result<User, InvitationError> {
+    accept_invitation(unit, Digest::of(label.as_bytes()), &Inviters::Everybody, new, time(at))
 }
 
 fn by_login(bench: &Bench, login: &str) -> Option<User> {
@@ -254,9 +261,7 @@ fn an_invitation_makes_one_account_with_its_address_and_roles() {
 
     let staff = ["staff".parse().expect("a role")].into();
     let new = NewUser { email: None, roles: staff, ..new_user("eve") };
-    let accept = |label: &str, at| {
-        bench.run(|unit| accept_invitation(unit, Digest::of(label.as_bytes()), &new, time(at)))
-    };
+    let accept = |label: &str, at| bench.run(|unit| accept(unit, label, &new, at));
     assert!(matches!(accept("older", NOW), Err(InvitationError::Invalid)), "the newer one voids it");
     assert!(matches!(accept("newer", 1_500_000), Err(InvitationError::Invalid)), "its time is over");
     let eve = accept("newer", NOW).expect("it is good").0;
@@ -307,7 +312,7 @@ fn an_invitation_and_a_change_of_address_take_it_from_who_never_confirmed_it() {
         registered(&bench, &new_user(name), label);
     }
     bench.run(|unit| create_invitation(unit, &invitation("i", "first@example.com"), 1)).expect("it is free");
-    let eve = bench.run(|unit| accept_invitation(unit, Digest::of(b"i"), &new, time(NOW))).expect("made").0;
+    let eve = bench.run(|unit| accept(unit, "i", &new, NOW)).expect("made").0;
     assert_eq!(eve.email.map(|email| email.to_string()).as_deref(), Some("first@example.com"));
 
     let change = UserChange { email: Some("second@example.com".parse().ok()), ..UserChange::default() };
@@ -337,7 +342,7 @@ fn members_invite_beside_each_other_and_a_bound_of_their_own() {
     create(from(&bob, "bob", "Eve@example.com")).expect("another's");
     let is_good = |label: &str| {
         let tree: &::sled::Tree = &bench.0;
-        live_invitation(tree, Digest::of(label.as_bytes()), time(NOW)).is_ok()
+        live_invitation(tree, Digest::of(label.as_bytes()), &Inviters::Everybody, time(NOW)).is_ok()
     };
     assert!(is_good("root") && is_good("alice") && is_good("bob"), "nobody's voids another's");
     create(from(&alice, "again", "EVE@example.com")).expect("in place of the older");
@@ -348,7 +353,7 @@ fn members_invite_beside_each_other_and_a_bound_of_their_own() {
     let third = create(from(&alice, "third", "third@example.com"));
     assert!(matches!(third, Err(InvitationError::TooManyOwn { limit: 2 })));
     let new = NewUser { email: None, ..new_user("mallory") };
-    let used = bench.run(|unit| accept_invitation(unit, Digest::of(b"taken"), &new, time(NOW)));
+    let used = bench.run(|unit| accept(unit, "taken", &new, NOW));
     assert!(matches!(used, Err(InvitationError::EmailTaken)));
 
     // Only one's own by its id, and all of an address by an administrator.
@@ -366,6 +371,68 @@ fn members_invite_beside_each_other_and_a_bound_of_their_own() {
     assert!(matches!(refused, Err(InvitationError::Invalid)));
     bench.run(|unit| sweep(unit, time(1_502_000), 90)).expect("a sweep");
     assert_eq!(keys(&bench, b'I') + keys(&bench, b'X'), 0);
+}
+
+#[test]
+fn of_several_invitations_to_an_address_the_first_that_is_used_brings_what_an_administrator_gave_and_ends_all()
+ {
+    let bench = Bench::new();
+    let (alice, bob) = (bench.user("alice"), bench.user("bob"));
+    let from = |user: &User, label: &str, email: &str| Invitation {
+        invited_by: Some(user.id),
+        roles: Default::default(),
+        ..invitation(label, email)
+    };
+    let create = |invitation: Invitation| {
+        bench.run(|unit| create_invitation(unit, &invitation, 9)).expect("an invitation");
+    };
+    create(invitation("root", "eve@example.com"));
+    create(from(&alice, "alice", "Eve@example.com"));
+    create(from(&bob, "bob", "eve@example.com"));
+    create(from(&bob, "other", "other@example.com"));
+    let tree: &::sled::Tree = &bench.0;
+    let shown = live_invitation(tree, Digest::of(b"alice"), &Inviters::Everybody, time(NOW)).expect("good");
+    assert!(shown.invited_by.is_none() && shown.roles.len() == 1, "worth an administrator's: {shown:?}");
+    let new = NewUser { email: None, ..new_user("eve") };
+    let eve = bench.run(|unit| accept(unit, "alice", &new, NOW)).expect("it is good").0;
+    assert_eq!(eve.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>(), ["guest"]);
+    assert_eq!(keys(&bench, b'I'), 2, "the other address's and its entry");
+    assert_eq!(keys(&bench, b'X'), 1);
+
+    // An administrator's alone ends with an address that comes to an account by another way.
+    create(invitation("root", "late@example.com"));
+    create(from(&alice, "late", "late@example.com"));
+    let change = UserChange { email: Some("Late@example.com".parse().ok()), ..UserChange::default() };
+    bench.run(|unit| change_user(unit, bob.id, &change)).expect("an administrator vouches for it");
+    let left = bench.run(|unit| {
+        end_invitations(unit, &EndInvitations::To("late@example.com".parse().expect("an address")))
+    });
+    assert_eq!(
+        left.expect("a change").0.iter().map(|one| one.invited_by).collect::<Vec<_>>(),
+        [Some(alice.id)]
+    );
+}
+
+#[test]
+fn an_invitation_of_who_may_not_invite_any_more_is_void() {
+    let bench = Bench::new();
+    let alice = bench.user("alice");
+    let sent = Invitation { invited_by: Some(alice.id), ..invitation("i", "eve@example.com") };
+    bench.run(|unit| create_invitation(unit, &sent, 9)).expect("an invitation");
+    let staff: BTreeSet<Role> = ["staff".parse().expect("a role")].into();
+    let accepted = |inviters: Inviters| {
+        let new = NewUser { email: None, ..new_user("eve") };
+        let done = bench.run(|unit| accept_invitation(unit, sent.digest, &inviters, &new, time(NOW)));
+        let tree: &::sled::Tree = &bench.0;
+        let shown = live_invitation(tree, sent.digest, &inviters, time(NOW)).is_ok();
+        (shown, done.map(|_| ()))
+    };
+    let void = |told| matches!(told, (false, Err(InvitationError::Invalid)));
+    assert!(void(accepted(Inviters::Nobody)));
+    assert!(void(accepted(Inviters::With(staff.clone()))));
+    let change = UserChange { roles: Some(staff.clone()), ..UserChange::default() };
+    bench.run(|unit| change_user(unit, alice.id, &change)).expect("a change");
+    assert!(accepted(Inviters::With(staff)).1.is_ok());
 }
 
 #[test]
