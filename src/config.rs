@@ -245,6 +245,7 @@ impl Config {
             has_client_ca: tls_value
                 .is_some_and(|value| value.read_in_part(|tls| tls.get("client_ca").is_some())),
             prefix: &portal.prefix,
+            refresh_tokens: tokens.refresh_ttl.is_some(),
             token_cookies: tokens.cookies,
             token_errors: tokens.errors,
             upstreams: &upstreams,

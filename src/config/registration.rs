@@ -40,8 +40,17 @@ pub(super) fn read(root: &mut Section<'_>, has_mail: bool, per_ip: Rate) -> Regi
         let roles = registration.get("roles").and_then(|value| value.parse_list(role));
         let invite_value = registration.get("members_invite");
         let members_invite = invite_value.and_then(|value| value.flag()).unwrap_or(false);
-        let inviters = registration.get("inviter_roles").and_then(|value| value.parse_list(role));
-        let limit = registration.get("invitations_per_member").and_then(|value| value.number(1..=1000));
+        let inviters_value = registration.get("inviter_roles");
+        let inviters = inviters_value.and_then(|value| value.parse_list(role));
+        let limit_value = registration.get("invitations_per_member");
+        let limit = limit_value.and_then(|value| value.number(1..=1000));
+        // Written as `false` it is switched off, and what it would need may stay for the day when it is on again.
+        let named = inviters_value.filter(|_| inviters.as_ref().is_some_and(|roles| !roles.is_empty()));
+        for value in [named, limit_value].into_iter().flatten().filter(|_| invite_value.is_none()) {
+            let fault = value.fault_of_key("no member invites: `members_invite` is not set");
+            let help = "set `registration.members_invite` to `true`, or leave this out";
+            value.reader().add(fault.help(help));
+        }
         if let Some(value) = invite_value.filter(|_| members_invite) {
             let fault = match (mode, has_mail) {
                 (RegistrationMode::Closed, _) => Some((

@@ -52,6 +52,8 @@ pub(super) struct Around<'a> {
     pub(super) prefix: &'a str,
     /// Whether our tokens come in cookies.
     pub(super) token_cookies: bool,
+    /// Whether there are refresh tokens.
+    pub(super) refresh_tokens: bool,
     /// In which words a refused token is answered.
     pub(super) token_errors: TokenErrors,
     pub(super) upstreams: &'a [UpstreamSettings],
@@ -119,6 +121,10 @@ fn route<'a>(section: &mut Section<'a>, around: &Around<'_>) -> Option<Read<'a>>
     });
     if let Some(value) = endpoint_value {
         refuse_beside(section, &value);
+        if token_endpoint == Some(TokenEndpoint::Refresh) && !around.refresh_tokens {
+            let fault = value.fault("nobody has a refresh token: `tokens.refresh_ttl` is 0");
+            value.reader().add(fault.help("leave this route out, or set `tokens: { refresh_ttl: 30d }`"));
+        }
         let reads = [Method::GET, Method::HEAD, Method::OPTIONS];
         let listed = methods.as_ref().and_then(Option::as_ref);
         if listed.is_some_and(|methods| methods.iter().all(|method| reads.contains(method))) {

@@ -62,6 +62,17 @@ fn members_invite_where_somebody_can_be_invited_and_a_mail_can_be_sent() {
             "      |                                 ^^^^ set `registration.mode` to `invite`, `approval` or `open`",
         ],
     );
+    told(
+        &with("registration: { mode: invite, inviter_roles: [staff], invitations_per_member: 3 }"),
+        &[
+            "foregate.yaml:1:31: no member invites: `members_invite` is not set",
+            "    1 | registration: { mode: invite, inviter_roles: [staff], invitations_per_member: 3 }",
+            "      |                               ^^^^^^^^^^^^^ set `registration.members_invite` to `true`, or leave this out",
+            "foregate.yaml:1:55: no member invites: `members_invite` is not set",
+            "    1 | registration: { mode: invite, inviter_roles: [staff], invitations_per_member: 3 }",
+            "      |                                                       ^^^^^^^^^^^^^^^^^^^^^^ set `registration.members_invite` to `true`, or leave this out",
+        ],
+    );
 }
 
 #[test]
@@ -986,6 +997,14 @@ fn where_tokens_stand_and_who_answers_for_them_is_told_in_place() {
             "foregate.yaml:3:33: nobody can ask for a token here: `methods` has no `POST`",
             "    3 |   - { path: /a, methods: [GET], token_endpoint: token }",
             "      |                                 ^^^^^^^^^^^^^^ list `POST` there as well, or leave `methods` out",
+        ],
+    );
+    told(
+        &format!("tokens: {{ refresh_ttl: 0 }}\n{app}  - {{ path: /a, token_endpoint: refresh }}\n"),
+        &[
+            "foregate.yaml:4:33: nobody has a refresh token: `tokens.refresh_ttl` is 0",
+            "    4 |   - { path: /a, token_endpoint: refresh }",
+            "      |                                 ^^^^^^^ leave this route out, or set `tokens: { refresh_ttl: 30d }`",
         ],
     );
     told(
