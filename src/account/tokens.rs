@@ -45,6 +45,9 @@ pub enum RefreshFailure {
     /// Unknown, ended, revoked or used before: one answer for all.
     #[error("the refresh token is not good (any more)")]
     Invalid,
+    /// It is something else, such as an access token.
+    #[error("this is no refresh token")]
+    NotRefreshToken,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -97,6 +100,9 @@ impl Accounts {
         source: IpAddr,
         now: SystemTime,
     ) -> Result<IssuedToken, RefreshFailure> {
+        if !refresh::is_meant(shown) {
+            return Err(RefreshFailure::NotRefreshToken);
+        }
         let tokens = self.authenticator.tokens();
         let shown = RefreshToken::parse(shown.expose_secret()).ok_or(RefreshFailure::Invalid)?;
         let lifetime = tokens.settings().refresh_ttl.ok_or(RefreshFailure::Invalid)?;

@@ -15,6 +15,7 @@ use super::operation::answer::{Answer, Content};
 use super::operation::{Credential, Description, Offered, Operation};
 use super::token::Refused;
 use super::{Portal, Verb, metadata};
+use crate::authn::location::{ACCESS_COOKIE, REFRESH_COOKIE};
 use crate::response::{Asker, Body, Details};
 
 mod body;
@@ -62,7 +63,7 @@ fn document(portal: &Portal) -> Value {
             // None is called so.
             Verb::Other => continue,
         };
-        let described = self::operation(*operation, &mut shapes);
+        let described = self::operation(*operation, portal.gives_cookies(), &mut shapes);
         paths.entry(operation.path()).or_default().insert(verb.to_owned(), described);
     }
     let schemas: BTreeMap<String, RefOr<Schema>> = shapes.into_iter().collect();
@@ -78,7 +79,8 @@ fn document(portal: &Portal) -> Value {
     })
 }
 
-fn operation(operation: Operation, shapes: &mut Shapes) -> Value {
+/// `in_cookies`: tokens come in cookies, too.
+fn operation(operation: Operation, in_cookies: bool, shapes: &mut Shapes) -> Value {
     let description = operation.description();
     let mut parameters: Vec<Value> = description
         .query
@@ -110,12 +112,20 @@ fn operation(operation: Operation, shapes: &mut Shapes) -> Value {
             "schema": { "type": "string" },
         }));
     }
+    if in_cookies && description.credential == Credential::RefreshToken {
+        parameters.push(json!({
+            "name": "X-CSRF-TOKEN",
+            "in": "header",
+            "description": "What stands in the cookie `csrf_refresh_token`; needed with a refresh token from a cookie.",
+            "schema": { "type": "string" },
+        }));
+    }
     let mut described = json!({
         "operationId": description.id,
         "description": description.about,
         "parameters": parameters,
-        "responses": responses(description, shapes),
-        "security": security(description.credential),
+        "responses": responses(description, in_cookies, shapes),
+        "security": security(description.credential, in_cookies),
     });
     if let Some(input) = description.body {
         described["requestBody"] = body::request(input);
@@ -124,17 +134,18 @@ fn operation(operation: Operation, shapes: &mut Shapes) -> Value {
 }
 
 /// The answers by their statuses.
-fn responses(description: &Description, shapes: &mut Shapes) -> Value {
+fn responses(description: &Description, in_cookies: bool, shapes: &mut Shapes) -> Value {
     let mut by_status: BTreeMap<u16, Vec<&Answer>> = BTreeMap::new();
     for answer in description.all_answers() {
         by_status.entry(answer.status.as_u16()).or_default().push(answer);
     }
-    let responses =
-        by_status.into_iter().map(|(status, answers)| (status.to_string(), response(&answers, shapes)));
+    let responses = by_status
+        .into_iter()
+        .map(|(status, answers)| (status.to_string(), response(&answers, in_cookies, shapes)));
     Value::Object(responses.collect())
 }
 
-fn response(answers: &[&Answer], shapes: &mut Shapes) -> Value {
+fn response(answers: &[&Answer], in_cookies: bool, shapes: &mut Shapes) -> Value {
     let mut content = Map::new();
     let mut words = BTreeSet::new();
     for answer in answers {
@@ -178,7 +189,12 @@ fn response(answers: &[&Answer], shapes: &mut Shapes) -> Value {
         let always = answers.iter().all(|answer| answer.all_headers().any(|other| other == name));
         (name.to_owned(), json!({ "required": always, "schema": { "type": "string" } }))
     });
-    let headers: Map<String, Value> = headers.collect();
+    let mut headers: Map<String, Value> = headers.collect();
+    if in_cookies && answers.iter().any(|answer| answer.has_token_cookies) {
+        let about = "The cookies for the tokens, one field for each; or what takes them away.";
+        let cookie = json!({ "description": about, "schema": { "type": "string" } });
+        headers.entry("Set-Cookie").or_insert(cookie);
+    }
     let mut response = json!({ "description": about.join(" Or: "), "headers": headers });
     for operation in answers.iter().filter_map(|answer| answer.leads_to) {
         let link = json!({ "operationId": operation, "parameters": { "id": "$response.body#/id" } });
@@ -206,17 +222,24 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-fn security(credential: Credential) -> Value {
+fn security(credential: Credential, in_cookies: bool) -> Value {
     match credential {
         Credential::Any => json!([{ "session": [] }, { "bearer": [] }, { "basic": [] }]),
         Credential::Introspector => json!([{ "introspector": [] }]),
         Credential::None => json!([]),
+        // An empty one: with the token in the body nothing else is needed.
+        Credential::OwnToken if in_cookies => {
+            json!([{}, { "token": [] }, { "accessCookie": [] }, { "refreshCookie": [] }])
+        }
+        Credential::OwnToken => json!([{}, { "token": [] }]),
+        Credential::RefreshToken if in_cookies => json!([{ "token": [] }, { "refreshCookie": [] }]),
+        Credential::RefreshToken => json!([{ "token": [] }]),
         Credential::Session => json!([{ "session": [] }]),
     }
 }
 
 fn schemes(portal: &Portal, base: &str) -> Value {
-    json!({
+    let mut schemes = json!({
         "session": {
             "type": "apiKey",
             "in": "cookie",
@@ -242,5 +265,18 @@ fn schemes(portal: &Portal, base: &str) -> Value {
             "scheme": "bearer",
             "description": "A personal access token with the scope `introspect`, which an administrator makes.",
         },
-    })
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The token that the operation is about: to be used up, or to be ended.",
+        },
+    });
+    if portal.gives_cookies() {
+        let cookies = [("accessCookie", ACCESS_COOKIE), ("refreshCookie", REFRESH_COOKIE)];
+        for (name, cookie) in cookies {
+            let about = "Set by `POST /token` and `POST /token/refresh`.";
+            schemes[name] = json!({ "type": "apiKey", "in": "cookie", "name": cookie, "description": about });
+        }
+    }
+    schemes
 }

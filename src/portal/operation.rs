@@ -48,6 +48,10 @@ pub(super) enum Credential {
     /// A personal access token with the scope `introspect`.
     Introspector,
     None,
+    /// Nothing, or the token that the operation is about, where the body has none.
+    OwnToken,
+    /// A refresh token, in `Authorization` or in its cookie.
+    RefreshToken,
     Session,
 }
 

@@ -34,13 +34,14 @@ const PATH: &str = "/token";
 pub(super) const SUBMIT: Description = Description {
     about: "An access token for a name (or an address) and a password, or for a refresh token.",
     answers: &[
-        Answer::json::<Granted>(StatusCode::OK, "The token."),
+        Answer::json::<Granted>(StatusCode::OK, "The token.").with_token_cookies(),
         Answer::oauth(
             StatusCode::BAD_REQUEST,
             &["invalid_request", "invalid_grant", "unsupported_grant_type"],
             "The request is not sound, the refresh token no good any more, or the account waits for something.",
         ),
         WRONG,
+        OTHER_TOKEN,
         LIMITED,
     ],
     body: Some(&Input::oauth(
@@ -53,10 +54,7 @@ pub(super) const SUBMIT: Description = Description {
                 "refresh_token",
                 "A refresh token, for the grant of that name; left out, the one in the cookie.",
             ),
-            Field::flag(
-                "cookies",
-                "Where cookies are given: whether the tokens come in them alone, or not in them.",
-            ),
+            COOKIES,
         ],
         &[&["username", "password"], &["email", "password"], &["grant_type"]],
     )),
@@ -67,24 +65,36 @@ pub(super) const SUBMIT: Description = Description {
 };
 
 pub(super) const REFRESH: Description = Description {
-    about: "An access token for the refresh token in `Authorization`, or in the cookie if `X-CSRF-TOKEN` repeats the one \
-            beside it.",
+    about: "An access token for a refresh token, which is shown as other tokens are.",
     answers: &[
-        Answer::json::<Granted>(StatusCode::OK, "The token."),
+        Answer::json::<Granted>(StatusCode::OK, "The token.").with_token_cookies(),
         Answer::oauth(
             StatusCode::BAD_REQUEST,
             &["invalid_request", "invalid_grant"],
             "There is no refresh token, or it is no good any more.",
         ),
         WRONG,
+        OTHER_TOKEN,
         LIMITED,
     ],
-    body: Some(&Input::oauth(&[], &[])),
-    credential: Credential::None,
+    body: Some(&Input::oauth(&[COOKIES], &[]).optional()),
+    credential: Credential::RefreshToken,
     id: "refreshToken",
     offered: Offered::Always,
     query: &[],
 };
+
+const COOKIES: Field = Field::flag(
+    "cookies",
+    "Where cookies are given: whether the tokens come in them alone, or not in them. For a refresh token from a cookie they \
+     come in cookies alone.",
+);
+
+const OTHER_TOKEN: Answer = Answer::oauth(
+    StatusCode::UNPROCESSABLE_ENTITY,
+    &["invalid_grant"],
+    "With `tokens.errors: flask`: it is no refresh token, but another one.",
+);
 
 const WRONG: Answer = Answer::oauth(
     StatusCode::UNAUTHORIZED,
@@ -160,6 +170,8 @@ enum Refusal {
     Limited(Duration),
     /// No refresh token at all.
     NoRefreshToken,
+    /// Another kind of token.
+    NotRefreshToken,
     Pending(&'static str),
     Unavailable,
     UnsupportedGrantType,
@@ -207,17 +219,17 @@ pub(super) async fn submit(
 }
 
 /// `/token/refresh`: a new access token for the refresh token in `Authorization` or in the cookie, as programs ask that were
-/// written for Flask-JWT-Extended. Its body, if it has one, says nothing.
+/// written for Flask-JWT-Extended. Its body, if it has one, says how the tokens are to come.
 pub(super) async fn refresh(
     portal: &Portal,
     visit: &Visit<'_>,
-    _: Fields,
+    mut fields: Fields,
 ) -> Result<Response<Body>, Problem> {
     let grant = match bearer(visit) {
         Some(token) => Grant::Refresh { token },
         None => Grant::RefreshCookie,
     };
-    let granted = issue(portal, visit, grant, Carrier::Either).await;
+    let granted = issue(portal, visit, grant, Carrier::of(&mut fields)).await;
     Ok(granted.unwrap_or_else(|refusal| refusal.respond(portal, visit)))
 }
 
@@ -251,6 +263,11 @@ async fn issue(
         Grant::Refresh { token } => portal.accounts.refresh(&token, client, received_at).await?,
         Grant::RefreshCookie => {
             let token = cookies::refresh_token(portal, visit)?;
+            if carrier == Carrier::Body {
+                let detail =
+                    "A refresh token from a cookie is answered in cookies: leave cookies out, or send true.";
+                return Err(Refusal::InvalidRequest(detail));
+            }
             portal.accounts.refresh(&token, client, received_at).await?
         }
     };
@@ -268,13 +285,19 @@ async fn issue(
     Ok(response)
 }
 
+impl Carrier {
+    fn of(fields: &mut Fields) -> Self {
+        match (fields.has(COOKIES.name), fields.flag(COOKIES.name)) {
+            (false, _) => Self::Either,
+            (true, true) => Self::Cookies,
+            (true, false) => Self::Body,
+        }
+    }
+}
+
 impl Grant {
     fn of(mut fields: Fields) -> Result<(Self, Carrier), Refusal> {
-        let carrier = match (fields.has("cookies"), fields.flag("cookies")) {
-            (false, _) => Carrier::Either,
-            (true, true) => Carrier::Cookies,
-            (true, false) => Carrier::Body,
-        };
+        let carrier = Carrier::of(&mut fields);
         match fields.text("grant_type").as_deref() {
             None | Some("password") => {}
             Some("refresh_token") => {
@@ -302,6 +325,7 @@ impl Refusal {
     fn status(&self, errors: TokenErrors) -> StatusCode {
         match self {
             Self::InvalidGrant => StatusCode::UNAUTHORIZED,
+            Self::NotRefreshToken if errors == TokenErrors::Flask => StatusCode::UNPROCESSABLE_ENTITY,
             // There it is a token like others, and a program asks for a new login by the status.
             Self::Cookie(_) | Self::InvalidRefreshToken | Self::NoRefreshToken
                 if errors == TokenErrors::Flask =>
@@ -312,6 +336,7 @@ impl Refusal {
             | Self::InvalidRefreshToken
             | Self::InvalidRequest(_)
             | Self::NoRefreshToken
+            | Self::NotRefreshToken
             | Self::Pending(_)
             | Self::UnsupportedGrantType => StatusCode::BAD_REQUEST,
             Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -321,7 +346,9 @@ impl Refusal {
 
     fn error(&self) -> &'static str {
         match self {
-            Self::InvalidGrant | Self::InvalidRefreshToken | Self::Pending(_) => "invalid_grant",
+            Self::InvalidGrant | Self::InvalidRefreshToken | Self::NotRefreshToken | Self::Pending(_) => {
+                "invalid_grant"
+            }
             Self::Cookie(_) | Self::InvalidRequest(_) | Self::NoRefreshToken => "invalid_request",
             // RFC 6749 has no word of its own for these at this endpoint; it has this one at the other.
             Self::Limited(_) | Self::Unavailable => "temporarily_unavailable",
@@ -336,7 +363,8 @@ impl Refusal {
             Self::InvalidGrant => "Incorrect username or password.",
             Self::InvalidRefreshToken => "The refresh token is not good any more.",
             Self::InvalidRequest(detail) | Self::Pending(detail) => detail,
-            Self::NoRefreshToken => "refresh_token is needed.",
+            Self::NoRefreshToken => "A refresh token is needed.",
+            Self::NotRefreshToken => "A refresh token is expected, and this is another one.",
             Self::Limited(wait) => {
                 let text = Text::new("too-many-attempts").with("wait", in_words(*wait));
                 limited = portal.pages.texts().say(Language::English, &text);
@@ -352,6 +380,10 @@ impl Refusal {
             (TokenErrors::Flask, Self::Cookie(TokenRefusal::CsrfMissing)) => Some("Missing CSRF token"),
             (TokenErrors::Flask, Self::Cookie(_)) => Some("CSRF double submit tokens do not match"),
             (TokenErrors::Flask, Self::InvalidRefreshToken) => Some("Token has been revoked"),
+            (TokenErrors::Flask, Self::NotRefreshToken) => Some("Only refresh tokens are allowed"),
+            (TokenErrors::Flask, Self::NoRefreshToken) if !portal.gives_cookies() => {
+                Some("Missing Authorization Header")
+            }
             (TokenErrors::Flask, Self::NoRefreshToken) => {
                 missing = format!(
                     "Missing JWT in headers or cookies (Missing Authorization Header; Missing cookie \"{REFRESH_COOKIE}\")"
@@ -373,6 +405,7 @@ impl Refusal {
             | Self::InvalidRefreshToken
             | Self::InvalidRequest(_)
             | Self::NoRefreshToken
+            | Self::NotRefreshToken
             | Self::Pending(_)
             | Self::UnsupportedGrantType => {}
         }
@@ -423,6 +456,7 @@ impl From<RefreshFailure> for Refusal {
     fn from(error: RefreshFailure) -> Self {
         match error {
             RefreshFailure::Invalid => Self::InvalidRefreshToken,
+            RefreshFailure::NotRefreshToken => Self::NotRefreshToken,
             RefreshFailure::Store(error) => {
                 failure(&error);
                 Self::Unavailable

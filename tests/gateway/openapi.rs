@@ -149,6 +149,34 @@ fn the_document_follows_the_configuration() {
 }
 
 #[test]
+fn of_tokens_the_document_says_where_they_stand_and_what_goes_beside_them() {
+    let with = |tokens: &str| document(&Gateway::start(&format!("tokens: {{ {tokens} }}\n{ROUTES}")));
+    let (off, on) = (with("cookies: false"), with("cookies: true"));
+    for (path, alternatives) in [("/token/refresh", 2), ("/token/revoke", 4)] {
+        for (document, in_cookies) in [(&off, false), (&on, true)] {
+            let operation = &document["paths"][path]["post"];
+            assert_eq!(operation["requestBody"]["required"], false, "{path}");
+            let cookie = &operation["responses"]["200"]["headers"]["Set-Cookie"];
+            assert_eq!(cookie["schema"]["type"] == "string", in_cookies, "{path}: {cookie}");
+            assert_ne!(cookie["required"], true, "not where programs keep their tokens themselves");
+            let parameters = operation["parameters"].as_array().expect("a list");
+            let double = parameters.iter().find(|parameter| parameter["name"] == "X-CSRF-TOKEN");
+            assert_eq!(double.is_some(), in_cookies && path == "/token/refresh", "{path}: {parameters:?}");
+            let ways = operation["security"].as_array().expect("a list").len();
+            assert_eq!(ways, if in_cookies { alternatives } else { alternatives / 2 }, "{path}");
+        }
+    }
+    let cookie = &on["components"]["securitySchemes"]["refreshCookie"];
+    assert_eq!((&cookie["in"], &cookie["name"]), (&json!("cookie"), &json!("refresh_token_cookie")));
+    assert!(off["components"]["securitySchemes"].get("refreshCookie").is_none());
+    let sets = |document: &Value| {
+        document["paths"]["/token"]["post"]["responses"]["200"]["headers"]["Set-Cookie"].clone()
+    };
+    assert!(sets(&on).is_object() && sets(&off).is_null());
+    assert_eq!(on["paths"]["/token"]["post"]["requestBody"]["required"], true);
+}
+
+#[test]
 fn every_other_method_is_told_which_ones_there_are() {
     let gateway = Gateway::start(&format!(
         "registration: {{ mode: open }}\nportal: {{ account_deletion: true }}\n{MAIL}{ROUTES}"

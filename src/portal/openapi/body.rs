@@ -8,7 +8,7 @@ use crate::portal::operation::input::{CSRF_TOKEN, Field, Input, Kind, Need};
 
 pub(super) fn request(input: &Input) -> Value {
     json!({
-        "required": true,
+        "required": input.is_needed,
         "content": {
             "application/json": { "schema": json_object(input) },
             "application/x-www-form-urlencoded": { "schema": form(input) },

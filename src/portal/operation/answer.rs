@@ -17,6 +17,8 @@ pub(in crate::portal) struct Answer {
     pub(in crate::portal) content: Content,
     /// Headers that it always has, besides those of its content and its status.
     pub(in crate::portal) headers: &'static [&'static str],
+    /// Whether it sets cookies with tokens, or takes them away, where tokens come in cookies.
+    pub(in crate::portal) has_token_cookies: bool,
     /// What the thing that was made can be used for: an operation that takes its `id`.
     pub(in crate::portal) leads_to: Option<&'static str>,
     pub(in crate::portal) status: StatusCode,
@@ -87,34 +89,26 @@ const UNAVAILABLE_OAUTH: Answer =
 impl Answer {
     pub(in crate::portal) const fn json<T: ToSchema>(status: StatusCode, about: &'static str) -> Self {
         let shape = Shape { name: T::name, parts: T::schemas, schema: <T as PartialSchema>::schema };
-        Self { about, content: Content::Json(shape), headers: &[], leads_to: None, status }
+        Self { content: Content::Json(shape), ..Self::empty(status, about) }
     }
 
     /// With an `ETag`, which may be asked for again.
     pub(in crate::portal) const fn kept(media_type: &'static str, about: &'static str) -> Self {
-        Self {
-            about,
-            content: Content::Kept(media_type),
-            headers: &["ETag"],
-            leads_to: None,
-            status: StatusCode::OK,
-        }
+        Self { content: Content::Kept(media_type), headers: &["ETag"], ..Self::empty(StatusCode::OK, about) }
     }
 
     /// What `kept` becomes for who has it.
     pub(in crate::portal) const fn known() -> Self {
         let about = "Unchanged since the `ETag` that was shown.";
-        Self {
-            about,
-            content: Content::None,
-            headers: &["ETag"],
-            leads_to: None,
-            status: StatusCode::NOT_MODIFIED,
-        }
+        Self { headers: &["ETag"], ..Self::empty(StatusCode::NOT_MODIFIED, about) }
     }
 
     pub(in crate::portal) const fn nothing(about: &'static str) -> Self {
-        Self { about, content: Content::None, headers: &[], leads_to: None, status: StatusCode::NO_CONTENT }
+        Self::empty(StatusCode::NO_CONTENT, about)
+    }
+
+    const fn empty(status: StatusCode, about: &'static str) -> Self {
+        Self { about, content: Content::None, has_token_cookies: false, headers: &[], leads_to: None, status }
     }
 
     pub(in crate::portal) const fn oauth(
@@ -122,11 +116,11 @@ impl Answer {
         words: &'static [&'static str],
         about: &'static str,
     ) -> Self {
-        Self { about, content: Content::OAuth(words), headers: &[], leads_to: None, status }
+        Self { content: Content::OAuth(words), ..Self::empty(status, about) }
     }
 
     pub(in crate::portal) const fn page(status: StatusCode, about: &'static str) -> Self {
-        Self { about, content: Content::Page, headers: &[], leads_to: None, status }
+        Self { content: Content::Page, ..Self::empty(status, about) }
     }
 
     pub(in crate::portal) const fn problem(
@@ -134,21 +128,15 @@ impl Answer {
         codes: &'static [&'static str],
         about: &'static str,
     ) -> Self {
-        Self { about, content: Content::Problem(codes), headers: &[], leads_to: None, status }
+        Self { content: Content::Problem(codes), ..Self::empty(status, about) }
     }
 
     pub(in crate::portal) const fn redirect(about: &'static str) -> Self {
-        Self {
-            about,
-            content: Content::Redirect,
-            headers: &[],
-            leads_to: None,
-            status: StatusCode::SEE_OTHER,
-        }
+        Self { content: Content::Redirect, ..Self::empty(StatusCode::SEE_OTHER, about) }
     }
 
     pub(in crate::portal) const fn text(status: StatusCode, about: &'static str) -> Self {
-        Self { about, content: Content::Text, headers: &[], leads_to: None, status }
+        Self { content: Content::Text, ..Self::empty(status, about) }
     }
 
     /// The same, with what can be done next.
@@ -159,6 +147,11 @@ impl Answer {
     /// The same, setting a cookie.
     pub(in crate::portal) const fn with_cookie(self) -> Self {
         Self { headers: &["Set-Cookie"], ..self }
+    }
+
+    /// The same, setting the cookies for tokens or taking them away, where tokens come in cookies.
+    pub(in crate::portal) const fn with_token_cookies(self) -> Self {
+        Self { has_token_cookies: true, ..self }
     }
 
     /// A failure of ours.
@@ -219,7 +212,9 @@ impl Description {
         };
         let signed_out: &[Answer] = match self.credential {
             Credential::Any | Credential::Session => &SIGNED_OUT,
-            Credential::Introspector | Credential::None => &[],
+            Credential::Introspector | Credential::None | Credential::OwnToken | Credential::RefreshToken => {
+                &[]
+            }
         };
         let unavailable: &[Answer] = match (self.body, self.credential) {
             (None, Credential::None) => &[],

@@ -16,6 +16,8 @@ pub(in crate::portal) struct Input {
     /// Nothing else may be sent: what is passed over may have been meant as a limit.
     pub(in crate::portal) closed: bool,
     pub(in crate::portal) fields: &'static [Field],
+    /// Whether there has to be one; a form that has to prove something is never left out.
+    pub(in crate::portal) is_needed: bool,
     /// For a token endpoint: faults as RFC 6749 has them.
     pub(in crate::portal) is_oauth: bool,
     /// Whether a form has to show by a token that a page of ours sent it.
@@ -71,7 +73,7 @@ impl Input {
     pub(in crate::portal) const EMPTY: Self = Self::of(&[]);
 
     pub(in crate::portal) const fn of(fields: &'static [Field]) -> Self {
-        Self { closed: false, fields, is_oauth: false, is_proven: true, one_of: &[] }
+        Self { closed: false, fields, is_needed: true, is_oauth: false, is_proven: true, one_of: &[] }
     }
 
     pub(in crate::portal) const fn closed(fields: &'static [Field]) -> Self {
@@ -83,6 +85,11 @@ impl Input {
         one_of: &'static [&'static [&'static str]],
     ) -> Self {
         Self { is_oauth: true, one_of, ..Self::unproven(fields) }
+    }
+
+    /// The same, which may be left out: the request says enough.
+    pub(in crate::portal) const fn optional(self) -> Self {
+        Self { is_needed: false, ..self }
     }
 
     /// What changes nothing needs no proof of where it comes from.

@@ -24,7 +24,7 @@ use crate::response::{Body, Problem};
 pub(in crate::portal) const SUBMIT: Description = Description {
     about: "Ends a token (RFC 7009). One that is unknown is answered like one that has just ended.",
     answers: &[
-        Answer::json::<Revoked>(StatusCode::OK, "It is good no more."),
+        Answer::json::<Revoked>(StatusCode::OK, "It is good no more.").with_token_cookies(),
         Answer::oauth(StatusCode::BAD_REQUEST, &["invalid_request"], "There is no token."),
         Answer::oauth(
             StatusCode::TOO_MANY_REQUESTS,
@@ -41,8 +41,8 @@ pub(in crate::portal) const SUBMIT: Description = Description {
             Field::text("token_type_hint", "Not needed: a token says what it is."),
         ],
         &[],
-    )),
-    credential: Credential::None,
+    ).optional()),
+    credential: Credential::OwnToken,
     id: "revokeToken",
     offered: Offered::Always,
     query: &[],
