@@ -140,8 +140,13 @@ impl Authenticator {
         };
         let identity = match self.shown_token(location, token, asker).await? {
             Authentication::Verified(identity) => identity,
-            bad @ Authentication::Rejected(Rejection::Bearer(_)) => return or_session(bad),
-            bad @ (Authentication::Absent | Authentication::Rejected(_)) => return Ok(located(bad)),
+            // One that is not looked at, because too many forged ones came from its source, counts as little as a bad one.
+            bad @ Authentication::Rejected(Rejection::Bearer(_) | Rejection::Limited { .. }) => {
+                return or_session(bad);
+            }
+            bad @ (Authentication::Absent | Authentication::Rejected(Rejection::Basic)) => {
+                return Ok(located(bad));
+            }
         };
         if let Some(double) = double
             && let Err(refusal) = check_double(access_double(token).as_deref(), double)

@@ -1,13 +1,16 @@
 //! Tokens in cookies and in the query, for clients that were written for Flask-JWT-Extended: where they count, what has to
 //! be sent beside them, and what of them an application, a log or another page gets to see.
 
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::harness::{Connection, Gateway, PASSWORD, Reply, Upstream, wait_until};
+use crate::idp::{base64url, now};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -54,8 +57,12 @@ impl Stage {
     }
 
     fn with(tokens: &str) -> Self {
+        Self::in_folder(tempfile::tempdir().expect("a folder"), tokens)
+    }
+
+    fn in_folder(directory: TempDir, tokens: &str) -> Self {
         let upstream = Upstream::start();
-        let gateway = Gateway::start(&format!(
+        let yaml = format!(
             "public_url: http://app.test\ntrusted_proxies: [127.0.0.1]\nadmin: {{ listen: \"127.0.0.1:0\" }}\ntokens: {tokens}\n\
              upstreams: {{ app: \"http://{}\" }}\nroutes:\n\
              - {{ path: /public/**, upstream: app, access: public, token_locations: [query, cookie] }}\n\
@@ -69,7 +76,8 @@ impl Stage {
              - {{ path: /admin/**, upstream: app, token_locations: [cookie], require: {{ roles: [admin] }} }}\n\
              - {{ path: /**, upstream: app, credentials: [bearer, basic], token_locations: [header, cookie, query] }}\n",
             upstream.address
-        ));
+        );
+        let gateway = Gateway::start_in(directory, &yaml);
         gateway.add_user("alice", &["staff"]);
         gateway.add_user("bob", &[]);
         Self { gateway, upstream }
@@ -217,6 +225,58 @@ fn over_https_the_cookies_are_secure_and_a_program_chooses_how_its_tokens_come()
     let body = json!({ "username": "alice", "password": PASSWORD, "cookies": true });
     let reply = off.request("POST", "/.auth/token", &[JSON], body.to_string().as_bytes());
     assert_eq!((reply.status, &reply.json()["error"]), (400, &json!("invalid_request")), "{reply:?}");
+}
+
+#[test]
+fn whoever_refreshes_chooses_as_well_how_the_tokens_come() {
+    let stage = Stage::new();
+    let alice = stage.log_in("alice");
+    let mut bearer = format!("Bearer {}", alice.refresh);
+    for (body, in_body, cookies) in
+        [("{}", true, 4), (r#"{"cookies":false}"#, true, 0), (r#"{"cookies":true}"#, false, 4)]
+    {
+        let headers = [JSON, ("authorization", &*bearer)];
+        let reply = stage.gateway.request("POST", "/.auth/token/refresh", &headers, body.as_bytes());
+        let seen = (reply.status, reply.json()["refresh_token"].is_string(), reply.all("set-cookie").len());
+        assert_eq!(seen, (200, in_body, cookies), "{body}: {reply:?}");
+        let next = reply.json()["refresh_token"].as_str().map(str::to_owned);
+        bearer = format!("Bearer {}", next.unwrap_or_default());
+    }
+    // What came in a cookie stays out of a script's reach, and is not used up by who asks for it nevertheless.
+    let bob = stage.log_in("bob");
+    let cookies = bob.cookies();
+    let headers = [JSON, ("cookie", &*cookies), ("x-csrf-token", &*bob.csrf_refresh)];
+    let refresh =
+        |body: &str| stage.gateway.request("POST", "/.auth/token/refresh", &headers, body.as_bytes());
+    let reply = refresh(r#"{"cookies":false}"#);
+    assert_eq!((reply.status, &reply.json()["error"]), (400, &json!("invalid_request")), "{reply:?}");
+    assert!(!reply.text().contains("fgr_") && reply.all("set-cookie").is_empty(), "{reply:?}");
+    assert_eq!(refresh(r#"{"cookies":true}"#).all("set-cookie").len(), 4);
+}
+
+#[test]
+fn where_no_token_comes_in_a_cookie_none_is_asked_for_in_one() {
+    let stage = Stage::with("{ cookies: true, errors: flask }");
+    let alice = stage.log_in("alice");
+    let yaml = "upstreams: { app: \"http://127.0.0.1:9\" }\nroutes: [{ path: /**, upstream: app }]\n";
+    for (errors, status, member, text) in [
+        ("flask", 401, "msg", "Missing Authorization Header"),
+        ("problem", 400, "error_description", "A refresh token is needed."),
+    ] {
+        let off = Gateway::start(&format!("tokens: {{ errors: {errors} }}\n{yaml}"));
+        let cookies = alice.cookies();
+        for headers in [&[][..], &[("cookie", &*cookies), ("x-csrf-token", &*alice.csrf_refresh)]] {
+            let reply = off.request("POST", "/.auth/token/refresh", headers, b"");
+            assert_eq!((reply.status, &reply.json()[member]), (status, &json!(text)), "{reply:?}");
+        }
+    }
+    let off = Gateway::start(yaml);
+    off.add_user("alice", &[]);
+    let bearer = format!("Bearer {}", off.token("alice"));
+    let reply = off.request("POST", "/.auth/token/refresh", &[("authorization", &bearer)], b"");
+    assert_eq!((reply.status, &reply.json()["error"]), (400, &json!("invalid_grant")), "{reply:?}");
+    let text = "A refresh token is expected, and this is another one.";
+    assert_eq!(reply.json()["error_description"], text);
 }
 
 #[test]
@@ -472,7 +532,11 @@ fn a_refresh_by_cookie_needs_its_double_and_gives_nothing_to_a_script() {
     let reply = plainly(&[("authorization", &bearer)]);
     assert!(reply.status == 200 && reply.json()["access_token"].is_string(), "{reply:?}");
     let access = format!("Bearer {}", bob.access);
-    assert_eq!(plainly(&[("authorization", &access)]).status, 401);
+    let reply = plainly(&[("authorization", &access)]);
+    let told = (reply.status, reply.json()["msg"].clone());
+    assert_eq!(told, (422, json!("Only refresh tokens are allowed")), "{reply:?}");
+    let reply = stage.ask_token(json!({ "grant_type": "refresh_token", "refresh_token": bob.access }));
+    assert_eq!((reply.status, reply.json()["msg"].clone()), told, "{reply:?}");
 
     // Signed out: the cookies go, and what stood in them is worth nothing.
     let cookies = next.cookies();
@@ -491,12 +555,32 @@ fn a_refresh_by_cookie_needs_its_double_and_gives_nothing_to_a_script() {
 
 #[test]
 fn an_expired_token_is_told_so_only_if_it_was_good() {
-    let stage = Stage::with("{ cookies: true, errors: flask, access_ttl: 1s }");
-    let alice = stage.log_in("alice");
+    // With a key of its own the test signs what was issued once more, as of another time.
+    let directory = tempfile::tempdir().expect("a folder");
+    let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key").serialize_pem();
+    let path = directory.path().join("own.pem");
+    std::fs::write(&path, &pem).expect("the key is written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its mode is set");
+    let stage = Stage::in_folder(directory, "{ cookies: true, errors: flask, keys: [own.pem] }");
+    let mut alice = stage.log_in("alice");
+    let key = EncodingKey::from_ec_pem(pem.as_bytes()).expect("a key");
+    let issued = alice.access.clone();
+    let ended = |seconds_ago: u64| {
+        let part = |at: usize| {
+            URL_SAFE_NO_PAD.decode(issued.split('.').nth(at).expect("a part")).expect("base64url")
+        };
+        let mut claims: Value = serde_json::from_slice(&part(1)).expect("JSON");
+        claims["exp"] = json!(now() - seconds_ago);
+        let head = format!("{}.{}", base64url(&part(0)), base64url(claims.to_string().as_bytes()));
+        let signature =
+            jsonwebtoken::crypto::sign(head.as_bytes(), &key, Algorithm::ES256).expect("it signs");
+        format!("{head}.{signature}")
+    };
+    // The clocks of two machines may be apart by half a minute.
+    stage.passes("GET", "/header/x", &[("authorization", &format!("Bearer {}", ended(20)))]);
+    alice.access = ended(31);
     let (head, signature) = alice.access.rsplit_once('.').expect("a signature");
     let forged = format!("{head}.{}", swapped(signature));
-    // The clocks of two machines may be apart by half a minute.
-    std::thread::sleep(Duration::from_secs(32));
     for place in ["header", "cookie", "query"] {
         let show = |token: &str, status, msg| {
             let (bearer, cookie) = (format!("Bearer {token}"), format!("access_token_cookie={token}"));
@@ -685,6 +769,26 @@ fn flood(gateway: &Gateway, good: &str) -> String {
         }
     }
     panic!("no flood was braked");
+}
+
+#[test]
+fn a_session_is_not_hidden_by_a_cookie_that_is_not_looked_at() {
+    let stage = Stage::new();
+    let alice = stage.log_in("alice");
+    let session = stage.gateway.sign_in("alice");
+    let show = |cookies: &str| stage.gateway.get("/person/x", &[("cookie", cookies)]).status;
+    let mut seen = Vec::new();
+    // The brake may end in between.
+    wait_until(
+        || {
+            let unknown = flood(&stage.gateway, &alice.access);
+            seen = vec![show(&unknown), show(&format!("{unknown}; {session}")), show(&unknown)];
+            seen[0] == 429 && seen[2] == 429
+        },
+        || "no flood stayed braked".to_owned(),
+    );
+    assert_eq!(seen, [429, 200, 429]);
+    assert!(stage.upstream.last().contains("remote-user: alice"), "{}", stage.upstream.last());
 }
 
 #[test]
