@@ -27,8 +27,8 @@ pub use failure::Failure;
 pub use http::{AdminHttp, AdminListenError, AdminSources, NotReady};
 pub use invitation::{InvitationView, RevokeInvitations};
 pub use message::{
-    AccountView, AddUser, Command, KeyView, LinkBase, Moment, Password, ReloadStatus, Reply, Secret,
-    ServerStatus, SetUser, UpstreamServer,
+    AccountView, AddUser, Command, DamagedView, KeyView, LinkBase, Moment, Password, ReloadStatus, Reply,
+    Secret, ServerStatus, SetUser, UpstreamServer,
 };
 pub use perform::perform;
 pub use personal::{CreateToken, TokenCommand, TokenReply, TokenView};

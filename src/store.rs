@@ -34,8 +34,8 @@ pub use self::error::{
 };
 pub use self::failures::{FailureKey, Failures, TriedAccount};
 pub use self::model::{
-    ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation, Inviters, NewUser,
-    OneTimeToken, Purpose, Registered, Restoring, Session, SigningKey, Standing, User, UserChange,
+    ConfirmationLink, Confirmed, DamagedAccount, Digest, EndInvitations, EndSessions, Invitation, Inviters,
+    NewUser, OneTimeToken, Purpose, Registered, Restoring, Session, SigningKey, Standing, User, UserChange,
     Verification,
 };
 pub use self::outbox::{MailContent, MailId, QueuedMail};
@@ -44,7 +44,7 @@ pub use self::refresh::{
     FAMILIES_PER_ACCOUNT, PreviousToken, REVOCATIONS_PER_ACCOUNT, RefreshFamily, Rotated, Rotation,
 };
 pub use self::short::{InvalidShortId, ShortId};
-use crate::identity::{Email, GrantId, UserId, Username};
+use crate::identity::{Email, GrantId, UserId};
 
 /// An account holds at most this many sessions; a further one ends its oldest.
 pub const SESSIONS_PER_ACCOUNT: usize = 100;
@@ -211,8 +211,13 @@ impl Store {
         }
     }
 
-    /// Up to `limit` accounts in the order of their folded names, after the name `after`.
-    pub async fn users(&self, after: Option<Username>, limit: usize) -> Result<Vec<User>, StoreError> {
+    /// Up to `limit` accounts in the order of their folded names, after the name `after`. One that can't be read hides none
+    /// of the others.
+    pub async fn users(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<Result<User, DamagedAccount>>, StoreError> {
         match &self.engine {
             Engine::Sled(sled) => sled.users(after, limit).await,
         }
@@ -459,9 +464,9 @@ impl Store {
     }
 
     /// Clears the counts at one account, of all sources; says how many there were.
-    pub async fn clear_failures(&self, user: UserId) -> Result<usize, StoreError> {
+    pub async fn clear_failures(&self, account: TriedAccount) -> Result<usize, StoreError> {
         match &self.engine {
-            Engine::Sled(sled) => sled.clear_failures(user).await,
+            Engine::Sled(sled) => sled.clear_failures(account).await,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::authn::session;
 use crate::identity::{DisplayName, Email, Role, UnfitUsername};
 use crate::mail::{Mail, Message};
 use crate::password::{UnusableHash, check_hash};
-use crate::store::{EndSessions, NewUser, OneTimeToken, UserChange};
+use crate::store::{DamagedAccount, EndSessions, NewUser, OneTimeToken, TriedAccount, UserChange};
 
 /// How long the link lives with which a new person sets a password.
 const LINK_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -126,8 +126,12 @@ impl Accounts {
         self.store.user_by_login(login.trim())?.ok_or(UserError::NotFound)
     }
 
-    /// All accounts in the order of their names, a page at a time.
-    pub async fn page(&self, after: Option<Username>, limit: usize) -> Result<Vec<User>, StoreError> {
+    /// All accounts in the order of their names, a page at a time, with those that can't be read in their places.
+    pub async fn page(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<Result<User, DamagedAccount>>, StoreError> {
         self.store.users(after, limit).await
     }
 
@@ -168,10 +172,21 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Clears the failed logins at an account, whatever their source.
+    /// Clears the failed logins at an account, whatever their source and whether they were made by its name or its address.
     pub async fn unlock(&self, login: &str) -> Result<User, UserError> {
         let user = self.find(login)?;
-        self.authenticator.login().throttle().clear(user.id).await?;
+        let mut tried = vec![TriedAccount::Known(user.id)];
+        let wanted = || self.store.contended_address(&user);
+        if let Some(address) = user.email.clone().map_or_else(wanted, |email| Ok(Some(email)))? {
+            // As `authn::login` counts by an address: as nobody's while nobody has confirmed it, and at whoever has
+            // registered with it last, besides.
+            let folded = address.folded();
+            tried.push(TriedAccount::Unknown(Digest::of(folded.as_bytes())));
+            tried.extend(self.store.newcomer(&folded)?.map(|newcomer| TriedAccount::Known(newcomer.id)));
+        }
+        for account in tried {
+            self.authenticator.login().throttle().clear(account).await?;
+        }
         record(Event::AccountUnlocked, &user);
         Ok(user)
     }

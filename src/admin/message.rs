@@ -20,7 +20,7 @@ use super::personal::{TokenCommand, TokenReply};
 use super::session::{RevokeSessions, SessionMark, SessionSummary, SessionView};
 use super::transfer::{AccountRecord, ImportUsers, Imported, SchemeCounts};
 use crate::identity::{DisplayName, Email, Role, UserId, Username};
-use crate::store::{BackupRow, SigningKey, User};
+use crate::store::{BackupRow, DamagedAccount, SigningKey, User};
 
 /// Something to do. `login` is a username or an address, as typed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -98,19 +98,19 @@ pub enum Command {
     /// One slice of all accounts with their hashes, in the order of their names; as `UserList`.
     UserExport {
         /// Where the slice before this one ended.
-        after: Option<Username>,
+        after: Option<String>,
     },
     /// Makes accounts with the hashes that they bring along.
     UserImport(ImportUsers),
     /// One slice of all accounts in the order of their names; `next` of the reply is the `after` of the next slice.
     UserList {
         /// Where the slice before this one ended.
-        after: Option<Username>,
+        after: Option<String>,
     },
     /// Counts how the passwords of one slice of all accounts are kept; as `UserList`.
     UserSchemes {
         /// Where the slice before this one ended.
-        after: Option<Username>,
+        after: Option<String>,
     },
     /// Changes an account.
     UserSet(SetUser),
@@ -225,8 +225,11 @@ pub enum Reply {
     Accounts {
         /// In the order of their names.
         accounts: Vec<AccountView>,
+        /// Those among them that can't be read.
+        #[serde(default)]
+        damaged: Vec<DamagedView>,
         /// After which name the next slice begins; `None` at the end.
-        next: Option<Username>,
+        next: Option<String>,
     },
     /// The account that was made.
     Added {
@@ -258,8 +261,11 @@ pub enum Reply {
     Exported {
         /// In the order of their names.
         accounts: Vec<AccountRecord>,
+        /// Those among them that can't be read.
+        #[serde(default)]
+        damaged: Vec<DamagedView>,
         /// After which name the next slice begins; `None` at the end.
-        next: Option<Username>,
+        next: Option<String>,
     },
     /// Nothing was done.
     Failed(Failure),
@@ -305,8 +311,11 @@ pub enum Reply {
     Schemes {
         /// Of this slice.
         counts: SchemeCounts,
+        /// Those among them that can't be read.
+        #[serde(default)]
+        damaged: Vec<DamagedView>,
         /// After which name the next slice begins; `None` at the end.
-        next: Option<Username>,
+        next: Option<String>,
     },
     /// A slice of sessions.
     Sessions {
@@ -395,6 +404,23 @@ impl KeyView {
             signs_from: Moment(key.signs_from),
             state: state.to_owned(),
         }
+    }
+}
+
+/// An account that is there and can't be read.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct DamagedView {
+    /// Its number, which is its row's key.
+    pub id: UserId,
+    /// Its name, folded.
+    pub name: String,
+    /// What the row fails by.
+    pub reason: String,
+}
+
+impl From<DamagedAccount> for DamagedView {
+    fn from(DamagedAccount { id, name, reason }: DamagedAccount) -> Self {
+        Self { id, name, reason }
     }
 }
 

@@ -12,7 +12,7 @@ use super::message::{AccountView, AddUser, Command, LinkBase, Password, Reply, S
 use super::personal;
 use crate::account::{AccountChange, AccountError, Accounts, NewAccount, NewPassword};
 use crate::identity::{Username, fold};
-use crate::store::{StoreError, User, UserError};
+use crate::store::{DamagedAccount, StoreError, User, UserError};
 
 mod invitation;
 mod key;
@@ -127,23 +127,36 @@ async fn show(accounts: &Accounts, login: &str, now: SystemTime) -> Result<Reply
     }
 }
 
-async fn list(accounts: &Accounts, after: Option<Username>) -> Result<Reply, Failure> {
+async fn list(accounts: &Accounts, after: Option<String>) -> Result<Reply, Failure> {
     let page = accounts.page(after, SLICE).await.map_err(store)?;
-    let full = page.len() >= SLICE;
     let total = page.len();
-    let mut bytes = 0;
-    let mut slice = Vec::with_capacity(total);
+    let (mut bytes, mut looked_at, mut seen) = (0, 0, None);
+    let (mut slice, mut damaged) = (Vec::with_capacity(total), Vec::new());
     for user in page {
-        let view = AccountView::from(user);
-        bytes += serde_json::to_string(&view).map_or(0, |json| json.len());
-        slice.push(view);
+        looked_at += 1;
+        seen = Some(folded_name(&user));
+        match user {
+            Ok(user) => {
+                let view = AccountView::from(user);
+                bytes += serde_json::to_string(&view).map_or(0, |json| json.len());
+                slice.push(view);
+            }
+            Err(account) => damaged.push(account.into()),
+        }
         if bytes > SLICE_BYTES {
             break;
         }
     }
-    let more = full || slice.len() < total;
-    let next = slice.last().filter(|_| more).map(|last| last.username.clone());
-    Ok(Reply::Accounts { accounts: slice, next })
+    let more = total >= SLICE || looked_at < total;
+    Ok(Reply::Accounts { accounts: slice, damaged, next: seen.filter(|_| more) })
+}
+
+/// Where the slice behind this one begins.
+fn folded_name(account: &Result<User, DamagedAccount>) -> String {
+    match account {
+        Ok(user) => user.username.folded(),
+        Err(damaged) => damaged.name.clone(),
+    }
 }
 
 /// The reply about one account that was named as typed.
@@ -179,9 +192,9 @@ async fn nearest(accounts: &Accounts, login: &str) -> Result<Option<Username>, S
     let mut after = None;
     for _ in 0..COMPARED / SLICE {
         let page = accounts.page(after, SLICE).await?;
-        after = page.last().map(|user| user.username.clone());
+        after = page.last().map(folded_name);
         let full = page.len() >= SLICE;
-        page.into_iter().for_each(|user| best.consider(user.username));
+        page.into_iter().flatten().for_each(|user| best.consider(user.username));
         if !full {
             break;
         }

@@ -134,14 +134,14 @@ impl Throttle {
     }
 
     /// Clears the failures at one account, whatever their source. Those of a source at all accounts stay.
-    pub async fn clear(&self, user: UserId) -> Result<(), StoreError> {
-        let at_user = |key: &Key| matches!(key, Key::Pair(_, Account::Known(id)) if *id == user);
-        for (_, counter) in self.lock().by_key.iter_mut().filter(|(key, _)| at_user(key)) {
+    pub async fn clear(&self, account: Account) -> Result<(), StoreError> {
+        let at_account = |key: &Key| matches!(key, Key::Pair(_, at) if *at == account);
+        for (_, counter) in self.lock().by_key.iter_mut().filter(|(key, _)| at_account(key)) {
             counter.failures = 0;
             counter.blocked_until = None;
         }
         match &self.store {
-            Some(store) => store.clear_failures(user).await.map(drop),
+            Some(store) => store.clear_failures(account).await.map(drop),
             None => Ok(()),
         }
     }

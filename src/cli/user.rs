@@ -11,7 +11,9 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::administration::{Administration, links};
 use super::{CliError, note, password_input, print};
-use crate::admin::{AccountView, AddUser, Command, Password, Reply, SchemeCounts, Secret, SetUser};
+use crate::admin::{
+    AccountView, AddUser, Command, DamagedView, Password, Reply, SchemeCounts, Secret, SetUser,
+};
 use crate::config::Config;
 use crate::identity::{DisplayName, Email, Role, Username};
 
@@ -338,12 +340,16 @@ async fn delete(administration: &Administration, login: String, ask: bool) -> Re
 
 async fn list(administration: &Administration, json: bool, waiting: bool) -> Result<(), CliError> {
     let mut listing = render::Listing::new(json);
+    let mut unreadable = Unreadable::default();
     let mut after = None;
     loop {
-        let reply = administration.perform(Command::UserList { after }).await?;
-        let Reply::Accounts { accounts, next } = reply else { return Err(Administration::unexpected()) };
+        let reply = administration.perform(Command::UserList { after: after.clone() }).await?;
+        let Reply::Accounts { accounts, damaged, next } = reply else {
+            return Err(Administration::unexpected());
+        };
         // A slice that doesn't move on would be asked for again and again.
-        after = next.filter(|_| !accounts.is_empty());
+        after = next.filter(|next| after.as_ref() != Some(next));
+        unreadable.tell(&damaged);
         let mut shown = accounts;
         shown.retain(|account| !waiting || (account.waiting && !account.unconfirmed && !account.disabled));
         print(&listing.slice(&shown)?)?;
@@ -352,6 +358,7 @@ async fn list(administration: &Administration, json: bool, waiting: bool) -> Res
         }
     }
     print(&listing.end())?;
+    unreadable.end()?;
     if listing.is_empty() && waiting {
         note("No account waits for approval.");
     } else if listing.is_empty() {
@@ -360,21 +367,50 @@ async fn list(administration: &Administration, json: bool, waiting: bool) -> Res
     Ok(())
 }
 
+/// The accounts that can't be read, each told once, beside what is said of the others.
+#[derive(Default)]
+struct Unreadable(usize);
+
+impl Unreadable {
+    fn tell(&mut self, damaged: &[DamagedView]) {
+        self.0 += damaged.len();
+        for DamagedView { id, name, reason } in damaged {
+            note(format_args!("error: account `{name}` (key {id}) can't be read: {reason}"));
+        }
+    }
+
+    /// A failure, if there were any.
+    fn end(self) -> Result<(), CliError> {
+        let which = match self.0 {
+            0 => return Ok(()),
+            1 => "1 account was left out".to_owned(),
+            count => format!("{count} accounts were left out"),
+        };
+        Err(CliError::Failed(anyhow!(
+            "{which}: the store is damaged, or was written by a newer version; a backup brings them back"
+        )))
+    }
+}
+
 async fn schemes(administration: &Administration, json: bool) -> Result<(), CliError> {
     let mut total = SchemeCounts::default();
+    let mut unreadable = Unreadable::default();
     let mut after = None;
     loop {
-        let reply = administration.perform(Command::UserSchemes { after }).await?;
-        let Reply::Schemes { counts, next } = reply else { return Err(Administration::unexpected()) };
-        let nothing = counts.accounts == 0;
+        let reply = administration.perform(Command::UserSchemes { after: after.clone() }).await?;
+        let Reply::Schemes { counts, damaged, next } = reply else {
+            return Err(Administration::unexpected());
+        };
+        unreadable.tell(&damaged);
         total.add(counts);
-        after = next.filter(|_| !nothing);
+        after = next.filter(|next| after.as_ref() != Some(next));
         if after.is_none() {
             break;
         }
     }
     if json {
-        return print(&(serde_json::to_string_pretty(&total)? + "\n"));
+        print(&(serde_json::to_string_pretty(&total)? + "\n"))?;
+        return unreadable.end();
     }
     print(&render::schemes(&total))?;
     let others = total.schemes.iter().filter(|(scheme, _)| *scheme != "Argon2id").map(|(_, count)| count);
@@ -382,7 +418,7 @@ async fn schemes(administration: &Administration, json: bool) -> Result<(), CliE
         0 => {}
         others => note(format_args!("{others} not on Argon2id yet: each is moved when the person signs in.")),
     }
-    Ok(())
+    unreadable.end()
 }
 
 /// A command whose reply is one account.

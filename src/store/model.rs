@@ -117,6 +117,17 @@ impl User {
     }
 }
 
+/// An account that is there and can't be read: of a newer version, or damaged.
+#[derive(Clone, Debug)]
+pub struct DamagedAccount {
+    /// Its number, which is its row's key.
+    pub id: UserId,
+    /// Its name as it is kept apart from it, folded.
+    pub name: String,
+    /// What the row fails by.
+    pub reason: String,
+}
+
 /// An account to be made. Its number and version are the store's to give.
 #[derive(Clone, Debug)]
 pub struct NewUser {

@@ -40,12 +40,12 @@ use self::writer::Writer;
 use super::failures::{FailureKey, Failures, TriedAccount, decode_failures};
 use super::record;
 use super::{
-    BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation,
-    InvitationError, Inviters, NewUser, OneTimeToken, OpenError, RefreshFamily, Registered, Restoring,
-    Rotated, Rotation, Session, SessionError, ShortId, SigningKey, StoreError, StoreSettings, TokenError,
-    User, UserError, Verification,
+    BackupRow, ConfirmError, ConfirmationLink, Confirmed, DamagedAccount, Digest, EndInvitations,
+    EndSessions, Invitation, InvitationError, Inviters, NewUser, OneTimeToken, OpenError, RefreshFamily,
+    Registered, Restoring, Rotated, Rotation, Session, SessionError, ShortId, SigningKey, StoreError,
+    StoreSettings, TokenError, User, UserError, Verification,
 };
-use crate::identity::{Email, GrantId, UserId, Username, fold};
+use crate::identity::{Email, GrantId, UserId, fold};
 
 /// Commands that may wait. Past it the answer is `Busy`.
 const QUEUE: usize = 1024;
@@ -208,9 +208,13 @@ impl Sled {
         self.read(|rows| Ok(Rows::get(rows, &keys::revoked(user, id))?.is_some()))
     }
 
-    pub(super) async fn users(&self, after: Option<Username>, limit: usize) -> Result<Vec<User>, StoreError> {
+    pub(super) async fn users(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<Result<User, DamagedAccount>>, StoreError> {
         self.scan(move |db| {
-            let start = keys::username(&after.as_ref().map(Username::folded).unwrap_or_default());
+            let start = keys::username(&after.as_deref().map(fold).unwrap_or_default());
             let entries = db.range::<Vec<u8>, _>((Bound::Excluded(start), Bound::Excluded(vec![b'N' + 1])));
             let mut users = Vec::new();
             for entry in entries {
@@ -219,9 +223,18 @@ impl Sled {
                 }
                 let (key, value) = entry.map_err(read_error)?;
                 let Some(id) = keys::user_id_of(&value) else { continue };
-                let user = db.user(id)?;
+                let user = match db.user(id) {
+                    Ok(user) => user,
+                    Err(StoreError::Corrupt(reason)) => {
+                        let name = String::from_utf8_lossy(&key[1..]).into_owned();
+                        users.push(Err(DamagedAccount { id, name, reason }));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 // As with every entry: it counts when its row says the same.
-                users.extend(user.filter(|user| keys::username(&user.username.folded()) == key.as_ref()));
+                let user = user.filter(|user| keys::username(&user.username.folded()) == key.as_ref());
+                users.extend(user.map(Ok));
             }
             Ok(users)
         })
@@ -457,13 +470,12 @@ impl Sled {
         }
     }
 
-    pub(super) async fn clear_failures(&self, user: UserId) -> Result<usize, StoreError> {
-        let of_user =
-            |key: &FailureKey| matches!(key, FailureKey::Pair(_, TriedAccount::Known(id)) if *id == user);
-        self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !of_user(key));
+    pub(super) async fn clear_failures(&self, account: TriedAccount) -> Result<usize, StoreError> {
+        let is_there = |key: &FailureKey| matches!(key, FailureKey::Pair(_, at) if *at == account);
+        self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !is_there(key));
         let mut cleared = 0;
         loop {
-            match self.submit(|reply| Command::ClearFailures(user, reply)).await? {
+            match self.submit(|reply| Command::ClearFailures(account, reply)).await? {
                 0 => return Ok(cleared),
                 more => cleared += more,
             }

@@ -286,6 +286,11 @@ fn an_address_answers_whoever_registered_with_it_alike_whether_or_not_it_has_an_
     // The owner is braked here, where somebody has tried their address, and nowhere in their account.
     assert!(gateway.command(&["user", "unlock", "owner"], "").status.success());
     assert_eq!(gateway.sign_in_with("owner", PASSWORD).status, 200);
+    // By the address as well, of which somebody else would be the owner; and so it is with one that nobody has confirmed.
+    assert_eq!(gateway.sign_in_with("Owner@example.com", PASSWORD).status, 200);
+    assert_eq!(gateway.sign_in_with("free@example.com", own).status, 429);
+    assert!(gateway.command(&["user", "unlock", "mallory1"], "").status.success());
+    assert_eq!(code(&gateway.sign_in_with("free@example.com", own)), "unconfirmed");
 
     // A link asked for by the address goes where one by the name goes, and only to the mailbox that is theirs.
     let resend = |login: &str| {

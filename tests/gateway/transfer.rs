@@ -531,3 +531,38 @@ fn size(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
     entries.map(|entry| entry.metadata().expect("a file").len()).sum()
 }
+
+#[test]
+fn one_damaged_account_hides_no_other_and_is_told_with_its_key() {
+    let folder = Folder::new();
+    for name in ["alice", "Bob", "carol"] {
+        let added = folder.command(&["user", "add", name, "--password-hash", &sha256_hash()]);
+        assert!(added.status.success(), "{added:?}");
+    }
+    let id = {
+        let db = sled::open(folder.path("data")).expect("an engine");
+        let entry = db.get("Nbob").expect("a read").expect("an entry");
+        let row = [b"U", &entry[..]].concat();
+        assert!(db.insert(row, b"?").expect("a row").is_some());
+        db.flush().expect("a flush");
+        entry.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let file = folder.path("users.jsonl");
+    let file = file.to_str().expect("a path");
+    for (arguments, shown) in [
+        (&["user", "list"][..], &["alice", "carol"][..]),
+        (&["user", "list", "--json"], &["alice", "carol"]),
+        (&["user", "export"], &["alice", "carol"]),
+        (&["user", "export", "--format", "csv"], &["alice", "carol"]),
+        (&["user", "export", "--output", file], &[]),
+        (&["user", "schemes"], &["2"]),
+    ] {
+        let output = folder.command(arguments);
+        let (out, told) = (stdout(&output), stderr(&output));
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(shown.iter().all(|name| out.contains(name)) && !out.contains("bob"), "{arguments:?}: {out}");
+        assert_eq!(told.matches("account `bob` (key ").count(), 1, "{arguments:?}: {told}");
+        assert!(told.replace('-', "").contains(&id) && told.contains("1 account was left out"), "{told}");
+    }
+    assert_eq!(names(&std::fs::read_to_string(file).expect("the others are in it")), ["alice", "carol"]);
+}

@@ -188,7 +188,7 @@ async fn slices_hold_every_account_once() {
     let mut after = None;
     loop {
         let reply = office.ask(Command::UserList { after }).await;
-        let Reply::Accounts { accounts, next } = reply else { panic!("{reply:?}") };
+        let Reply::Accounts { accounts, damaged: _, next } = reply else { panic!("{reply:?}") };
         names.extend(accounts.into_iter().map(|account| account.username));
         after = next;
         if after.is_none() {

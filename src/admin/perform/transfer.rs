@@ -6,12 +6,11 @@ use std::time::SystemTime;
 
 use secrecy::SecretString;
 
-use super::{SLICE, SLICE_BYTES, store};
+use super::{SLICE, SLICE_BYTES, folded_name, store};
 use crate::account::{Accounts, ImportedAccount, NotImported};
 use crate::admin::failure::Failure;
 use crate::admin::message::{Reply, Secret};
 use crate::admin::transfer::{AccountRecord, Awaited, ImportUsers, Imported, Refusal, SchemeCounts};
-use crate::identity::Username;
 use crate::password;
 use crate::store::{StoreError, UserError};
 use crate::telemetry::audit::{self, About, Event};
@@ -45,17 +44,24 @@ pub(super) async fn import(
 }
 
 /// Accounts with their hashes, after this one.
-pub(super) async fn export(accounts: &Accounts, after: Option<Username>) -> Result<Reply, Failure> {
+pub(super) async fn export(accounts: &Accounts, after: Option<String>) -> Result<Reply, Failure> {
     if after.is_none() {
         audit::record(Event::AccountsExported, About::Server);
     }
     let page = accounts.page(after, SLICE).await.map_err(store)?;
     let total = page.len();
     let (mut bytes, mut seen, mut slice) = (0, None, Vec::with_capacity(total));
-    let mut looked_at = 0;
+    let (mut looked_at, mut damaged) = (0, Vec::new());
     for user in page {
         looked_at += 1;
-        seen = Some(user.username.clone());
+        seen = Some(folded_name(&user));
+        let user = match user {
+            Ok(user) => user,
+            Err(account) => {
+                damaged.push(account.into());
+                continue;
+            }
+        };
         // It is nobody's account, and elsewhere nothing would end it.
         if user.is_stand_in() {
             continue;
@@ -69,22 +75,29 @@ pub(super) async fn export(accounts: &Accounts, after: Option<Username>) -> Resu
     }
     let more = total >= SLICE || looked_at < total;
     let next = seen.filter(|_| more);
-    Ok(Reply::Exported { accounts: slice, next })
+    Ok(Reply::Exported { accounts: slice, damaged, next })
 }
 
 /// How the passwords are kept of the accounts after this one.
-pub(super) async fn schemes(accounts: &Accounts, after: Option<Username>) -> Result<Reply, Failure> {
+pub(super) async fn schemes(accounts: &Accounts, after: Option<String>) -> Result<Reply, Failure> {
     let page = accounts.page(after, SLICE).await.map_err(store)?;
-    let next = page.last().filter(|_| page.len() >= SLICE).map(|last| last.username.clone());
-    let mut counts = SchemeCounts::default();
+    let next = page.last().filter(|_| page.len() >= SLICE).map(folded_name);
+    let (mut counts, mut damaged) = (SchemeCounts::default(), Vec::new());
     for user in page {
+        let user = match user {
+            Ok(user) => user,
+            Err(account) => {
+                damaged.push(account.into());
+                continue;
+            }
+        };
         counts.accounts += 1;
         match &user.password_hash {
             Some(hash) => *counts.schemes.entry(scheme(hash).to_owned()).or_default() += 1,
             None => counts.without_password += 1,
         }
     }
-    Ok(Reply::Schemes { counts, next })
+    Ok(Reply::Schemes { counts, damaged, next })
 }
 
 /// The scheme of one hash, for a person.

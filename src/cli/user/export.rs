@@ -13,8 +13,8 @@ use secrecy::ExposeSecret;
 
 use super::super::administration::Administration;
 use super::super::{CliError, note};
-
-use crate::admin::{AccountRecord, Command, Reply};
+use super::Unreadable;
+use crate::admin::{AccountRecord, Command, DamagedView, Reply};
 
 /// Columns that are always there.
 const USUAL: usize = 6;
@@ -40,31 +40,35 @@ enum Format {
 /// Writes all accounts, a slice at a time.
 pub(super) async fn run(administration: &Administration, arguments: ExportArguments) -> Result<(), CliError> {
     let Some(path) = arguments.output else {
-        write(administration, arguments.format, io::stdout().lock()).await?;
-        return Ok(());
+        let (_, unreadable) = write(administration, arguments.format, io::stdout().lock()).await?;
+        return unreadable.end();
     };
     let file = NewFile::beside(&path)?;
-    let written = write(administration, arguments.format, &file.file).await?;
+    let (written, unreadable) = write(administration, arguments.format, &file.file).await?;
     file.finish(&path)?;
     let accounts = if written == 1 { "1 account is".to_owned() } else { format!("{written} accounts are") };
     note(format_args!(
         "{accounts} in {}, with the password hashes: keep it as you keep the store.",
         path.display()
     ));
-    Ok(())
+    unreadable.end()
 }
 
-async fn write(administration: &Administration, format: Format, to: impl Write) -> Result<u64, CliError> {
+async fn write(
+    administration: &Administration,
+    format: Format,
+    to: impl Write,
+) -> Result<(u64, Unreadable), CliError> {
     let mut writer = match format {
         Format::Jsonl => Writer::Jsonl(BufWriter::new(to)),
         Format::Csv => {
             // Columns that are empty for everybody would only puzzle those who have none of it.
             let mut more = false;
-            each(administration, |account| {
+            let look = |account: &AccountRecord| {
                 more |= !account.awaits.is_empty() || account.language.is_some();
                 Ok(())
-            })
-            .await?;
+            };
+            each(administration, look, |_| {}).await?;
             let mut table = ::csv::WriterBuilder::new().flexible(true).from_writer(to);
             let heads =
                 ["username", "email", "name", "roles", "password_hash", "disabled", "awaits", "language"];
@@ -72,28 +76,32 @@ async fn write(administration: &Administration, format: Format, to: impl Write) 
             Writer::Csv { more, table: Box::new(table) }
         }
     };
-    let mut written = 0;
-    each(administration, |account| {
+    let (mut written, mut unreadable) = (0, Unreadable::default());
+    let visit = |account: &AccountRecord| {
         written += 1;
         writer.write(account)
-    })
-    .await?;
+    };
+    each(administration, visit, |damaged| unreadable.tell(damaged)).await?;
     writer.flush()?;
-    Ok(written)
+    Ok((written, unreadable))
 }
 
-/// Passes over all accounts, a slice at a time.
+/// Passes over all accounts, a slice at a time, and over those that can't be read.
 async fn each(
     administration: &Administration,
     mut visit: impl FnMut(&AccountRecord) -> Result<(), CliError>,
+    mut miss: impl FnMut(&[DamagedView]),
 ) -> Result<(), CliError> {
     let mut after = None;
     loop {
-        let reply = administration.perform(Command::UserExport { after }).await?;
-        let Reply::Exported { accounts, next } = reply else { return Err(Administration::unexpected()) };
+        let reply = administration.perform(Command::UserExport { after: after.clone() }).await?;
+        let Reply::Exported { accounts, damaged, next } = reply else {
+            return Err(Administration::unexpected());
+        };
+        miss(&damaged);
         accounts.iter().try_for_each(&mut visit)?;
         // A slice that doesn't move on would be asked for again and again.
-        after = next.filter(|_| !accounts.is_empty());
+        after = next.filter(|next| after.as_ref() != Some(next));
         if after.is_none() {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use crate::store::{
     BackupRow, ConfirmError, ConfirmationLink, Confirmed, Digest, EndInvitations, EndSessions, Invitation,
     InvitationError, Inviters, MailId, NewUser, OneTimeToken, PersonalToken, PersonalTokenError, QueuedMail,
     RefreshFamily, Registered, Restoring, Rotated, Rotation, Session, SessionError, SigningKey, StoreError,
-    TokenError, User, UserChange, UserError,
+    TokenError, TriedAccount, User, UserChange, UserError,
 };
 
 /// Accounts of one `CreateUsers`: a batch without what others may put into it, three operations each. One whose
@@ -32,7 +32,7 @@ pub(super) enum Command {
     AcceptInvitation(Digest, Inviters, Box<NewUser>, SystemTime, Reply<User, InvitationError>),
     ChangeKeys(Option<SigningKey>, Vec<String>, Reply<Vec<SigningKey>, StoreError>),
     ChangeUser(UserId, UserChange, Reply<User, UserError>),
-    ClearFailures(UserId, Reply<usize, StoreError>),
+    ClearFailures(TriedAccount, Reply<usize, StoreError>),
     Close(oneshot::Sender<()>),
     CreatePersonalToken(PersonalToken, Option<Digest>, Reply<(), PersonalTokenError>),
     CreateFamily(RefreshFamily, Reply<usize, SessionError>),
@@ -117,8 +117,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::change_user(unit, id, &change))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::ChangeUser(id, change, reply)))
         }
-        C::ClearFailures(user, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, user))
-            .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(user, reply))),
+        C::ClearFailures(account, reply) => settle(stage, reply, |unit| rules::clear_failures(unit, account))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::ClearFailures(account, reply))),
         C::Close(stopped) => Evaluated::Close(stopped),
         C::CreatePersonalToken(token, session, reply) => {
             settle(stage, reply, |unit| rules::create_personal_token(unit, &token, session))

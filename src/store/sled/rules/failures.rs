@@ -4,7 +4,6 @@
 
 use std::time::SystemTime;
 
-use crate::identity::UserId;
 use crate::store::StoreError;
 use crate::store::failures::{self, Failures, TriedAccount};
 use crate::store::sled::keys;
@@ -32,9 +31,9 @@ pub(in crate::store::sled) fn note_failures(
 /// comes again while there are more.
 pub(in crate::store::sled) fn clear_failures(
     unit: &mut Unit<'_, '_>,
-    user: UserId,
+    account: TriedAccount,
 ) -> Result<usize, StoreError> {
-    let mut found = unit.keys_under(&keys::failures_at(TriedAccount::Known(user)))?;
+    let mut found = unit.keys_under(&keys::failures_at(account))?;
     found.truncate(CLEARED);
     let cleared = found.len();
     for key in found {
