@@ -829,14 +829,20 @@ fn who_has_signed_out_loses_the_cookies_though_a_token_in_one_can_t_be_judged() 
 #[test]
 fn nobody_keeps_for_others_what_a_token_in_the_address_was_answered() {
     let upstream = Upstream::answering(|_| {
-        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-control: public, max-age=60\r\n\r\n".to_vec()
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-control: public, max-age=60\r\n\
+          cdn-cache-control: max-age=60\r\n\r\n"
+            .to_vec()
     });
     let gateway = Gateway::start(&format!(
         "upstreams: {{ app: \"http://{}\" }}\n\
          routes: [{{ path: /**, upstream: app, access: public, token_locations: [query] }}]\n",
         upstream.address
     ));
-    for (target, expected) in [("/?jwt=x", "private, max-age=60"), ("/", "public, max-age=60")] {
-        assert_eq!(gateway.get(target, &[]).all("cache-control"), [expected], "{target}");
+    for (target, expected, at_the_edge) in
+        [("/?jwt=x", "private, max-age=60", None), ("/", "public, max-age=60", Some("max-age=60"))]
+    {
+        let reply = gateway.get(target, &[]);
+        assert_eq!(reply.all("cache-control"), [expected], "{target}");
+        assert_eq!(reply.header("cdn-cache-control"), at_the_edge, "{target}");
     }
 }

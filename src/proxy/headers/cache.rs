@@ -1,9 +1,16 @@
 //! Who may keep an answer: `Cache-Control`, where it was asked for with a token in the address (RFC 6750 §2.3).
 //!
+//! What speaks to one kind of cache alone overrides it there, so nothing of that stays.
+//!
 //! Callers: `proxy`.
 
 use http::header::CACHE_CONTROL;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// How the fields end that speak to one kind of cache (RFC 9213 §2), such as `CDN-Cache-Control`.
+const TARGETED: &str = "-cache-control";
+/// Those that have other names: of the Edge Architecture Specification, of Akamai, of nginx.
+const OLDER: [&str; 3] = ["surrogate-control", "edge-control", "x-accel-expires"];
 
 /// What lets others keep an answer or speaks to them alone, and what is said anew.
 const SHARED: [&[u8]; 4] = [b"public", b"s-maxage", b"proxy-revalidate", b"private"];
@@ -17,6 +24,14 @@ pub(in crate::proxy) fn keep_private(headers: &mut HeaderMap) {
     let value = HeaderValue::from_bytes(&directives.join(&b", "[..]));
     // Made of parts of such values: it is one.
     headers.insert(CACHE_CONTROL, value.unwrap_or(HeaderValue::from_static("private")));
+    let targeted: Vec<HeaderName> = headers.keys().filter(|name| is_targeted(name)).cloned().collect();
+    for name in targeted {
+        headers.remove(name);
+    }
+}
+
+fn is_targeted(name: &HeaderName) -> bool {
+    name.as_str().ends_with(TARGETED) || OLDER.contains(&name.as_str())
 }
 
 fn is_shared(directive: &[u8]) -> bool {
@@ -66,5 +81,30 @@ mod tests {
             let seen: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
             assert_eq!(seen, [expected], "{said:?}");
         }
+    }
+
+    #[test]
+    fn no_cache_is_told_otherwise_in_a_field_of_its_own() {
+        let targeted = [
+            "cdn-cache-control",
+            "cloudflare-cdn-cache-control",
+            "vercel-cdn-cache-control",
+            "x-litespeed-cache-control",
+            "surrogate-control",
+            "edge-control",
+            "x-accel-expires",
+        ];
+        let others = ["etag", "surrogate-key", "x-cache-control-hint", "expires"];
+        let mut headers = HeaderMap::new();
+        for name in targeted.into_iter().chain(others) {
+            for value in ["max-age=600", "public"] {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            }
+        }
+        keep_private(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["cache-control", "etag", "expires", "surrogate-key", "x-cache-control-hint"]);
+        assert_eq!(headers.get_all("etag").iter().count(), 2, "the others stay whole");
     }
 }
