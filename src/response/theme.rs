@@ -22,7 +22,7 @@ use bytes::Bytes;
 use fluent_bundle::FluentResource;
 
 use super::look::Look;
-use super::pages::letters::Letters;
+use super::pages::letters::{LetterFault, Letters};
 use super::pages::{self, PageSettings, Pages};
 use super::texts::{self, Language, Texts};
 
@@ -136,7 +136,15 @@ impl Theme {
         let pages = Pages::new(PageSettings { prefix: "/.auth".into(), look }).trial();
         let (what, file, error) = match (pages, letters) {
             (Err(error), _) => ("the page of a problem", "base.html", error),
-            (Ok(()), Err(error)) => ("a mail", "mail.html", error),
+            (Ok(()), Err(LetterFault::NoAddress(file))) => {
+                let message = "a mail made with it does not say what is to be opened";
+                return Some(ThemeFault::of(
+                    file,
+                    message,
+                    "expected `button.url` of each of `view.buttons`",
+                ));
+            }
+            (Ok(()), Err(LetterFault::Render(error))) => ("a mail", "mail.html", error),
             (Ok(()), Ok(())) => return None,
         };
         // The innermost is the place where it happened.

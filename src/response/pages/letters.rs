@@ -52,6 +52,14 @@ pub struct Button {
     pub url: String,
 }
 
+/// Why no letter is written with a theme.
+#[derive(Debug)]
+pub(in crate::response) enum LetterFault {
+    /// What is to be opened doesn't stand in what this template makes.
+    NoAddress(&'static str),
+    Render(Error),
+}
+
 /// The templates, ready to render.
 #[derive(Debug)]
 pub struct Letters {
@@ -83,15 +91,16 @@ impl Letters {
         self.render(HTML, letter)
     }
 
-    /// What goes wrong with a letter.
-    pub(in crate::response) fn trial(&self) -> Result<(), Error> {
+    /// What goes wrong with a letter that has no button, one or two.
+    pub(in crate::response) fn trial(&self) -> Result<(), LetterFault> {
         let word = || "word".to_owned();
-        let button = || Button { label: word(), url: word() };
-        for language in Language::ALL {
+        let cases =
+            Language::ALL.into_iter().flat_map(|language| (0..=2).map(move |count| (language, count)));
+        for (language, count) in cases {
             let letter = Letter {
                 after: vec![word()],
                 before: vec![word(), word()],
-                buttons: vec![button(), button()],
+                buttons: (0..count).map(|at| Button { label: word(), url: format!("address{at}") }).collect(),
                 by_hand: word(),
                 footer: word(),
                 greeting: word(),
@@ -100,7 +109,10 @@ impl Letters {
                 subject: word(),
             };
             for (name, _) in TEMPLATES {
-                render(&self.environments, name, &letter)?;
+                let rendered = render(&self.environments, name, &letter).map_err(LetterFault::Render)?;
+                if letter.buttons.iter().any(|button| !rendered.contains(&button.url)) {
+                    return Err(LetterFault::NoAddress(name));
+                }
             }
         }
         Ok(())

@@ -76,6 +76,18 @@ fn what_is_wrong_is_told_with_its_place() {
             &[("mail.txt", "x\n{{ view.gretting }}")],
             vec!["mail.txt:2:1: a mail can't be rendered with it: undefined value"],
         ),
+        (
+            &[("mail.txt", "{{ view.greeting }}")],
+            vec!["mail.txt: a mail made with it does not say what is to be opened"],
+        ),
+        (
+            &[("mail.html", "{% if view.buttons %}{{ view.buttons[0].url }}{% endif %}")],
+            vec!["mail.html: a mail made with it does not say what is to be opened"],
+        ),
+        (
+            &[("mail.txt", "a\n{{ view.buttons[0].url }}")],
+            vec!["mail.txt:2:1: a mail can't be rendered with it: undefined value"],
+        ),
         (&[("mail.html", "{{ t(\"no-such\") }}")], vec!["mail.html:1:4: there is no message `no-such`"]),
     ] {
         let found = faults(theme);
