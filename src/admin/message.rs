@@ -583,7 +583,7 @@ mod tests {
             "null",
             r#"{"user_show":{}}"#,
             r#"{"user_show":{"login":"a","force":true}}"#,
-            r#"{"user_list":{"after":"a@b"}}"#,
+            r#"{"user_list":{"after":5}}"#,
             r#"{"user_drop":{"login":"a"}}"#,
             r#"{"user_show":{"login":"a"}} "status""#,
         ] {
