@@ -227,13 +227,14 @@ fn security(credential: Credential, in_cookies: bool) -> Value {
         Credential::Any => json!([{ "session": [] }, { "bearer": [] }, { "basic": [] }]),
         Credential::Introspector => json!([{ "introspector": [] }]),
         Credential::None => json!([]),
-        // An empty one: with the token in the body nothing else is needed.
+        // An empty one: with the token in the body nothing else is needed, and without any this is no 401, which programs
+        // expect where a scheme is asked for, but 400 (RFC 6749 §5.2).
         Credential::OwnToken if in_cookies => {
             json!([{}, { "token": [] }, { "accessCookie": [] }, { "refreshCookie": [] }])
         }
         Credential::OwnToken => json!([{}, { "token": [] }]),
-        Credential::RefreshToken if in_cookies => json!([{ "token": [] }, { "refreshCookie": [] }]),
-        Credential::RefreshToken => json!([{ "token": [] }]),
+        Credential::RefreshToken if in_cookies => json!([{}, { "token": [] }, { "refreshCookie": [] }]),
+        Credential::RefreshToken => json!([{}, { "token": [] }]),
         Credential::Session => json!([{ "session": [] }]),
     }
 }

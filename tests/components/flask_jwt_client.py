@@ -115,6 +115,7 @@ reply = session.post(BASE + "/logout", timeout=20)
 say("signing out", reply.status_code, sorted(session.cookies.keys()))
 ask("after that", "GET", "/cookie", session)
 ask("a refresh after that", "POST", "/refresh", requests, cookies={})
+ask("a refresh with an access token", "POST", "/refresh", headers=bearer(access))
 
 # --- Revoked, refreshed, fresh, expired --------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ use crate::mailbox::{MAIL, last_mail_to};
 use crate::program::{python, repository};
 
 /// Nothing is throttled: thousands of wrong passwords come from here.
-const CONFIG: &str = "registration: { mode: open, members_invite: true }\n\
+const CONFIG: &str = "registration: { mode: open, members_invite: true }\ntokens: { cookies: true }\n\
     portal: { account_deletion: true, theme: theme }\n\
     limits: { login: { per_account: 1000000/1m, per_ip: 1000000/1m } }\n\
     upstreams: { app: \"http://127.0.0.1:9\" }\n\
