@@ -39,7 +39,7 @@ mod transfer;
 pub use address::{AddressError, AddressToConfirm};
 pub use administration::{AccountChange, AccountError, NewAccount, NewPassword};
 pub use device::Device;
-pub use invitations::{InviteError, Invited, MemberInviteError};
+pub use invitations::{InviteError, Invited, MemberInviteError, Sender};
 pub use keys::KeyError;
 pub use own::{OwnChangeError, Proof, SignedIn};
 pub use personal::{MadePersonalToken, NewPersonalToken};

@@ -39,6 +39,7 @@ mod store;
 mod table;
 mod theme;
 mod token;
+mod unreadable;
 mod user;
 
 /// Where the configuration is looked for when nobody names it.

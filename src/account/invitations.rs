@@ -35,6 +35,17 @@ pub struct Invited {
     pub waits: bool,
 }
 
+/// Who has sent an invitation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Sender {
+    /// Whoever has the command line.
+    Administrator,
+    /// A member who may not invite at the moment, so that the link is void; `None`: nobody knows who it was.
+    MayNot(Option<Username>),
+    /// A member.
+    Member(Username),
+}
+
 /// Why an administrator has invited nobody.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum InviteError {
@@ -115,23 +126,28 @@ impl Accounts {
         Ok((link, mailed))
     }
 
-    /// Up to `limit` open invitations behind this one, whoever sent them, each with its sender's name. The next slice
-    /// begins behind the last; there is none where these are fewer.
+    /// Up to `limit` open invitations behind this one, whoever sent them, each with its sender. The next slice begins
+    /// behind the last; there is none where these are fewer.
     pub async fn invitations(
         &self,
         after: Option<Digest>,
         limit: usize,
         now: SystemTime,
-    ) -> Result<Vec<(Invitation, Option<Username>)>, StoreError> {
+    ) -> Result<Vec<(Invitation, Sender)>, StoreError> {
         let found = self.store.invitations(after, limit, now).await?;
-        let named = found.into_iter().map(|invitation| {
-            let inviter = match invitation.invited_by {
-                Some(member) => self.store.user(member)?.map(|user| user.username),
-                None => None,
+        let inviters = self.registration.inviters();
+        let sent = found.into_iter().map(|invitation| {
+            let sender = match invitation.invited_by.map(|member| self.store.user(member)) {
+                None => Sender::Administrator,
+                Some(Ok(Some(user))) if inviters.have(&user) => Sender::Member(user.username),
+                Some(Ok(Some(user))) => Sender::MayNot(Some(user.username)),
+                // Gone meanwhile, or not to be read; its invitation hides no other.
+                Some(Ok(None) | Err(StoreError::Corrupt(_))) => Sender::MayNot(None),
+                Some(Err(error)) => return Err(error),
             };
-            Ok((invitation, inviter))
+            Ok((invitation, sender))
         });
-        named.collect()
+        sent.collect()
     }
 
     /// Ends invitations, and says how many.

@@ -10,6 +10,8 @@ use crate::store::{EndSessions, ShortId};
 
 /// Some of all sessions.
 pub struct SessionSlice {
+    /// Accounts with sessions among these that can't be read; theirs are left out.
+    pub damaged: Vec<UserId>,
     /// Where the next slice begins; `None` at the end.
     pub next: Option<SessionMark>,
     /// Each with its account, those of one account together.
@@ -45,16 +47,26 @@ impl Accounts {
         let last = kept.last().map(|last| SessionMark { digest: last.digest, user: last.user_id });
         let next = last.filter(|_| kept.len() >= limit);
         let mut sessions: Vec<(User, Session)> = Vec::with_capacity(kept.len());
+        let mut damaged = Vec::new();
         for session in kept.into_iter().filter_map(|kept| self.live(kept, now)) {
             let known = sessions.last().map(|(user, _)| user).filter(|user| user.id == session.user_id);
             let user = match known {
                 Some(user) => Some(user.clone()),
-                None => self.store.user(session.user_id)?,
+                None if damaged.last() == Some(&session.user_id) => None,
+                None => match self.store.user(session.user_id) {
+                    Ok(user) => user,
+                    // It hides no other.
+                    Err(StoreError::Corrupt(_)) => {
+                        damaged.push(session.user_id);
+                        None
+                    }
+                    Err(error) => return Err(error),
+                },
             };
             // It went between the two looks.
             sessions.extend(user.map(|user| (user, session)));
         }
-        Ok(SessionSlice { next, sessions })
+        Ok(SessionSlice { damaged, next, sessions })
     }
 
     /// Ends the session with this name, if it is this account's where one is given. Somebody else's is

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::message::Moment;
+use crate::account::Sender;
 use crate::identity::{Email, Role, Username};
 use crate::store::{Invitation, ShortId};
 
@@ -36,21 +37,30 @@ pub struct InvitationView {
     pub email: Email,
     /// What the account gets beside the roles of everybody who registers.
     pub roles: BTreeSet<Role>,
-    /// Which member sent it; none: an administrator.
+    /// Which member sent it; none: an administrator, or nobody knows who.
     pub invited_by: Option<Username>,
+    /// Its sender may not invite at the moment: its link is good for nothing.
+    #[serde(default)]
+    pub void: bool,
     /// It ends here, used or not.
     pub expires_at: Moment,
 }
 
 impl InvitationView {
-    /// Of an invitation and its sender's name.
-    pub fn new(invitation: Invitation, invited_by: Option<Username>) -> Self {
+    /// Of an invitation and its sender.
+    pub fn new(invitation: Invitation, sender: Sender) -> Self {
+        let (invited_by, void) = match sender {
+            Sender::Administrator => (None, false),
+            Sender::MayNot(member) => (member, true),
+            Sender::Member(member) => (Some(member), false),
+        };
         Self {
             email: invitation.email,
             expires_at: Moment(invitation.expires_at),
             id: invitation.digest.into(),
             invited_by,
             roles: invitation.roles,
+            void,
         }
     }
 }

@@ -319,6 +319,9 @@ pub enum Reply {
     },
     /// A slice of sessions.
     Sessions {
+        /// Accounts with sessions among these that can't be read.
+        #[serde(default)]
+        damaged: Vec<UserId>,
         /// Where the next slice begins; `None` at the end.
         next: Option<SessionMark>,
         /// Those of one account together.

@@ -16,6 +16,8 @@ use crate::store::ShortId;
 const HEADS: [&str; 5] = ["ID", "EMAIL", "ROLES", "INVITED BY", "GOOD UNTIL"];
 /// Whoever has the command line.
 const ADMINISTRATOR: &str = "(administrator)";
+/// In place of its end, of one whose sender has lost the right to invite.
+const VOID: &str = "void: its sender may not invite";
 
 #[derive(Subcommand)]
 pub(super) enum InvitationCommand {
@@ -101,13 +103,17 @@ async fn revoke(administration: &Administration, arguments: RevokeArguments) -> 
 fn table(invitations: &[InvitationView]) -> String {
     let rows = invitations.iter().map(|invitation| {
         let roles = invitation.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(",");
-        let by = invitation.invited_by.as_ref().map_or(ADMINISTRATOR, |name| name.as_str());
+        let by = match (&invitation.invited_by, invitation.void) {
+            (Some(name), _) => name.as_str(),
+            (None, false) => ADMINISTRATOR,
+            (None, true) => "-",
+        };
         [
             invitation.id.to_string(),
             invitation.email.to_string(),
             if roles.is_empty() { "-".to_owned() } else { roles },
             by.to_owned(),
-            invitation.expires_at.to_string(),
+            if invitation.void { VOID.to_owned() } else { invitation.expires_at.to_string() },
         ]
     });
     lined_up(HEADS, true, rows)
@@ -129,6 +135,7 @@ mod tests {
             id: Digest::of(b"x").into(),
             invited_by: by.map(|name| name.parse().expect("a name")),
             roles: by.iter().map(|_| "staff".parse().expect("a role")).collect(),
+            void: false,
         };
         let text = table(&[invitation("zoë@example.com", Some("alice")), invitation("a@example.com", None)]);
         let lines: Vec<&str> = text.lines().collect();

@@ -2,10 +2,13 @@
 //!
 //! Callers: `cli`. Where a command is carried out is `administration`'s; what it does, `admin`'s.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 
 use super::administration::Administration;
 use super::table::lined_up;
+use super::unreadable::Unreadable;
 use super::{CliError, note, print};
 use crate::admin::{Command, Reply, RevokeSessions, SessionView};
 use crate::config::Config;
@@ -58,10 +61,16 @@ pub(super) fn run(config: &Config, command: SessionCommand) -> Result<(), CliErr
 
 async fn list(administration: &Administration, login: Option<String>, json: bool) -> Result<(), CliError> {
     let (mut after, mut count) = (None, 0);
+    let (mut unreadable, mut told) = (Unreadable::default(), BTreeSet::new());
     loop {
         let command = Command::SessionList { after, login: login.clone() };
         let reply = administration.perform(command).await?;
-        let Reply::Sessions { next, sessions } = reply else { return Err(Administration::unexpected()) };
+        let Reply::Sessions { damaged, next, sessions } = reply else {
+            return Err(Administration::unexpected());
+        };
+        // A slice may begin with one that the slice before it has ended with.
+        let damaged: Vec<_> = damaged.into_iter().filter(|id| told.insert(*id)).collect();
+        unreadable.tell_keys(&damaged);
         print(&if json { array(&sessions, count == 0)? } else { table(&sessions, count == 0) })?;
         count += sessions.len();
         // A slice that doesn't move on would be asked for again and again.
@@ -71,14 +80,15 @@ async fn list(administration: &Administration, login: Option<String>, json: bool
         after = next;
     }
     match (json, count) {
-        (true, 0) => print("[]\n"),
-        (true, _) => print("\n]\n"),
-        (false, 0) => {
-            note("Nobody is signed in.");
-            Ok(())
-        }
-        (false, _) => Ok(()),
+        (true, 0) => print("[]\n")?,
+        (true, _) => print("\n]\n")?,
+        (false, _) => {}
     }
+    unreadable.end()?;
+    if !json && count == 0 {
+        note("Nobody is signed in.");
+    }
+    Ok(())
 }
 
 async fn revoke(administration: &Administration, arguments: RevokeArguments) -> Result<(), CliError> {

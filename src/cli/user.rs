@@ -10,10 +10,9 @@ use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::administration::{Administration, links};
+use super::unreadable::Unreadable;
 use super::{CliError, note, password_input, print};
-use crate::admin::{
-    AccountView, AddUser, Command, DamagedView, Password, Reply, SchemeCounts, Secret, SetUser,
-};
+use crate::admin::{AccountView, AddUser, Command, Password, Reply, SchemeCounts, Secret, SetUser};
 use crate::config::Config;
 use crate::identity::{DisplayName, Email, Role, Username};
 
@@ -365,31 +364,6 @@ async fn list(administration: &Administration, json: bool, waiting: bool) -> Res
         note("There are no accounts yet: `foregate user add NAME` makes one.");
     }
     Ok(())
-}
-
-/// The accounts that can't be read, each told once, beside what is said of the others.
-#[derive(Default)]
-struct Unreadable(usize);
-
-impl Unreadable {
-    fn tell(&mut self, damaged: &[DamagedView]) {
-        self.0 += damaged.len();
-        for DamagedView { id, name, reason } in damaged {
-            note(format_args!("error: account `{name}` (key {id}) can't be read: {reason}"));
-        }
-    }
-
-    /// A failure, if there were any.
-    fn end(self) -> Result<(), CliError> {
-        let which = match self.0 {
-            0 => return Ok(()),
-            1 => "1 account was left out".to_owned(),
-            count => format!("{count} accounts were left out"),
-        };
-        Err(CliError::Failed(anyhow!(
-            "{which}: the store is damaged, or was written by a newer version; a backup brings them back"
-        )))
-    }
 }
 
 async fn schemes(administration: &Administration, json: bool) -> Result<(), CliError> {

@@ -112,7 +112,7 @@ fn operation(operation: Operation, in_cookies: bool, shapes: &mut Shapes) -> Val
             "schema": { "type": "string" },
         }));
     }
-    if in_cookies && description.credential == Credential::RefreshToken {
+    if in_cookies && matches!(operation, Operation::Token | Operation::RefreshToken) {
         parameters.push(json!({
             "name": "X-CSRF-TOKEN",
             "in": "header",
@@ -224,6 +224,9 @@ fn reference(name: &str) -> Value {
 
 fn security(credential: Credential, in_cookies: bool) -> Value {
     match credential {
+        Credential::Any if in_cookies => {
+            json!([{ "session": [] }, { "bearer": [] }, { "accessCookie": [] }, { "basic": [] }])
+        }
         Credential::Any => json!([{ "session": [] }, { "bearer": [] }, { "basic": [] }]),
         Credential::Introspector => json!([{ "introspector": [] }]),
         Credential::None => json!([]),

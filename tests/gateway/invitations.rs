@@ -217,7 +217,12 @@ fn the_links_of_who_may_not_invite_any_more_are_dead_links() {
             (400, code(&dead), dead.json()["detail"].clone())
         );
     }
+    // It is still hers, for the day when she may again.
+    let listed = String::from_utf8(gateway.command(&["invitation", "list"], "").stdout).expect("text");
+    assert!(listed.contains("alice") && listed.contains("void: its sender may not invite"), "{listed}");
     run(&["user", "set", "alice", "--role", "staff"]);
+    let listed = String::from_utf8(gateway.command(&["invitation", "list"], "").stdout).expect("text");
+    assert!(listed.contains("alice") && !listed.contains("void"), "{listed}");
     assert_eq!(register(&gateway, &links[0], "eve", "").status, 201, "with the role comes the right");
 }
 

@@ -173,6 +173,11 @@ fn of_tokens_the_document_says_where_they_stand_and_what_goes_beside_them() {
         document["paths"]["/token"]["post"]["responses"]["200"]["headers"]["Set-Cookie"].clone()
     };
     assert!(sets(&on).is_object() && sets(&off).is_null());
+    assert_eq!(on["paths"]["/token"]["post"]["parameters"][0]["name"], "X-CSRF-TOKEN");
+    for (document, in_cookies) in [(&off, false), (&on, true)] {
+        let ways = document["paths"]["/me"]["get"]["security"].as_array().expect("a list");
+        assert_eq!(ways.contains(&json!({ "accessCookie": [] })), in_cookies, "{ways:?}");
+    }
     assert_eq!(on["paths"]["/token"]["post"]["requestBody"]["required"], true);
 }
 

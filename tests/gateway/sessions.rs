@@ -30,6 +30,33 @@ fn me(gateway: &Gateway, cookie: &str) -> Reply {
 }
 
 #[test]
+fn a_damaged_account_hides_nobodys_sessions_and_its_own_end_with_all() {
+    let yaml = "upstreams: { app: \"http://127.0.0.1:9\" }\nroutes: [{ path: /**, upstream: app }]\n";
+    let mut gateway = Gateway::start(yaml);
+    for name in ["alice", "bob"] {
+        gateway.add_user(name, &[]);
+    }
+    let sessions = [gateway.sign_in("alice"), gateway.sign_in("bob"), gateway.sign_in("bob")];
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait(), Some(0));
+    let db = sled::open(gateway.directory().join("data")).expect("an engine");
+    let entry = db.get("Nbob").expect("a read").expect("an entry");
+    assert!(db.insert([b"U", &entry[..]].concat(), b"?").expect("a row").is_some());
+    db.flush().expect("a flush");
+    drop(db);
+
+    let gateway = Gateway::start_in(gateway.into_directory(), yaml);
+    let output = gateway.command(&["session", "list"], "");
+    let (out, told) = (stdout(&output), stderr(&output));
+    assert_eq!((output.status.code(), out.matches("alice").count()), (Some(1), 1), "{out}{told}");
+    assert_eq!(told.matches("can't be read").count(), 1, "{told}");
+    assert!(!out.contains("bob") && told.contains("1 account was left out"), "{told}");
+    let output = gateway.command(&["session", "revoke", "--all"], "");
+    assert!(output.status.success() && stderr(&output).contains("3 sessions have ended"), "{output:?}");
+    assert!(sessions.iter().all(|cookie| me(&gateway, cookie).status == 401));
+}
+
+#[test]
 fn an_administrator_sees_and_ends_sessions() {
     let upstream = Upstream::start();
     let gateway = Gateway::in_front_of(upstream.address, "");

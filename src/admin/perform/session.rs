@@ -25,12 +25,13 @@ pub(super) async fn list(
         let slice = accounts.sessions(after.map(Into::into), SLICE, now).await.map_err(store)?;
         let sessions =
             slice.sessions.into_iter().map(|(user, session)| SessionView::new(&user, session)).collect();
-        return Ok(Reply::Sessions { next: slice.next.map(Into::into), sessions });
+        let (damaged, next) = (slice.damaged, slice.next.map(Into::into));
+        return Ok(Reply::Sessions { damaged, next, sessions });
     };
     let user = found(accounts, &login).await?;
     let sessions = accounts.sessions_of(user.id, now).await.map_err(store)?;
     let sessions = sessions.into_iter().map(|session| SessionView::new(&user, session)).collect();
-    Ok(Reply::Sessions { next: None, sessions })
+    Ok(Reply::Sessions { damaged: Vec::new(), next: None, sessions })
 }
 
 pub(super) async fn revoke(
@@ -61,6 +62,8 @@ async fn all(
     let slice = accounts.sessions(after, ENDED_AT_ONCE, now).await.map_err(store)?;
     let mut of: Vec<UserId> = slice.sessions.iter().map(|(user, _)| user.id).collect();
     of.dedup();
+    // To end a session nothing has to be known of its account.
+    of.extend(slice.damaged);
     // At once, for the store makes one write of many.
     let ending = of.into_iter().map(|user| {
         let accounts = accounts.clone();

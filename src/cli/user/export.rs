@@ -12,8 +12,8 @@ use clap::{Args, ValueEnum};
 use secrecy::ExposeSecret;
 
 use super::super::administration::Administration;
+use super::super::unreadable::Unreadable;
 use super::super::{CliError, note};
-use super::Unreadable;
 use crate::admin::{AccountRecord, Command, DamagedView, Reply};
 
 /// Columns that are always there.
