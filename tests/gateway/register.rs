@@ -283,6 +283,9 @@ fn an_address_answers_whoever_registered_with_it_alike_whether_or_not_it_has_an_
     };
     // What was right at the stand-in is in the trail as well.
     wait_until(|| of_the_owner().lines().count() == 3, || format!("not three: {}", of_the_owner()));
+    // Also by who tries the name of the one that stands in, which counts at the address besides.
+    let is_braked = || gateway.sign_in_with("mallory2", "wrong password").status == 429;
+    assert!((0..20).any(|_| is_braked()));
     // The owner is braked here, where somebody has tried their address, and nowhere in their account.
     assert!(gateway.command(&["user", "unlock", "owner"], "").status.success());
     assert_eq!(gateway.sign_in_with("owner", PASSWORD).status, 200);
