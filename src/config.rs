@@ -251,6 +251,9 @@ impl Config {
             upstreams: &upstreams,
         };
         let routes = routes::read(root, &around);
+        if tokens.cookies {
+            tokens::warn_of_idle_cookies(root, &routes);
+        }
         if let (Some(tls), Some(value)) = (&tls, &tls_value) {
             let maps = routes.iter().map(|route| &route.identity_headers).chain([&identity_headers]);
             let names = maps.flat_map(|map| map.names());

@@ -1,10 +1,12 @@
-//! `tokens.keys`: signing keys of the operator's own, read and judged with their place.
+//! `tokens.keys`: signing keys of the operator's own, read and judged with their place; and what `tokens.cookies` comes to.
 //!
-//! Callers: `config::settings`. What a key is, is `authn`'s to say.
+//! Callers: `config` and `config::settings`. What a key is, is `authn`'s to say.
 
-use super::reader::Value;
+use super::reader::{Section, Value};
 use super::tls::{file, shown, warn_of_readers};
 use crate::authn::bearer::{InvalidKeyFile, OwnKey, read_key};
+use crate::identity::TokenLocation;
+use crate::route::Route;
 
 const KEYS: &str = "expected a list of files with a private key in PEM, such as `[signing.pem]`";
 const KEY: &str =
@@ -28,4 +30,16 @@ pub(super) fn own_keys(list: &Value<'_>) -> Vec<OwnKey> {
         }
     }
     found
+}
+
+/// Says so where tokens are given in cookies and no route takes one from there.
+pub(super) fn warn_of_idle_cookies(root: &mut Section<'_>, routes: &[Route]) {
+    if routes.iter().any(|route| route.token_locations.has(TokenLocation::Cookie)) {
+        return;
+    }
+    let tokens = root.get("tokens");
+    if let Some(value) = tokens.and_then(|tokens| tokens.read_in_part(|tokens| tokens.get("cookies"))) {
+        let warning = value.fault("tokens are given in cookies, and no route takes one from there");
+        value.reader().warn(warning.help("list `cookie` in the `token_locations` of a route"));
+    }
 }

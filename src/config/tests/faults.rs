@@ -1,6 +1,6 @@
 //! What faulty files are told, word for word.
 
-use super::{told, with};
+use super::{sound, told, with};
 
 #[test]
 fn an_unknown_key_is_told_with_what_was_probably_meant() {
@@ -998,6 +998,18 @@ fn where_tokens_stand_and_who_answers_for_them_is_told_in_place() {
             "    3 |   - { path: /a, methods: [GET], token_endpoint: token }",
             "      |                                 ^^^^^^^^^^^^^^ list `POST` there as well, or leave `methods` out",
         ],
+    );
+    let idle = |locations: &str| {
+        let yaml =
+            format!("tokens: {{ cookies: true }}\n{app}  - {{ path: /a, upstream: app{locations} }}\n");
+        sound(&yaml).warnings.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert_eq!(idle(", token_locations: [header, cookie]"), "");
+    let told_of = idle("");
+    assert!(
+        told_of.contains("1:20: tokens are given in cookies, and no route takes one from there")
+            && told_of.contains("list `cookie` in the `token_locations` of a route"),
+        "{told_of}"
     );
     told(
         &format!("tokens: {{ refresh_ttl: 0 }}\n{app}  - {{ path: /a, token_endpoint: refresh }}\n"),
