@@ -32,12 +32,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use super::look::{Link, Look};
-use super::texts::{self, Language, Text, Texts};
+use super::texts::{self, Language, Texts};
 use super::theme::Asset;
 use super::{Asker, Body};
 
 pub mod letters;
 mod phrase;
+mod trial;
+
+pub(super) use trial::PageFault;
 
 const TEMPLATES: [(&str, &str); 18] = [
     ("account.html", include_str!("templates/account.html")),
@@ -197,24 +200,6 @@ impl Pages {
             settings,
             texts,
         }
-    }
-
-    /// What a page that every theme has to hold comes to.
-    pub(super) fn trial(&self) -> Result<(), Error> {
-        let page =
-            Page { form_targets: "", here: "/", status: StatusCode::NOT_FOUND, template: Template::Problem };
-        let text = |key| Value::from(Serde(Text::new(key)));
-        let view = context! {
-            actions => [context! { href => "/", label => text("go-to-start") }],
-            detail => text("problem-not-found"),
-            request_id => "0",
-            status => 404,
-            title => text("problem-not-found-title"),
-        };
-        for language in Language::ALL {
-            render(&self.environments, language, page, view.clone())?;
-        }
-        Ok(())
     }
 
     /// The files that pages of the theme may name.

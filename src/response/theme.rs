@@ -22,6 +22,7 @@ use bytes::Bytes;
 use fluent_bundle::FluentResource;
 
 use super::look::Look;
+use super::pages::PageFault;
 use super::pages::letters::{LetterFault, Letters};
 use super::pages::{self, PageSettings, Pages};
 use super::texts::{self, Language, Texts};
@@ -129,13 +130,21 @@ impl Theme {
         format!("expected {}, {STYLE}, {EXTRA}, {texts} or {ASSETS}NAME", templates.join(", "))
     }
 
-    /// What goes wrong with the simplest page, or with a mail.
+    /// What goes wrong with the pages that everybody sees, or with a mail.
     fn trial(&self) -> Option<ThemeFault> {
         let look = Look { theme: Arc::new(self.clone()), ..Look::default() };
         let letters = Letters::new(&look).trial();
         let pages = Pages::new(PageSettings { prefix: "/.auth".into(), look }).trial();
         let (what, file, error) = match (pages, letters) {
-            (Err(error), _) => ("the page of a problem", "base.html", error),
+            (Err(PageFault::NoToken(file)), _) => {
+                let message = "the form of the login page has no token, and would be refused";
+                return Some(ThemeFault::of(
+                    file,
+                    message,
+                    "expected `{{ csrf(view.csrf_token) }}` in the form",
+                ));
+            }
+            (Err(PageFault::Render(what, error)), _) => (what, "base.html", error),
             (Ok(()), Err(LetterFault::NoAddress(file))) => {
                 let message = "a mail made with it does not say what is to be opened";
                 return Some(ThemeFault::of(

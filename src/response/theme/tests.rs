@@ -73,6 +73,20 @@ fn what_is_wrong_is_told_with_its_place() {
             vec!["base.html:2:1: the page of a problem can't be rendered with it: undefined value"],
         ),
         (
+            &[(
+                "login.html",
+                "{% extends \"base.html\" %}\n{% block main %}{{ view.nothing }}{% endblock %}",
+            )],
+            vec!["login.html:2:1: the login page can't be rendered with it: undefined value"],
+        ),
+        (
+            &[(
+                "login.html",
+                "{% extends \"base.html\" %}{% block main %}<form method=\"post\">{% endblock %}",
+            )],
+            vec!["login.html: the form of the login page has no token, and would be refused"],
+        ),
+        (
             &[("mail.txt", "x\n{{ view.gretting }}")],
             vec!["mail.txt:2:1: a mail can't be rendered with it: undefined value"],
         ),
