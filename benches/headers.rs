@@ -127,7 +127,7 @@ fn forward(c: &mut Criterion) {
     ] {
         group.bench_function(name, |b| {
             let run = |headers: &mut HeaderMap| {
-                rules.answer(StatusCode::OK, headers, &context, &[]).expect("framed in one way");
+                rules.answer(StatusCode::OK, headers, &[]).expect("framed in one way");
             };
             b.iter_batched_ref(|| headers.clone(), run, BatchSize::SmallInput);
         });

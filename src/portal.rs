@@ -455,8 +455,8 @@ impl Portal {
     /// Where a form of ours may lead to by redirects. An application may send a person who has just
     /// come in on to another scheme, port or host of ours, and Chromium would stop there without a word.
     fn form_targets(&self, visit: &Visit<'_>, next: Option<&Next>) -> String {
-        let here = next::form_target(&HostPattern::Exact(visit.context.host.name.clone()));
-        let next = next.and_then(Next::host).map(|host| HostPattern::Exact(host.name.clone()));
+        let here = next::form_target(&HostPattern::Exact(visit.context.host.name.to_string()));
+        let next = next.and_then(Next::host).map(|host| HostPattern::Exact(host.name.to_string()));
         let next = next.as_ref().and_then(next::form_target);
         let mut targets: Vec<&str> =
             here.iter().chain(&next).chain(&self.form_targets).map(String::as_str).collect();

@@ -225,8 +225,6 @@ impl Proxy {
 
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
-        let told_length = headers.contains_key(header::CONTENT_LENGTH);
-        let expects = headers.contains_key(header::EXPECT);
         let forwarding = Forwarding {
             assertion: assertion.as_ref(),
             authorization: route.forward_authorization,
@@ -237,13 +235,14 @@ impl Proxy {
             prefix: route.rewrite.as_ref().and_then(PathRewrite::told),
             upgrade: offered.as_ref(),
         };
-        self.rules
+        let asked = self
+            .rules
             .forward(&mut headers, &forwarding)
             .map_err(|_| ForwardError::BadRequest("a field's value"))?;
-        frame_request(&parts.method, &mut headers, &body, told_length);
+        frame_request(&parts.method, &mut headers, &body, asked.told_length);
         let is_head = parts.method == Method::HEAD;
         let messages = parts.version == Version::HTTP_2 && is_grpc(&headers);
-        let (body, progress) = self.request_body(body, expects, messages, upstream);
+        let (body, progress) = self.request_body(body, asked.expects, messages, upstream);
         let mut sent = Request::new(body);
         *sent.method_mut() = parts.method;
         *sent.uri_mut() = uri;
@@ -283,11 +282,12 @@ impl Proxy {
             lease.end(progress.as_deref());
             return Ok(Response::from_parts(parts, Body::Empty));
         }
-        let messages = may_be_quiet(&parts.headers);
-        let stall = (!messages).then_some(upstream.stall_ticks);
-        // At the stop a call may finish by itself, events never do: their client comes back to whoever serves then.
-        let events = is_kind(&parts.headers, b"text/event-stream");
-        let ended = messages.then(|| if events { self.tunnels.or_all(ended()) } else { ended() });
+        let (stall, ended) = match Kind::of(&parts.headers) {
+            Kind::Plain => (Some(upstream.stall_ticks), None),
+            // At the stop a call may finish by itself, events never do: their client comes back to whoever serves then.
+            Kind::Calls => (None, Some(ended())),
+            Kind::Events => (None, Some(self.tunnels.or_all(ended()))),
+        };
         let (deadline, id) = (self.watch.deadline(), context.id.clone());
         let mut stream = ResponseBody::new(body, lease, progress, deadline, stall, ended, id);
         if chunked && stream.begin().await.is_err() {
@@ -304,7 +304,7 @@ impl Proxy {
         route: &Route,
     ) -> Result<(), ForwardError> {
         let unframed = |headers::Unframed| ForwardError::BadAnswer("a body framed in two ways");
-        self.rules.answer(status, headers, context, &route.response_headers).map_err(unframed)?;
+        self.rules.answer(status, headers, &route.response_headers).map_err(unframed)?;
         if takes_from_query(route) && context.target.parameter(PARAMETER) != Parameter::Absent {
             // The page's address holds a token: nothing that it loads is told, and nobody keeps it for others
             // (RFC 6750 §2.3).
@@ -342,24 +342,43 @@ impl Proxy {
     }
 }
 
-/// Whether an answer consists of events or messages. They may be far apart, and silence is no fault there: a server
-/// that is gone is found by the system's keep-alive, and so is a client that left without a word; one that closed, by hyper.
-fn may_be_quiet(headers: &HeaderMap) -> bool {
-    is_kind(headers, b"text/event-stream") || is_kind(headers, b"application/grpc")
+const CALLS: &[u8] = b"application/grpc";
+const EVENTS: &[u8] = b"text/event-stream";
+
+/// What an answer's body consists of. Events and messages may be far apart, and silence is no fault there: a server that
+/// is gone is found by the system's keep-alive, and so is a client that left without a word; one that closed, by its wire.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Messages of a call.
+    Calls,
+    Events,
+    Plain,
+}
+
+impl Kind {
+    fn of(headers: &HeaderMap) -> Self {
+        match content_type(headers) {
+            told if begins(told, EVENTS) => Self::Events,
+            told if begins(told, CALLS) => Self::Calls,
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// Whether a request says that it is gRPC. What only begins like it (`application/grpc-web`) goes over
 /// HTTP/1.1 too, and is not.
 fn is_grpc(headers: &HeaderMap) -> bool {
-    const TYPE: &[u8] = b"application/grpc";
-    let told = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    is_kind(headers, TYPE) && matches!(told.get(TYPE.len()), None | Some(b'+' | b';'))
+    let told = content_type(headers);
+    begins(told, CALLS) && matches!(told.get(CALLS.len()), None | Some(b'+' | b';'))
 }
 
-/// Whether the type of a body begins with this.
-fn is_kind(headers: &HeaderMap, kind: &[u8]) -> bool {
-    let told = headers.get(header::CONTENT_TYPE).and_then(|told| told.as_bytes().get(..kind.len()));
-    told.is_some_and(|told| told.eq_ignore_ascii_case(kind))
+fn content_type(headers: &HeaderMap) -> &[u8] {
+    headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default()
+}
+
+/// In any case.
+fn begins(told: &[u8], with: &[u8]) -> bool {
+    told.get(..with.len()).is_some_and(|told| told.eq_ignore_ascii_case(with))
 }
 
 fn connect_later(

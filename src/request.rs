@@ -229,11 +229,7 @@ fn addressed_host(parts: &Parts) -> Result<Host, RequestFault> {
     if fields.next().is_some() {
         return Err(HeadFault::HostRepeated.into());
     }
-    let field = match field.map(|value| value.to_str().ok().and_then(|value| value.parse().ok())) {
-        Some(None) => return Err(RequestFault::Host),
-        Some(Some(host)) => Some(host),
-        None => None,
-    };
+    let field = field.map(Host::of_field).transpose().map_err(|InvalidHost| RequestFault::Host)?;
     match (field, authority(&parts.uri)?) {
         (Some(field), None) => Ok(field),
         (Some(field), Some(authority)) if field == authority => Ok(field),

@@ -86,7 +86,7 @@ fn place(url: &str, public_host: &str) -> Result<(String, Result<Target, String>
     let (_, rest) = url.split_once("://").ok_or_else(usage)?;
     let authority = &rest[..rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len())];
     let host: Host = authority.parse().map_err(|_| usage())?;
-    Ok((host.name, read_url(url).map(|(_, _, target)| target).map_err(|fault| refused(&fault))))
+    Ok((host.name.to_string(), read_url(url).map(|(_, _, target)| target).map_err(|fault| refused(&fault))))
 }
 
 /// Who asks: `--user` looks the account up, `--role` replaces its roles.

@@ -177,6 +177,8 @@ async fn serve_http1(
         let connection = http1::Builder::new()
             // The wire keeps the time; hyper would need a timer for each request.
             .header_read_timeout(None)
+            // The wire sees a client leave.
+            .half_close(true)
             .max_headers(limits.headers)
             .max_buf_size(limits.head_bytes + BUFFER)
             .serve_connection(TokioIo::new(wire), service)

@@ -12,6 +12,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -376,10 +377,34 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         Poll::Ready(Ok(passed == 0))
     }
 
+    /// Sees a client leave while its request is answered: an error then, for nobody waits for the answer any more.
+    ///
+    /// hyper would look as well, after every step of an answer, and keep another buffer ready for it. It is told not to,
+    /// and comes by here instead, as it flushes after every step.
+    fn watch_client(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let is_answered_now = self.control.unanswered.load(Ordering::Relaxed) > 0;
+        if !is_answered_now || self.in_body || self.passing > 0 || self.reader.is_tunnel() {
+            return Ok(());
+        }
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let mut more = ReadBuf::uninit(&mut chunk);
+        match Pin::new(&mut *self).poll_read(cx, &mut more) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) if more.filled().is_empty() => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client has left"))
+            }
+            Poll::Ready(Ok(())) => {
+                self.give_back(more.filled());
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(error),
+        }
+    }
+
     /// Reads on behind what is held. `false`: the end.
     fn poll_aside(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
-        let mut chunk = [0; CHUNK];
-        let mut more = ReadBuf::new(&mut chunk);
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let mut more = ReadBuf::uninit(&mut chunk);
         match Pin::new(&mut self.socket).poll_read(cx, &mut more)? {
             Poll::Pending => self.poll_limit(cx).map(|phase| self.time_out(phase, buf)).map(Ok),
             // The client went away within a head: nothing of it was a request.
@@ -401,8 +426,8 @@ impl<S: AsyncRead + Unpin> Wire<S> {
             // Not read any more; the kernel's window holds the client back.
             return Poll::Pending;
         }
-        let mut chunk = [0; CHUNK];
-        let mut more = ReadBuf::new(&mut chunk);
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let mut more = ReadBuf::uninit(&mut chunk);
         ready!(Pin::new(&mut self.socket).poll_read(cx, &mut more))?;
         if more.filled().is_empty() {
             self.held = Vec::new();
@@ -422,10 +447,10 @@ impl<S: AsyncRead + Unpin> Wire<S> {
 
     /// After the last request: the end of the client's side is passed on, anything else is nobody's.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut chunk = [0; CHUNK];
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
         let mut taken = 0;
         loop {
-            let mut more = ReadBuf::new(&mut chunk);
+            let mut more = ReadBuf::uninit(&mut chunk);
             ready!(Pin::new(&mut self.socket).poll_read(cx, &mut more))?;
             taken += more.filled().len();
             if more.filled().is_empty() {
@@ -463,8 +488,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
+        if flushed.is_pending() {
+            return this.writes.bound(flushed, this.timeouts.idle, cx);
+        }
         // What is ready here says nothing of a write that is not.
-        if flushed.is_ready() { flushed } else { this.writes.bound(flushed, this.timeouts.idle, cx) }
+        ready!(flushed)?;
+        Poll::Ready(this.watch_client(cx))
     }
 
     /// Ends our side; then takes what the client still sends, within bounds.

@@ -313,7 +313,7 @@ mod tests {
                 let rest = place.split_once("://").filter(|_| next.host().is_some()).map_or(place, |(_, rest)| &rest[rest.find('/').unwrap_or(0)..]);
                 prop_assert!(rest.starts_with('/') && !rest.starts_with("//") && !rest.contains('\\'), "{place:?}");
                 if let Some(Host { name, .. }) = next.host() {
-                    prop_assert!(name == "app.example.com" || name.ends_with(".apps.example.com"), "{place:?}");
+                    prop_assert!(**name == *"app.example.com" || name.ends_with(".apps.example.com"), "{place:?}");
                 }
                 prop_assert_eq!(Next::parse(place, &rules()).map(|again| again.place), Some(next.place.clone()), "it is its own reading");
             }

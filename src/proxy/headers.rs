@@ -68,12 +68,13 @@ impl HeaderRules {
         Self { cookies, origins: Origins::new(), reserved }
     }
 
-    /// Turns a client's fields into those for the server. Framing is left out: it follows from the body.
+    /// Turns a client's fields into those for the server, and says what of them the body's framing asks for. The
+    /// framing itself is left out: it follows from the body.
     pub fn forward(
         &self,
         headers: &mut HeaderMap,
         request: &Forwarding<'_>,
-    ) -> Result<(), InvalidHeaderValue> {
+    ) -> Result<Asked, InvalidHeaderValue> {
         let chain = match request.context.peer_trusted {
             true => Chain::of(headers),
             false => Chain::default(),
@@ -120,7 +121,7 @@ impl HeaderRules {
         if let Some(assertion) = request.assertion {
             headers.insert(X_FOREGATE_ASSERTION, assertion.clone());
         }
-        Ok(())
+        Ok(found.asked)
     }
 
     /// One pass over the fields; allocates nothing when nothing has to go.
@@ -140,6 +141,8 @@ impl HeaderRules {
                 }
                 Fate::Authorization if request.authorization => continue,
                 Fate::TrustedOnly if request.context.peer_trusted && !replaced(name) => continue,
+                Fate::ContentLength => found.asked.told_length = true,
+                Fate::Expect => found.asked.expects = true,
                 Fate::Te => found.te_trailers |= tokens(value).any(|t| t.eq_ignore_ascii_case("trailers")),
                 Fate::Trailer => found.trailers = self.announced(headers),
                 Fate::Authorization | Fate::HopByHop | Fate::Reserved | Fate::SetAnew | Fate::TrustedOnly => {
@@ -163,36 +166,69 @@ impl HeaderRules {
     }
 
     /// Turns a server's fields into those for the client, with the route's edits. `Content-Length` stays where
-    /// it says the length of a body, or of the one that a HEAD asks about.
+    /// it says the length of a body, or of the one that a HEAD asks about. The request's id, which takes the place of the
+    /// server's, is for the caller to set: every answer has it.
     pub fn answer(
         &self,
         status: StatusCode,
         headers: &mut HeaderMap,
-        context: &Context,
         edits: &[HeaderEdit],
     ) -> Result<(), Unframed> {
-        remove_connection_named(headers);
-        // Mostly it is `Connection` alone.
-        while let Some(name) = headers.keys().find(|name| ends_at_this_hop(name)).cloned() {
-            headers.remove(name);
+        let told = Told::of(headers);
+        if told.connection {
+            remove_connection_named(headers);
+            headers.remove(header::CONNECTION);
         }
-        frame_answer(status, headers)?;
-        self.cookies.refuse(headers);
+        if told.hop_by_hop {
+            while let Some(name) = headers.keys().find(|name| ends_at_this_hop(name)).cloned() {
+                headers.remove(name);
+            }
+        }
+        frame_answer(status, headers, told)?;
+        if told.set_cookie {
+            self.cookies.refuse(headers);
+        }
         for edit in edits {
             headers.remove(&edit.name);
         }
         set_edited(headers, edits);
-        headers.insert(X_REQUEST_ID, context.id.header_value().clone());
         Ok(())
     }
 }
 
-/// What of a server's answer goes no further. Framing and `Trailer` are `frame_answer`'s.
+/// What of a server's fields asks for a closer look. One pass finds it, for most answers have little of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    coding: bool,
+    connection: bool,
+    hop_by_hop: bool,
+    length: bool,
+    set_cookie: bool,
+    trailer: bool,
+}
+
+impl Told {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut told = Self::default();
+        for name in headers.keys() {
+            match name.as_str() {
+                "connection" => told.connection = true,
+                "content-length" => told.length = true,
+                "set-cookie" => told.set_cookie = true,
+                "trailer" => told.trailer = true,
+                "transfer-encoding" => told.coding = true,
+                _ => told.hop_by_hop |= ends_at_this_hop(name),
+            }
+        }
+        told
+    }
+}
+
+/// What of a server's answer goes no further, beside `Connection`. Framing and `Trailer` are `frame_answer`'s.
 fn ends_at_this_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "connection"
-            | "http2-settings"
+        "http2-settings"
             | "keep-alive"
             | "proxy-authenticate"
             | "proxy-authentication-info"
@@ -200,6 +236,15 @@ fn ends_at_this_hop(name: &HeaderName) -> bool {
             | "te"
             | "upgrade"
     )
+}
+
+/// What a request says of its body, in fields that end here.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Asked {
+    /// Whether it waits for a word before it sends it (`Expect`).
+    pub expects: bool,
+    /// Whether it told the length.
+    pub told_length: bool,
 }
 
 /// Sets what the edits set, where everything of those names is gone.
@@ -218,14 +263,17 @@ pub struct Unframed;
 /// What the strip came across.
 #[derive(Debug, Default)]
 struct Found {
+    asked: Asked,
     cookie: bool,
     te_trailers: bool,
     trailers: Option<HeaderValue>,
 }
 
 /// Framing is never copied: hyper makes it anew from the body. Only the length that is told is kept.
-fn frame_answer(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Unframed> {
-    if let header::Entry::Occupied(codings) = headers.entry(header::TRANSFER_ENCODING) {
+fn frame_answer(status: StatusCode, headers: &mut HeaderMap, told: Told) -> Result<(), Unframed> {
+    if told.coding
+        && let header::Entry::Occupied(codings) = headers.entry(header::TRANSFER_ENCODING)
+    {
         let (_, mut codings) = codings.remove_entry_mult();
         // hyper takes `gzip, chunked` apart only as far as `chunked`: the rest would be lost. And of two
         // lines it looks at the last alone.
@@ -239,7 +287,12 @@ fn frame_answer(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Unfra
         }
         return Ok(());
     }
-    headers.remove(header::TRAILER);
+    if told.trailer {
+        headers.remove(header::TRAILER);
+    }
+    if !told.length {
+        return Ok(());
+    }
     if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         headers.remove(header::CONTENT_LENGTH);
     } else if !has_one_plain_length(headers)

@@ -2,20 +2,40 @@
 //!
 //! Callers: `request` for the host of a request, `origin` for that of a URL, `config` for those that are written down.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
+use http::HeaderValue;
 use memchr::memchr;
 
 /// The longest name that DNS knows.
 const NAME_BYTES: usize = 253;
 
-/// A host without doubt: lower case, no trailing dot; the port apart.
+/// `Host` fields that a thread remembers. They are few, and asked for again and again.
+const REMEMBERED: usize = 64;
+
+/// A longer one is read each time: it is nobody's.
+const REMEMBERED_BYTES: usize = 128;
+
+thread_local! {
+    /// Each field has one place, so a flood of others only costs their reading.
+    static KNOWN: RefCell<[Option<Known>; REMEMBERED]> = const { RefCell::new([const { None }; REMEMBERED]) };
+}
+
+/// A field that was read.
+struct Known {
+    field: Box<[u8]>,
+    host: Host,
+}
+
+/// A host without doubt: lower case, no trailing dot; the port apart. Cheap to clone.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Host {
     /// Lower case; an IPv6 address in brackets.
-    pub name: String,
+    pub name: Arc<str>,
     /// As sent, if one was.
     pub port: Option<u16>,
 }
@@ -24,6 +44,31 @@ pub struct Host {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not a host name, an IP address or one of them with a port")]
 pub struct InvalidHost;
+
+impl Host {
+    /// As `from_str`, for the fields of requests.
+    pub(super) fn of_field(field: &HeaderValue) -> Result<Self, InvalidHost> {
+        let read = || field.to_str().map_err(|_| InvalidHost)?.parse::<Self>();
+        let bytes = field.as_bytes();
+        let place = match bytes {
+            [first, .., last] if bytes.len() <= REMEMBERED_BYTES => {
+                bytes.len() + usize::from(*first) * 7 + usize::from(*last) * 31
+            }
+            _ => return read(),
+        };
+        KNOWN.with_borrow_mut(|known| {
+            let slot = &mut known[place % REMEMBERED];
+            match slot {
+                Some(known) if *known.field == *bytes => Ok(known.host.clone()),
+                slot => {
+                    let host = read()?;
+                    *slot = Some(Known { field: bytes.into(), host: host.clone() });
+                    Ok(host)
+                }
+            }
+        })
+    }
+}
 
 impl FromStr for Host {
     type Err = InvalidHost;
@@ -35,7 +80,7 @@ impl FromStr for Host {
             Some(None) => return Err(InvalidHost),
             Some(Some((address, port))) => {
                 let address: Ipv6Addr = address.parse().map_err(|_| InvalidHost)?;
-                (format!("[{address}]"), port)
+                (format!("[{address}]").into(), port)
             }
             None => {
                 let (name, port) = raw.split_at(memchr(b':', raw.as_bytes()).unwrap_or(raw.len()));
@@ -66,7 +111,7 @@ pub(super) fn read_port(digits: &str) -> Option<u16> {
     is_number.then(|| digits.parse().ok()).flatten().filter(|port| *port > 0)
 }
 
-fn registered_name(raw: &str) -> Option<String> {
+fn registered_name(raw: &str) -> Option<Arc<str>> {
     let name = raw.strip_suffix('.').unwrap_or(raw);
     let is_character = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     let mut before = b'.';
@@ -78,7 +123,7 @@ fn registered_name(raw: &str) -> Option<String> {
     labelled &= before != b'.';
     let is_sound =
         name.len() <= NAME_BYTES && labelled && (!ends_in_number(name) || name.parse::<Ipv4Addr>().is_ok());
-    is_sound.then(|| name.to_ascii_lowercase())
+    is_sound.then(|| name.to_ascii_lowercase().into())
 }
 
 fn ends_in_number(name: &str) -> bool {
@@ -107,7 +152,7 @@ mod tests {
             ("1.2.3.a", "1.2.3.a", None),
             ("xn--caf-dma.test", "xn--caf-dma.test", None),
         ] {
-            assert_eq!(raw.parse(), Ok(Host { name: name.to_owned(), port }), "{raw}");
+            assert_eq!(raw.parse(), Ok(Host { name: name.into(), port }), "{raw}");
         }
     }
 
@@ -167,6 +212,21 @@ mod tests {
             assert_eq!(raw.parse::<Host>(), Err(InvalidHost), "{raw:?}");
         }
         assert!("a".repeat(254).parse::<Host>().is_err());
+    }
+
+    #[test]
+    fn a_field_is_read_alike_whether_or_not_it_is_remembered() {
+        // Same length, same ends: they share a place.
+        let fields = ["app.test:80", "apc.test:80", "a..test: 80", "A", "", "caf\u{e9}", "b\u{e9}b"];
+        for _ in 0..3 {
+            for field in fields {
+                let value = HeaderValue::from_bytes(field.as_bytes()).expect("a value");
+                assert_eq!(Host::of_field(&value), field.parse(), "{field}");
+            }
+        }
+        let long = "a".repeat(REMEMBERED_BYTES + 1);
+        let value = HeaderValue::from_str(&long).expect("a value");
+        assert_eq!(Host::of_field(&value), long.parse());
     }
 
     proptest! {

@@ -75,7 +75,7 @@ impl Origin {
     fn is_of(&self, context: &Context) -> bool {
         let upgraded = context.scheme == Scheme::Http && self.scheme == Scheme::Https;
         let port = context.host.port.unwrap_or(self.scheme.default_port());
-        (self.scheme == context.scheme || upgraded) && self.host == context.host.name && self.port == port
+        (self.scheme == context.scheme || upgraded) && *self.host == *context.host.name && self.port == port
     }
 }
 
@@ -110,7 +110,7 @@ impl FromStr for Origin {
         // Browsers show an origin with a closing slash, and people copy it from there.
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let Host { name, port } = authority.parse().map_err(|_| InvalidOrigin)?;
-        Ok(Self { host: name, port: port.unwrap_or(scheme.default_port()), scheme })
+        Ok(Self { host: name.to_string(), port: port.unwrap_or(scheme.default_port()), scheme })
     }
 }
 

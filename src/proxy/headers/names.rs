@@ -13,8 +13,12 @@ use http::HeaderName;
 pub(crate) enum Fate {
     /// `Authorization`: goes on where the route says so.
     Authorization,
+    /// `Content-Length`: made anew from the body.
+    ContentLength,
     /// `Cookie`: goes on without our own.
     Cookie,
+    /// `Expect`: ends here, for it is us who are asked.
+    Expect,
     /// Ends at this hop, or is made anew from the body.
     HopByHop,
     /// Goes on as it came.
@@ -134,7 +138,13 @@ pub(crate) fn is_taken(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
     ["authorization", "host", "set-cookie"].iter().any(|own| is(name, own.as_bytes()))
         || match fate_by_family(name) {
-            Fate::Cookie | Fate::HopByHop | Fate::SetAnew | Fate::Te | Fate::Trailer => true,
+            Fate::ContentLength
+            | Fate::Cookie
+            | Fate::Expect
+            | Fate::HopByHop
+            | Fate::SetAnew
+            | Fate::Te
+            | Fate::Trailer => true,
             Fate::Authorization | Fate::Keep | Fate::Reserved | Fate::TrustedOnly => false,
         }
 }
@@ -147,7 +157,9 @@ pub(crate) fn fixed(name: &HeaderName) -> Option<Fixed> {
     }
     match fate_by_family(name) {
         Fate::Authorization | Fate::Cookie | Fate::Keep => None,
-        Fate::HopByHop | Fate::Te | Fate::Trailer => Some(Fixed::Connection),
+        Fate::ContentLength | Fate::Expect | Fate::HopByHop | Fate::Te | Fate::Trailer => {
+            Some(Fixed::Connection)
+        }
         Fate::Reserved | Fate::SetAnew | Fate::TrustedOnly => Some(Fixed::Origin),
     }
 }
@@ -184,8 +196,9 @@ fn fate_by_family(name: &[u8]) -> Fate {
         b'a' if is(name, b"authorization") => Fate::Authorization,
         b'c' if is(name, b"cookie") => Fate::Cookie,
         b'c' if starts(name, b"client-cert") => Fate::Reserved,
-        b'c' => hop_by_hop(&["connection", "content-length"]),
-        b'e' => hop_by_hop(&["expect"]),
+        b'c' if is(name, b"content-length") => Fate::ContentLength,
+        b'c' => hop_by_hop(&["connection"]),
+        b'e' if is(name, b"expect") => Fate::Expect,
         b'f' if is(name, b"forwarded") => Fate::SetAnew,
         b'h' => hop_by_hop(&["http2-settings"]),
         b'k' => hop_by_hop(&["keep-alive"]),

@@ -4,8 +4,8 @@
 //! Callers: `proxy::headers`. Who the client is and what host was asked for was settled in `request`.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -60,7 +60,7 @@ pub(crate) struct Origin {
     forwarded: HeaderValue,
     /// `name[:port]`, as a browser would send it.
     pub(crate) host: HeaderValue,
-    host_name: String,
+    host_name: Arc<str>,
     host_port: Option<u16>,
     peer: IpAddr,
     peer_text: HeaderValue,
@@ -71,10 +71,7 @@ pub(crate) struct Origin {
 
 impl Origin {
     fn new(context: &Context) -> Result<Self, InvalidHeaderValue> {
-        let mut host = context.host.name.clone();
-        if let Some(port) = context.host.port {
-            let _ = write!(host, ":{port}");
-        }
+        let host = context.host.to_string();
         let forwarded_host = match host.contains(':') {
             true => format!("\"{host}\""),
             false => host.clone(),

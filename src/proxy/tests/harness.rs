@@ -173,7 +173,7 @@ async fn answer(
 fn context(request: &Request<Incoming>) -> Context {
     Context {
         client: [192, 0, 2, 7].into(),
-        host: Host { name: "app.test".to_owned(), port: None },
+        host: Host { name: "app.test".into(), port: None },
         id: RequestId::for_tests("id-1"),
         method: request.method().clone(),
         peer: [192, 0, 2, 7].into(),
