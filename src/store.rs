@@ -176,6 +176,20 @@ impl Store {
         }
     }
 
+    /// The account of this name or address, where it is there and can't be read.
+    pub fn damaged_user(&self, login: &str) -> Result<Option<DamagedAccount>, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.damaged_user(login),
+        }
+    }
+
+    /// Deletes an account that can't be read with everything that hangs on it; says whether it was one.
+    pub async fn delete_damaged_user(&self, id: UserId) -> Result<bool, StoreError> {
+        match &self.engine {
+            Engine::Sled(sled) => sled.delete_damaged_user(id).await,
+        }
+    }
+
     /// The account with this number.
     pub fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         match &self.engine {

@@ -16,6 +16,7 @@ use crate::identity::{DisplayName, Email, Role, UnfitUsername};
 use crate::mail::{Mail, Message};
 use crate::password::{UnusableHash, check_hash};
 use crate::store::{DamagedAccount, EndSessions, NewUser, OneTimeToken, TriedAccount, UserChange};
+use crate::telemetry::audit::{self, About};
 
 /// How long the link lives with which a new person sets a password.
 const LINK_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -216,6 +217,21 @@ impl Accounts {
         self.authenticator.ended(Ended::User(user.id));
         record(Event::AccountDeleted, &user);
         Ok(user)
+    }
+
+    /// The account with this name or address, where it is there and can't be read.
+    pub fn damaged(&self, login: &str) -> Result<Option<DamagedAccount>, StoreError> {
+        self.store.damaged_user(login.trim())
+    }
+
+    /// Deletes an account that can't be read with everything that hangs on it.
+    pub async fn delete_damaged(&self, account: &DamagedAccount) -> Result<bool, StoreError> {
+        let was_there = self.store.delete_damaged_user(account.id).await?;
+        self.authenticator.ended(Ended::User(account.id));
+        if was_there {
+            audit::record(Event::AccountDeleted, About::Account(&account.id, &account.name));
+        }
+        Ok(was_there)
     }
 
     async fn apply(&self, id: crate::identity::UserId, change: UserChange) -> Result<User, UserError> {

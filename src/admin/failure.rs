@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{TokenId, Username};
+use crate::identity::{TokenId, UserId, Username};
 use crate::store::ShortId;
 
 /// Why nothing was done. The sentence is for the administrator and says what to do.
@@ -25,6 +25,17 @@ pub enum Failure {
     MayNotSignIn {
         /// Whose account.
         username: Username,
+    },
+    /// The account is there and can't be read.
+    #[error(
+        "the account `{login}` (key {key}) can't be read: the store is damaged, or was written by a newer version; \
+         a backup brings it back, `foregate user delete {login} --yes` takes it away for good"
+    )]
+    Damaged {
+        /// Its row's.
+        key: UserId,
+        /// As typed.
+        login: String,
     },
     /// Another account has this address.
     #[error(

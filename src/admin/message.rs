@@ -257,6 +257,8 @@ pub enum Reply {
         /// How many.
         sessions: usize,
     },
+    /// An account that could not be read is gone.
+    DamagedDeleted(DamagedView),
     /// A slice of all accounts, with their hashes.
     Exported {
         /// In the order of their names.

@@ -52,7 +52,7 @@ pub async fn perform(accounts: &Accounts, links: &LinkBase, command: Command, no
         Command::SessionList { after, login } => session::list(accounts, login, after, now).await,
         Command::SessionRevoke(which) => session::revoke(accounts, which, now).await,
         Command::UserAdd(user) => add(accounts, links, user, now).await,
-        Command::UserDelete { login } => named(accounts, &login, accounts.delete(&login).await).await,
+        Command::UserDelete { login } => delete(accounts, &login).await,
         Command::UserDisable { login } => {
             named(accounts, &login, accounts.set_disabled(&login, true).await).await
         }
@@ -159,6 +159,17 @@ fn folded_name(account: &Result<User, DamagedAccount>) -> String {
     }
 }
 
+async fn delete(accounts: &Accounts, login: &str) -> Result<Reply, Failure> {
+    let done = accounts.delete(login).await;
+    if matches!(done, Err(UserError::Store(StoreError::Corrupt(_))))
+        && let Some(damaged) = accounts.damaged(login).map_err(store)?
+        && accounts.delete_damaged(&damaged).await.map_err(store)?
+    {
+        return Ok(Reply::DamagedDeleted(damaged.into()));
+    }
+    named(accounts, login, done).await
+}
+
 /// The reply about one account that was named as typed.
 async fn named(accounts: &Accounts, login: &str, outcome: Result<User, UserError>) -> Result<Reply, Failure> {
     match outcome {
@@ -177,6 +188,11 @@ pub(super) async fn found(accounts: &Accounts, login: &str) -> Result<User, Fail
 
 /// Why there is nothing to say of an account that was named as typed.
 async fn unfound(accounts: &Accounts, login: &str, error: UserError) -> Failure {
+    if let UserError::Store(StoreError::Corrupt(_)) = &error
+        && let Ok(Some(DamagedAccount { id, .. })) = accounts.damaged(login)
+    {
+        return Failure::Damaged { key: id, login: login.trim().to_owned() };
+    }
     if !matches!(error, UserError::NotFound) {
         return failure(error.into(), login, None);
     }

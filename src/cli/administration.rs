@@ -76,6 +76,7 @@ impl Administration {
             | Reply::Added { .. }
             | Reply::BackupBegun { .. }
             | Reply::BackupRows { .. }
+            | Reply::DamagedDeleted(_)
             | Reply::Ended { .. }
             | Reply::Invitations { .. }
             | Reply::InvitationsEnded { .. }

@@ -88,6 +88,7 @@ fn unexpected(reply: Reply) -> CliError {
         | Reply::Added { .. }
         | Reply::BackupBegun { .. }
         | Reply::BackupRows { .. }
+        | Reply::DamagedDeleted(_)
         | Reply::Ended { .. }
         | Reply::Invitations { .. }
         | Reply::InvitationsEnded { .. }

@@ -332,8 +332,12 @@ async fn delete(administration: &Administration, login: String, ask: bool) -> Re
             return Err(CliError::Failed(anyhow!("nothing was deleted")));
         }
     }
-    let account = about(administration, Command::UserDelete { login }).await?;
-    note(format_args!("Account `{}` is deleted; its sessions and tokens have ended.", account.username));
+    let name = match administration.perform(Command::UserDelete { login }).await? {
+        Reply::Account(account) => account.username.to_string(),
+        Reply::DamagedDeleted(damaged) => damaged.name,
+        _ => return Err(Administration::unexpected()),
+    };
+    note(format_args!("Account `{name}` is deleted; its sessions and tokens have ended."));
     Ok(())
 }
 

@@ -364,6 +364,25 @@ impl Sled {
         self.submit(|reply| Command::CreateUser(new, reply)).await
     }
 
+    pub(super) fn damaged_user(&self, login: &str) -> Result<Option<DamagedAccount>, StoreError> {
+        let name = fold(login);
+        self.read(|rows| {
+            for entry in [keys::username(&name), keys::email(&name)] {
+                let Some(id) = Rows::get(rows, &entry)?.as_deref().and_then(keys::user_id_of) else {
+                    continue;
+                };
+                if let Err(StoreError::Corrupt(reason)) = rows.user(id) {
+                    return Ok(Some(DamagedAccount { id, name, reason }));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    pub(super) async fn delete_damaged_user(&self, id: UserId) -> Result<bool, StoreError> {
+        self.submit(|reply| Command::DeleteDamagedUser(id, reply)).await
+    }
+
     pub(super) async fn create_users(&self, new: Vec<NewUser>) -> Vec<Result<User, UserError>> {
         let mut results = Vec::with_capacity(new.len());
         let mut failure = None;

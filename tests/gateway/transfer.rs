@@ -536,7 +536,10 @@ fn size(folder: &Path) -> u64 {
 fn one_damaged_account_hides_no_other_and_is_told_with_its_key() {
     let folder = Folder::new();
     for name in ["alice", "Bob", "carol"] {
-        let added = folder.command(&["user", "add", name, "--password-hash", &sha256_hash()]);
+        let email = format!("{}@example.com", name.to_lowercase());
+        let email = if name == "Bob" { &["--email", &email][..] } else { &[] };
+        let hash = sha256_hash();
+        let added = folder.command(&[&["user", "add", name, "--password-hash", &hash], email].concat());
         assert!(added.status.success(), "{added:?}");
     }
     let id = {
@@ -565,4 +568,28 @@ fn one_damaged_account_hides_no_other_and_is_told_with_its_key() {
         assert!(told.replace('-', "").contains(&id) && told.contains("1 account was left out"), "{told}");
     }
     assert_eq!(names(&std::fs::read_to_string(file).expect("the others are in it")), ["alice", "carol"]);
+
+    // Without a backup it can be taken away, and its name and address are free again.
+    let shown = folder.command(&["user", "show", "Bob"]);
+    assert!(
+        !shown.status.success() && stderr(&shown).contains("foregate user delete Bob --yes"),
+        "{shown:?}"
+    );
+    let gone = folder.command(&["user", "delete", "bob@example.com", "--yes"]);
+    assert!(gone.status.success(), "{gone:?}");
+    let added = folder.command(&[
+        "user",
+        "add",
+        "bob",
+        "--email",
+        "bob@example.com",
+        "--password-hash",
+        &sha256_hash(),
+    ]);
+    assert!(added.status.success(), "{added:?}");
+    assert_eq!(folder.names(), ["alice", "bob", "carol"]);
+    let db = sled::open(folder.path("data")).expect("an engine");
+    for (table, left) in [("U", 3), ("N", 3), ("E", 1)] {
+        assert_eq!(db.scan_prefix(table).count(), left, "{table}");
+    }
 }

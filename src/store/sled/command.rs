@@ -44,6 +44,7 @@ pub(super) enum Command {
     CreateUser(NewUser, Reply<User, UserError>),
     CreateUsers(Arc<[NewUser]>, Reply<Vec<Result<User, UserError>>, StoreError>),
     DeleteMail(MailId, SystemTime, Reply<(), StoreError>),
+    DeleteDamagedUser(UserId, Reply<bool, StoreError>),
     DeleteUser(UserId, Reply<User, UserError>),
     EndInvitations(EndInvitations, Reply<Vec<Invitation>, StoreError>),
     EndSession(Digest, Reply<bool, StoreError>),
@@ -153,6 +154,8 @@ pub(super) fn evaluate(command: Command, stage: Stage<'_, '_>) -> Evaluated {
             settle(stage, reply, |unit| rules::outbox::delete_mail(unit, id, due))
                 .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteMail(id, due, reply)))
         }
+        C::DeleteDamagedUser(id, reply) => settle(stage, reply, |unit| rules::delete_damaged_user(unit, id))
+            .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteDamagedUser(id, reply))),
         C::DeleteUser(id, reply) => settle(stage, reply, |unit| rules::delete_user(unit, id))
             .unwrap_or_else(|reply| Evaluated::TooMuch(C::DeleteUser(id, reply))),
         C::EndSession(digest, reply) => settle(stage, reply, |unit| rules::end_session(unit, digest))

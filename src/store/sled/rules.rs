@@ -41,6 +41,9 @@ const EXPIRY_ENTRIES_PER_UNIT: usize = 70;
 /// What one entry of the expiry index may take away with it: an account that was never confirmed, with its links.
 const OPERATIONS_PER_ENTRY: usize = 18;
 
+/// Entries that are read at a time where all have to be looked at.
+const ENTRIES_AT_ONCE: usize = 1000;
+
 /// When the sweeper comes back to what it could not read.
 const SECONDS_UNTIL_ANOTHER_LOOK: u64 = 24 * 60 * 60;
 
@@ -155,6 +158,35 @@ pub(super) fn delete_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<User, U
     }
     unit.delete(keys::user(id));
     Ok(user)
+}
+
+/// Takes away an account whose row can't be read, with what hangs on it; says whether it was one.
+pub(super) fn delete_damaged_user(unit: &mut Unit<'_, '_>, id: UserId) -> Result<bool, StoreError> {
+    match unit.user(id) {
+        Err(StoreError::Corrupt(_)) => {}
+        Ok(_) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    end_logins_of(unit, id, EndSessions::All)?;
+    revoke_personal_tokens_of(unit, id)?;
+    registration::forget_wanted(unit, id)?;
+    invitations::mark_ended(unit, id)?;
+    // Its name and its address stand in no row that can be read: all entries are looked at.
+    for table in [b"N", b"E"] {
+        let mut after = Vec::new();
+        loop {
+            let rows = unit.rows_after(table, &after, ENTRIES_AT_ONCE)?;
+            let Some((last, _)) = rows.last() else { break };
+            after.clone_from(last);
+            for (key, value) in rows {
+                if keys::user_id_of(&value) == Some(id) {
+                    unit.delete(key);
+                }
+            }
+        }
+    }
+    unit.delete(keys::user(id));
+    Ok(true)
 }
 
 fn set_password(user: &mut User, hash: &SecretString, asked_at: SystemTime) {
