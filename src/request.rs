@@ -203,7 +203,7 @@ pub fn read_url(url: &str) -> Result<(Scheme, Host, Target), RequestFault> {
     let (scheme, rest) = url.split_once("://").ok_or(TargetFault::Form)?;
     let scheme = Scheme::parse(scheme).ok_or(TargetFault::Form)?;
     let (host, target) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
-    let host = host.parse().map_err(|InvalidHost| RequestFault::Host)?;
+    let host = Host::known(host.as_bytes()).map_err(|InvalidHost| RequestFault::Host)?;
     let target = match target.as_bytes() {
         [] => Target::parse("/")?,
         [b'?', ..] => Target::parse(&format!("/{target}"))?,
@@ -229,7 +229,8 @@ fn addressed_host(parts: &Parts) -> Result<Host, RequestFault> {
     if fields.next().is_some() {
         return Err(HeadFault::HostRepeated.into());
     }
-    let field = field.map(Host::of_field).transpose().map_err(|InvalidHost| RequestFault::Host)?;
+    let field = field.map(|value| Host::known(value.as_bytes())).transpose();
+    let field = field.map_err(|InvalidHost| RequestFault::Host)?;
     match (field, authority(&parts.uri)?) {
         (Some(field), None) => Ok(field),
         (Some(field), Some(authority)) if field == authority => Ok(field),

@@ -77,7 +77,7 @@ impl Forwarding {
         if headers.keys().any(|name| x_fields.contains(&name)) {
             return Ok(Self {
                 client: client(peer, headers, trusted),
-                host: agreed(headers, &FORWARDED_HOST, |value| value.parse().ok())?,
+                host: agreed(headers, &FORWARDED_HOST, |value| Host::known(value.as_bytes()).ok())?,
                 port: agreed(headers, &FORWARDED_PORT, read_port)?,
                 scheme: agreed(headers, &FORWARDED_PROTO, scheme)?,
             });

@@ -8,27 +8,26 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use memchr::memchr;
 
 /// The longest name that DNS knows.
 const NAME_BYTES: usize = 253;
 
-/// `Host` fields that a thread remembers. They are few, and asked for again and again.
+/// So many hosts are remembered by a thread.
 const REMEMBERED: usize = 64;
 
-/// A longer one is read each time: it is nobody's.
+/// A longer one is read each time: hardly anybody has it.
 const REMEMBERED_BYTES: usize = 128;
 
 thread_local! {
-    /// Each field has one place, so a flood of others only costs their reading.
+    /// Each text has one place, so a flood of others only costs their reading.
     static KNOWN: RefCell<[Option<Known>; REMEMBERED]> = const { RefCell::new([const { None }; REMEMBERED]) };
 }
 
-/// A field that was read.
+/// A text, and the host that it was read as.
 struct Known {
-    field: Box<[u8]>,
     host: Host,
+    raw: Box<[u8]>,
 }
 
 /// A host without doubt: lower case, no trailing dot; the port apart. Cheap to clone.
@@ -46,23 +45,22 @@ pub struct Host {
 pub struct InvalidHost;
 
 impl Host {
-    /// As `from_str`, for the fields of requests.
-    pub(super) fn of_field(field: &HeaderValue) -> Result<Self, InvalidHost> {
-        let read = || field.to_str().map_err(|_| InvalidHost)?.parse::<Self>();
-        let bytes = field.as_bytes();
-        let place = match bytes {
-            [first, .., last] if bytes.len() <= REMEMBERED_BYTES => {
-                bytes.len() + usize::from(*first) * 7 + usize::from(*last) * 31
+    /// As `from_str`, for what requests say: the same few hosts, again and again.
+    pub(super) fn known(raw: &[u8]) -> Result<Self, InvalidHost> {
+        let read = || str::from_utf8(raw).map_err(|_| InvalidHost)?.parse::<Self>();
+        let place = match raw {
+            [first, .., last] if raw.len() <= REMEMBERED_BYTES => {
+                raw.len() + usize::from(*first) * 7 + usize::from(*last) * 31
             }
             _ => return read(),
         };
         KNOWN.with_borrow_mut(|known| {
             let slot = &mut known[place % REMEMBERED];
             match slot {
-                Some(known) if *known.field == *bytes => Ok(known.host.clone()),
+                Some(known) if *known.raw == *raw => Ok(known.host.clone()),
                 slot => {
                     let host = read()?;
-                    *slot = Some(Known { field: bytes.into(), host: host.clone() });
+                    *slot = Some(Known { raw: raw.into(), host: host.clone() });
                     Ok(host)
                 }
             }
@@ -215,18 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_read_alike_whether_or_not_it_is_remembered() {
+    fn a_host_is_read_alike_whether_or_not_it_is_remembered() {
+        let long = "a".repeat(REMEMBERED_BYTES + 1);
         // Same length, same ends: they share a place.
-        let fields = ["app.test:80", "apc.test:80", "a..test: 80", "A", "", "caf\u{e9}", "b\u{e9}b"];
+        let hosts = ["app.test:80", "apc.test:80", "a..test: 80", "A", "", "caf\u{e9}", "b\u{e9}b", &long];
         for _ in 0..3 {
-            for field in fields {
-                let value = HeaderValue::from_bytes(field.as_bytes()).expect("a value");
-                assert_eq!(Host::of_field(&value), field.parse(), "{field}");
+            for raw in hosts {
+                assert_eq!(Host::known(raw.as_bytes()), raw.parse(), "{raw}");
             }
         }
-        let long = "a".repeat(REMEMBERED_BYTES + 1);
-        let value = HeaderValue::from_str(&long).expect("a value");
-        assert_eq!(Host::of_field(&value), long.parse());
+        assert_eq!(Host::known(b"a\xffa"), Err(InvalidHost));
     }
 
     proptest! {
