@@ -27,6 +27,7 @@ mod flask;
 mod refusal;
 
 pub use explain::{Explanation, Question};
+pub use flask::no_bearer;
 
 /// Proof that `Gate::decide` let this request through. Only `decide` can build one, so `forward`
 /// can't be reached by an undecided request.

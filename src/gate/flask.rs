@@ -3,7 +3,7 @@
 //! Status and text are those of version 4.7 with PyJWT 2.15, the oddest spelling included: programs compare them. What that
 //! library has no answer for (a permission, a limit, another site) keeps ours.
 //!
-//! Callers: `gate`, where `tokens.errors` asks for it. That it is JSON is `response`'s.
+//! Callers: `gate`, where `tokens.errors` asks for it, and the portal's token endpoints. That it is JSON is `response`'s.
 
 use std::borrow::Cow;
 
@@ -40,10 +40,7 @@ pub(super) fn words(challenge: &Challenge, headers: &HeaderMap) -> Option<Words>
 fn missing(route: &Route, headers: &HeaderMap) -> String {
     let absent = |location: TokenLocation| match location {
         TokenLocation::Cookie => format!("Missing cookie \"{ACCESS_COOKIE}\""),
-        TokenLocation::Header if authorization(headers).is_empty() => {
-            "Missing Authorization Header".to_owned()
-        }
-        TokenLocation::Header => OTHER_TYPE.to_owned(),
+        TokenLocation::Header => no_bearer(headers).to_owned(),
         // Their spelling.
         TokenLocation::Query => format!("Missing '{PARAMETER}' query paramater"),
     };
@@ -60,6 +57,11 @@ fn missing(route: &Route, headers: &HeaderMap) -> String {
         }
         Some(_) | None => details,
     }
+}
+
+/// What is said of an `Authorization` in which no token stands.
+pub fn no_bearer(headers: &HeaderMap) -> &'static str {
+    if authorization(headers).is_empty() { "Missing Authorization Header" } else { OTHER_TYPE }
 }
 
 fn refused(refusal: TokenRefusal, headers: &HeaderMap) -> Words {

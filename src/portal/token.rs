@@ -22,6 +22,7 @@ use super::{Portal, RETRY, Visit, failure, set_challenge, set_retry_after};
 use crate::account::{RefreshFailure, RevokeFailure};
 use crate::authn::location::REFRESH_COOKIE;
 use crate::authn::{LoginFailure, TokenRefusal};
+use crate::gate::no_bearer;
 use crate::identity::TokenErrors;
 use crate::request::Context;
 use crate::response::texts::{Language, Text, in_words};
@@ -382,11 +383,12 @@ impl Refusal {
             (TokenErrors::Flask, Self::InvalidRefreshToken) => Some("Token has been revoked"),
             (TokenErrors::Flask, Self::NotRefreshToken) => Some("Only refresh tokens are allowed"),
             (TokenErrors::Flask, Self::NoRefreshToken) if !portal.gives_cookies() => {
-                Some("Missing Authorization Header")
+                Some(no_bearer(visit.headers))
             }
             (TokenErrors::Flask, Self::NoRefreshToken) => {
+                let in_header = no_bearer(visit.headers);
                 missing = format!(
-                    "Missing JWT in headers or cookies (Missing Authorization Header; Missing cookie \"{REFRESH_COOKIE}\")"
+                    "Missing JWT in headers or cookies ({in_header}; Missing cookie \"{REFRESH_COOKIE}\")"
                 );
                 Some(missing.as_str())
             }

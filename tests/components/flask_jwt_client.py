@@ -116,6 +116,7 @@ say("signing out", reply.status_code, sorted(session.cookies.keys()))
 ask("after that", "GET", "/cookie", session)
 ask("a refresh after that", "POST", "/refresh", requests, cookies={})
 ask("a refresh with an access token", "POST", "/refresh", headers=bearer(access))
+ask("a refresh with another scheme", "POST", "/refresh", headers={"Authorization": f"Token {refresh}"})
 
 # --- Revoked, refreshed, fresh, expired --------------------------------------------------------------------------
 
