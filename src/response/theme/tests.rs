@@ -139,6 +139,12 @@ async fn single_files_take_the_place_of_ours() {
 }
 
 #[test]
+fn a_login_page_may_have_no_form_at_all() {
+    let login = "{% extends \"base.html\" %}{% block main %}<a href=\"/other\">Sign in</a>{% endblock %}";
+    assert!(Theme::parse(files(&[("login.html", login)])).is_ok());
+}
+
+#[test]
 fn mails_are_themed_each_template_by_itself() {
     let theme = Theme::parse(files(&[(
         "mail.txt",

@@ -399,6 +399,12 @@ fn of_several_invitations_to_an_address_the_first_that_is_used_brings_what_an_ad
     assert_eq!(keys(&bench, b'I'), 2, "the other address's and its entry");
     assert_eq!(keys(&bench, b'X'), 1);
 
+    // What an administrator has given is given until its time is over.
+    create(Invitation { expires_at: time(NOW), ..invitation("root", "ended@example.com") });
+    create(from(&alice, "ended", "ended@example.com"));
+    let shown = live_invitation(tree, Digest::of(b"ended"), &Inviters::Everybody, time(NOW)).expect("good");
+    assert!(shown.invited_by == Some(alice.id) && shown.roles.is_empty(), "{shown:?}");
+
     // An administrator's alone ends with an address that comes to an account by another way.
     create(invitation("root", "late@example.com"));
     create(from(&alice, "late", "late@example.com"));
