@@ -26,6 +26,7 @@ use rustc_hash::FxHashMap;
 mod assertion;
 mod balance;
 mod body;
+pub mod coalesce;
 mod connect;
 mod error;
 mod exchange;

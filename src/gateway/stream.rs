@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use super::listener::{Door, Listener};
 use super::opening::Protocol;
 use super::tls::{self, TlsStream};
+use crate::proxy::coalesce;
 
 /// A listening socket, as the runtime of one thread has it.
 pub(super) enum Acceptor {
@@ -136,7 +137,12 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        on!(self.get_mut(), stream => Pin::new(stream).poll_write_vectored(cx, slices))
+        match self.get_mut() {
+            Self::Tcp(stream) => coalesce::poll_write(stream, cx, slices),
+            // Its pieces become one record.
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Unix(stream) => coalesce::poll_write(stream, cx, slices),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {

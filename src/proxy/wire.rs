@@ -16,6 +16,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio_rustls::client::TlsStream;
 
+use super::coalesce;
+
 /// What carries the bytes.
 #[derive(Debug)]
 pub(crate) enum Socket {
@@ -143,7 +145,11 @@ impl AsyncWrite for Wire {
         if self.deaf {
             return Poll::Ready(Ok(all));
         }
-        let result = ready!(on_socket!(self, socket => socket.poll_write_vectored(cx, bufs)));
+        let result = ready!(match &mut self.socket {
+            Socket::Tcp(stream) => coalesce::poll_write(stream, cx, bufs),
+            Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
+            Socket::Unix(stream) => coalesce::poll_write(stream, cx, bufs),
+        });
         Poll::Ready(self.written(result, all))
     }
 
