@@ -100,7 +100,7 @@ fn request(target: &str, fields: &[(http::HeaderName, &HeaderValue)]) -> (Contex
     for (name, value) in fields {
         request = request.header(name, *value);
     }
-    let (parts, ()) = request.body(()).expect("a request").into_parts();
+    let request = request.body(()).expect("a request");
     let trusted = TrustedProxies::default();
     let arrival = Arrival {
         certificate: None,
@@ -109,7 +109,8 @@ fn request(target: &str, fields: &[(http::HeaderName, &HeaderValue)]) -> (Contex
         scheme: Scheme::Http,
         trusted: &trusted,
     };
-    (Context::new(&parts, &arrival).expect("a sound request"), parts.headers)
+    let context = Context::new(&request, &arrival).expect("a sound request");
+    (context, request.into_parts().0.headers)
 }
 
 /// None of these waits for anything.

@@ -49,7 +49,7 @@ fn identity() -> HeaderSet {
 }
 
 fn context() -> Context {
-    let (parts, ()) = Request::get("/").header("host", "app.test").body(()).expect("a request").into_parts();
+    let request = Request::get("/").header("host", "app.test").body(()).expect("a request");
     let trusted = TrustedProxies::default();
     let arrival = Arrival {
         certificate: None,
@@ -58,7 +58,7 @@ fn context() -> Context {
         scheme: Scheme::Http,
         trusted: &trusted,
     };
-    Context::new(&parts, &arrival).expect("a sound request")
+    Context::new(&request, &arrival).expect("a sound request")
 }
 
 fn forward(c: &mut Criterion) {

@@ -181,7 +181,7 @@ impl Proxy {
     /// closed when it is done, and at the stop; other answers come to their end.
     pub async fn forward(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Box<Request<Incoming>>,
         context: &Context,
         permit: &Permit,
         ended: impl FnOnce() -> Ended,
@@ -200,7 +200,7 @@ impl Proxy {
         };
         let limit = self.body_bytes;
         if let Some(limit) = limit.filter(|&limit| request.body().size_hint().lower() > limit) {
-            drain_refused(request);
+            drain_refused(*request);
             return Err(ForwardError::BodyTooLarge { limit });
         }
         let uri = match (without_token(route, context), &route.rewrite) {
@@ -213,7 +213,7 @@ impl Proxy {
         let uri = match uri {
             Ok(uri) => uri,
             Err(fault) => {
-                drain_refused(request);
+                drain_refused(*request);
                 return Err(fault);
             }
         };
@@ -222,7 +222,7 @@ impl Proxy {
             true => upgrade::offered(request.version(), request.headers()),
             false => None,
         };
-        let downstream = offered.is_some().then(|| hyper::upgrade::on(&mut request));
+        let downstream = offered.is_some().then(|| hyper::upgrade::on(&mut *request));
 
         let (parts, body) = request.into_parts();
         let mut headers = parts.headers;
@@ -244,7 +244,7 @@ impl Proxy {
         let is_head = parts.method == Method::HEAD;
         let messages = parts.version == Version::HTTP_2 && is_grpc(&headers);
         let (body, progress) = self.request_body(body, asked.expects, messages, upstream);
-        let mut sent = Request::new(body);
+        let mut sent = Box::new(Request::new(body));
         *sent.method_mut() = parts.method;
         *sent.uri_mut() = uri;
         *sent.headers_mut() = headers;

@@ -10,9 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::request::Parts;
 use http::uri::Uri;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 
 pub mod forwarded;
 pub mod head;
@@ -103,21 +102,21 @@ pub struct OriginalRequest {
 impl Context {
     /// Describes a request that hyper read. For HTTP/1 its bytes went by `head::MessageReader` first; what that refuses and
     /// hyper leaves visible is refused here once more.
-    pub fn new(parts: &Parts, arrival: &Arrival<'_>) -> Result<Self, RequestFault> {
-        check_method(&parts.method)?;
-        if parts.version == Version::HTTP_2 {
-            head::check_http2_fields(&parts.headers)?;
+    pub fn new<B>(request: &Request<B>, arrival: &Arrival<'_>) -> Result<Self, RequestFault> {
+        check_method(request.method())?;
+        if request.version() == Version::HTTP_2 {
+            head::check_http2_fields(request.headers())?;
         }
-        let sent_to = addressed_host(parts)?;
-        let target = Target::from_uri(&parts.uri)?;
+        let sent_to = addressed_host(request)?;
+        let target = Target::from_uri(request.uri())?;
         let peer = arrival.peer.to_canonical();
         let peer_trusted = arrival.trusted.contains(peer);
         let told = if peer_trusted {
-            Forwarding::read(peer, &parts.headers, arrival.trusted)?
+            Forwarding::read(peer, request.headers(), arrival.trusted)?
         } else {
             Forwarding { client: peer, host: None, port: None, scheme: None }
         };
-        let id = if peer_trusted { RequestId::from_headers(&parts.headers) } else { None };
+        let id = if peer_trusted { RequestId::from_headers(request.headers()) } else { None };
         let mut host = told.host.unwrap_or(sent_to);
         // The port is spoken of apart when the host came without. 80 and 443 go without saying; the wrong one of them is
         // an inner hop's, left over beside the outer one's scheme.
@@ -128,7 +127,7 @@ impl Context {
             client: told.client,
             host,
             id: id.unwrap_or_else(RequestId::generate),
-            method: parts.method.clone(),
+            method: request.method().clone(),
             peer,
             peer_trusted,
             received_at: arrival.now,
@@ -223,19 +222,19 @@ fn check_method(method: &Method) -> Result<(), HeadFault> {
 
 /// The host that the request itself names: exactly one `Host` field, or in HTTP/2 `:authority`; where there are both, in an
 /// absolute-form target too, they are the same (RFC 9112 §3.2.2, RFC 9113 §8.3.1).
-fn addressed_host(parts: &Parts) -> Result<Host, RequestFault> {
-    let mut fields = parts.headers.get_all(header::HOST).iter();
+fn addressed_host<B>(request: &Request<B>) -> Result<Host, RequestFault> {
+    let mut fields = request.headers().get_all(header::HOST).iter();
     let field = fields.next();
     if fields.next().is_some() {
         return Err(HeadFault::HostRepeated.into());
     }
     let field = field.map(|value| Host::known(value.as_bytes())).transpose();
     let field = field.map_err(|InvalidHost| RequestFault::Host)?;
-    match (field, authority(&parts.uri)?) {
+    match (field, authority(request.uri())?) {
         (Some(field), None) => Ok(field),
         (Some(field), Some(authority)) if field == authority => Ok(field),
         (Some(_), Some(_)) => Err(RequestFault::Authority),
-        (None, Some(authority)) if parts.version == Version::HTTP_2 => Ok(authority),
+        (None, Some(authority)) if request.version() == Version::HTTP_2 => Ok(authority),
         (None, _) => Err(HeadFault::HostMissing.into()),
     }
 }

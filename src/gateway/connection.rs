@@ -165,7 +165,7 @@ async fn serve_http1(
             let (client, control) = (Rc::clone(client), Arc::clone(control));
             async move {
                 let in_flight = control.begin();
-                let mut response = worker.answer(request, &client, purpose, control.fault()).await;
+                let mut response = worker.answer(Box::new(request), &client, purpose, control.fault()).await;
                 // hyper closes a connection that says so.
                 if thread.is_draining() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -76,7 +76,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         // A request keeps the rooms that it begins with.
         let (worker, client, flow) = (thread.worker(), Rc::clone(&client), opening.open());
         async move {
-            let mut response = worker.answer(request, &client, purpose, None).await;
+            let mut response = worker.answer(Box::new(request), &client, purpose, None).await;
             // It speaks of an HTTP/1 connection.
             response.headers_mut().remove(header::CONNECTION);
             Ok::<_, Infallible>(response.map(|body| Answer { body, flow, rest: Bytes::new() }))

@@ -114,11 +114,12 @@ impl Worker {
         (self.head_limits, self.timeouts)
     }
 
-    /// Takes one request through the rooms, or sends it to `public_url`. `fault` is why the connection can't go on, where
+    /// Takes one request through the rooms, or sends it to `public_url`. It is in a box, for it is handed on from call to
+    /// call, and each would copy it into its own part of the connection's memory. `fault` is why the connection can't go on, where
     /// it can't.
     pub(super) async fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
         client: &Client,
         purpose: Purpose,
         fault: Option<WireFault>,
@@ -135,17 +136,16 @@ impl Worker {
 
     async fn take_through(
         &self,
-        request: Request<Incoming>,
+        mut request: Box<Request<Incoming>>,
         client: &Client,
         purpose: Purpose,
         fault: Option<WireFault>,
     ) -> Response<Body> {
         let (started, now) = (Instant::now(), SystemTime::now());
-        let (mut parts, body) = request.into_parts();
-        let version = parts.version;
-        if let Some(fault) = fault.filter(|_| parts.method.as_str() == FAULT_METHOD) {
+        let version = request.version();
+        if let Some(fault) = fault.filter(|_| request.method().as_str() == FAULT_METHOD) {
             let problem = unsound(fault.status(), fault.code(), fault.public_message());
-            return self.refuse_unsound(&parts, problem, client.address, &fault, started);
+            return self.refuse_unsound(&request, problem, client.address, &fault, started);
         }
         let certificate = client.certificate(self.rooms.tls.as_ref(), now);
         let arrival = Arrival {
@@ -155,20 +155,19 @@ impl Worker {
             scheme: client.scheme,
             trusted: &self.rooms.config.trusted_proxies,
         };
-        let described = admit(&mut parts, &self.head_limits)
-            .and_then(|handshake| Ok((Context::new(&parts, &arrival)?, handshake)));
+        let described = admit(&mut request, &self.head_limits)
+            .and_then(|handshake| Ok((Context::new(&request, &arrival)?, handshake)));
         let (context, handshake) = match described {
             Ok(described) => described,
             Err(fault) => {
                 let problem = unsound(fault.status(), fault.code(), fault.public_message());
-                return self.refuse_unsound(&parts, problem, client.address, &fault, started);
+                return self.refuse_unsound(&request, problem, client.address, &fault, started);
             }
         };
-        warn_of_untrusted_proxy(&context, &parts.headers);
+        warn_of_untrusted_proxy(&context, request.headers());
         if let Some(handshake) = &handshake {
-            handshake.put(&mut parts);
+            handshake.put(&mut request);
         }
-        let request = Request::from_parts(parts, body);
         let unanswered = Unanswered {
             context: &context,
             ended: false,
@@ -235,7 +234,7 @@ impl Worker {
     async fn decide(
         &self,
         context: &Context,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
         permitted: &Cell<Option<Permitted>>,
     ) -> Answered {
         let asker = || Asker::new(request.method(), request.headers(), context.id.header_value().clone());
@@ -244,7 +243,7 @@ impl Worker {
             Place::Ours(rest) => {
                 return match Dialect::of(rest) {
                     Some(dialect) => self.subrequests.answer(dialect, context, request.headers()).await,
-                    None => Answered::from(self.rooms.portal.handle(context, request).await),
+                    None => Answered::from(Box::pin(self.rooms.portal.handle(context, *request)).await),
                 };
             }
             Place::Ambiguous => {
@@ -257,7 +256,7 @@ impl Worker {
         let asker = || asker().for_calls(request.method(), request.headers());
         match self.rooms.gate.decide(context, request.headers(), PATIENCE).await {
             Ok(Decision::Allow(permit)) if let Some(endpoint) = permit.route().token_endpoint => {
-                let response = self.rooms.portal.handle_token(endpoint, context, request).await;
+                let response = Box::pin(self.rooms.portal.handle_token(endpoint, context, *request)).await;
                 let route = Some(Arc::clone(permit.route()));
                 Answered { decided: Some(Decided::Allow), identity: None, response, route }
             }
@@ -270,7 +269,7 @@ impl Worker {
             Ok(Decision::Refuse(refusal)) => {
                 let response = self.refuse(&refusal, context, &request, &asker());
                 // A client that sends all of its body before it reads would not see the answer otherwise.
-                drain_refused(request);
+                drain_refused(*request);
                 Answered {
                     decided: Some(refusal.decided()),
                     identity: refusal.identity().cloned(),
@@ -289,7 +288,7 @@ impl Worker {
     async fn forward(
         &self,
         context: &Context,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
         permit: &Permit,
     ) -> Response<Body> {
         let asker = Asker::new(request.method(), request.headers(), context.id.header_value().clone())
@@ -354,7 +353,7 @@ impl Worker {
 
     fn refuse_unsound(
         &self,
-        parts: &http::request::Parts,
+        request: &Request<Incoming>,
         problem: Problem,
         peer: IpAddr,
         fault: &dyn std::fmt::Display,
@@ -366,7 +365,7 @@ impl Worker {
         if UNSOUND.allows() {
             tracing::info!(%fault, peer.address = %peer, request.id = id.as_str(), "an unsound request was refused");
         }
-        let asker = Asker::new(&parts.method, &parts.headers, id.header_value().clone());
+        let asker = Asker::new(request.method(), request.headers(), id.header_value().clone());
         let problem = match problem.status {
             StatusCode::METHOD_NOT_ALLOWED => problem
                 .with_header(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),

@@ -149,7 +149,6 @@ impl Browser {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = request.header("host", "app.test").header(COOKIE, cookies.join("; "));
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).expect("a request");
-        let (parts, body) = request.into_parts();
         let arrival = Arrival {
             certificate: None,
             now: SystemTime::now(),
@@ -157,8 +156,8 @@ impl Browser {
             scheme: Scheme::Http,
             trusted: &TrustedProxies::default(),
         };
-        let context = Context::new(&parts, &arrival).expect("a sound request");
-        let response = self.portal.handle(&context, Request::from_parts(parts, body)).await;
+        let context = Context::new(&request, &arrival).expect("a sound request");
+        let response = self.portal.handle(&context, request).await;
         let (parts, body) = response.into_parts();
         for cookie in parts.headers.get_all(SET_COOKIE) {
             let cookie = cookie.to_str().expect("ASCII");

@@ -44,7 +44,7 @@ pub(crate) async fn exchange(
     upstream: &Upstream,
     watch: &Watch,
     client: IpAddr,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     progress: Option<&Rc<Progress>>,
     limit: Option<u64>,
 ) -> Result<(Response<Incoming>, Lease), ForwardError> {
@@ -70,7 +70,7 @@ pub(crate) async fn exchange(
     );
     drop(chosen);
     // On a new connection: one that was closed meanwhile would make it one time more.
-    let second = attempt(upstream, watch, other, *request, progress, limit, &mut waited, false).await;
+    let second = attempt(upstream, watch, other, request, progress, limit, &mut waited, false).await;
     second.map_err(|failed| failed.error)
 }
 
@@ -89,7 +89,7 @@ async fn attempt(
     upstream: &Upstream,
     watch: &Watch,
     chosen: Chosen,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     progress: Option<&Rc<Progress>>,
     limit: Option<u64>,
     waited: &mut u64,
@@ -107,7 +107,7 @@ async fn attempt(
             Err(error) => {
                 upstream.failed(&chosen, Failure::Connect);
                 let error = ForwardError::Connect(error);
-                return Err(Failed { chosen, error, unharmed: Some(Box::new(request)) });
+                return Err(Failed { chosen, error, unharmed: Some(request) });
             }
         };
         if upstream.host_of_server {
@@ -174,7 +174,7 @@ async fn attempt(
             // A new connection counts as not used before, so this happens once, and else by the server's word.
             Some(unharmed) if lease.reused || (refused && refusals < REFUSALS) => {
                 refusals += u32::from(refused);
-                (request, reuse) = (*unharmed, false);
+                (request, reuse) = (unharmed, false);
             }
             unharmed => {
                 let of_the_client = progress.is_some_and(|progress| progress.fault.get().is_some());
@@ -205,12 +205,12 @@ async fn send(
     upstream: &Upstream,
     watch: &Watch,
     lease: &mut Lease,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     progress: Option<&Rc<Progress>>,
     started: u64,
 ) -> Result<Response<Incoming>, Lost> {
     let mut deadline = watch.deadline();
-    let mut answer = pin!(lease.send(request));
+    let mut answer = pin!(lease.send(*request));
     poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(answer.map_err(|mut error| {

@@ -18,11 +18,11 @@ fn context_of(peer: &str, line: &str, lines: &[(&str, &str)]) -> Result<Context,
     let (method, uri) = line.split_once(' ').expect("method and target");
     let version = if uri.starts_with("h2:") { Version::HTTP_2 } else { Version::HTTP_11 };
     let request = Request::builder().method(method).uri(uri.trim_start_matches("h2:")).version(version);
-    let (mut parts, ()) = request.body(()).expect("a request that hyper may hand on").into_parts();
-    parts.headers = headers(lines);
+    let mut request = request.body(()).expect("a request that hyper may hand on");
+    *request.headers_mut() = headers(lines);
     let peer = peer.parse().expect("address");
     Context::new(
-        &parts,
+        &request,
         &Arrival {
             certificate: None,
             now: SystemTime::UNIX_EPOCH,

@@ -9,8 +9,7 @@
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::ext::Protocol;
 
 use crate::request::RequestFault;
@@ -28,22 +27,22 @@ const WEBSOCKET: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 ///
 /// `Some`: it asks for a WebSocket, and is the GET for it except for the fields, which `Handshake::put`
 /// adds once the client's own were judged.
-pub(in crate::gateway) fn admit(
-    parts: &mut Parts,
+pub(in crate::gateway) fn admit<B>(
+    request: &mut Request<B>,
     limits: &HeadLimits,
 ) -> Result<Option<Handshake>, RequestFault> {
-    if parts.version != Version::HTTP_2 {
+    if request.version() != Version::HTTP_2 {
         return Ok(None);
     }
-    join_cookies(&mut parts.headers);
-    name_host(parts);
-    if parts.headers.len() > limits.headers {
+    join_cookies(request.headers_mut());
+    name_host(request);
+    if request.headers().len() > limits.headers {
         return Err(HeadFault::TooManyFields.into());
     }
-    match parts.extensions.get::<Protocol>() {
+    match request.extensions().get::<Protocol>() {
         None => Ok(None),
-        Some(protocol) if protocol.as_str() == "websocket" && parts.method == Method::CONNECT => {
-            parts.method = Method::GET;
+        Some(protocol) if protocol.as_str() == "websocket" && request.method() == Method::CONNECT => {
+            *request.method_mut() = Method::GET;
             Ok(Some(Handshake::new()))
         }
         Some(_) => Err(HeadFault::ProtocolUnknown.into()),
@@ -64,11 +63,11 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// What HTTP/1.1 says in `Host` stands in `:authority`. Where both are there, they are compared later.
-fn name_host(parts: &mut Parts) {
-    if let Some(authority) = parts.uri.authority()
+fn name_host<B>(request: &mut Request<B>) {
+    if let Some(authority) = request.uri().authority()
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
-        parts.headers.entry(header::HOST).or_insert(host);
+        request.headers_mut().entry(header::HOST).or_insert(host);
     }
 }
 
@@ -96,9 +95,9 @@ impl Handshake {
     }
 
     /// Makes it the handshake of HTTP/1.1, which the gate and the proxy know.
-    pub(in crate::gateway) fn put(&self, parts: &mut Parts) {
-        parts.version = Version::HTTP_11;
-        let headers = &mut parts.headers;
+    pub(in crate::gateway) fn put<B>(&self, request: &mut Request<B>) {
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(KEY, HeaderValue::from_str(&self.key).expect("base64 is visible ASCII"));
@@ -134,37 +133,35 @@ impl Handshake {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, headers: 4, target_bytes: 1024 };
 
-    fn parts(version: Version, fields: &[(&str, &str)]) -> Parts {
+    fn request(version: Version, fields: &[(&str, &str)]) -> Request<()> {
         let request = Request::builder().version(version).uri("http://a/");
         let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        request.body(()).expect("a request").into_parts().0
+        request.body(()).expect("a request")
     }
 
     #[test]
     fn cookies_in_many_fields_become_one_line() {
         let fields = [("cookie", "a=1"), ("x", "y"), ("cookie", "b=2; c=3"), ("cookie", "d")];
-        let mut http2 = parts(Version::HTTP_2, &fields);
+        let mut http2 = request(Version::HTTP_2, &fields);
         assert!(matches!(admit(&mut http2, &LIMITS), Ok(None)));
-        let lines: Vec<_> = http2.headers.get_all("cookie").iter().collect();
+        let lines: Vec<_> = http2.headers().get_all("cookie").iter().collect();
         assert_eq!(lines, ["a=1; b=2; c=3; d"]);
-        assert_eq!((http2.headers.len(), &http2.headers["host"]), (3, &HeaderValue::from_static("a")));
-        let mut http1 = parts(Version::HTTP_11, &fields);
+        assert_eq!((http2.headers().len(), &http2.headers()["host"]), (3, &HeaderValue::from_static("a")));
+        let mut http1 = request(Version::HTTP_11, &fields);
         assert!(matches!(admit(&mut http1, &LIMITS), Ok(None)));
-        assert_eq!(http1.headers.get_all("cookie").iter().count(), 3, "HTTP/1 is left as it came");
+        assert_eq!(http1.headers().get_all("cookie").iter().count(), 3, "HTTP/1 is left as it came");
     }
 
     #[test]
     fn fields_are_counted_after_the_cookies_were_joined() {
         let cookie = ("cookie", "a=1");
-        let mut many = parts(Version::HTTP_2, &[cookie; 50]);
+        let mut many = request(Version::HTTP_2, &[cookie; 50]);
         assert!(admit(&mut many, &LIMITS).is_ok());
-        let mut others = parts(Version::HTTP_2, &[("x", "y"); 4]);
+        let mut others = request(Version::HTTP_2, &[("x", "y"); 4]);
         let refused = admit(&mut others, &LIMITS).err();
         assert_eq!(refused, Some(RequestFault::Head(HeadFault::TooManyFields)));
     }

@@ -162,7 +162,8 @@ async fn answer(
     ended: CancellationToken,
 ) -> Result<Response<Body>, Infallible> {
     let context = context(&request);
-    let answer = proxy.forward(request, &context, &permit(), || Box::pin(ended.cancelled_owned())).await;
+    let answer =
+        proxy.forward(Box::new(request), &context, &permit(), || Box::pin(ended.cancelled_owned())).await;
     Ok(answer.unwrap_or_else(|error| {
         let mut response = Response::new(Body::Full(Bytes::from_static(error.code().as_bytes())));
         *response.status_mut() = error.status();
