@@ -31,7 +31,7 @@ def measure(case, load, rounds, seconds, count_syscalls):
     for row in case.rows:
         for label in row.counted:
             found[row.name + label] = Measured(row.of or case.rows[0].name)
-        case.load(load, row, min(1, seconds))
+        case.load(load, row, max(row.warm_up, min(1, seconds)))
     for number in range(rounds):
         turn = number % len(case.rows)
         for row in case.rows[turn:] + case.rows[:turn]:
