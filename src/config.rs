@@ -138,22 +138,21 @@ impl Config {
     pub fn load_noting(path: &Path, files: &mut BTreeSet<PathBuf>) -> Result<Self, Faults> {
         files.insert(path.to_owned());
         let text = file::read(path)?;
-        let base = path.parent().unwrap_or(Path::new(""));
+        let file = absolute(path);
         let environment = |name: &str| std::env::var(name).ok();
-        let config = Self::parse_noting(&text, &path.display().to_string(), &environment, base, files)?;
-        // Told to whoever may be in another folder.
-        let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let name = path.display().to_string();
+        let config = Self::parse_noting(&text, &name, &environment, folder_of(&file), files)?;
         Ok(Self { file, files: files.clone(), ..config })
     }
 
     /// Where the server of this file takes orders. Of the file only that has to be sound.
     pub fn admin_socket_of(path: &Path) -> Result<PathBuf, Faults> {
         let text = file::read(path)?;
-        let base = path.parent().unwrap_or(Path::new(""));
+        let file = absolute(path);
         let source = file::Source::new(&path.display().to_string(), &text);
         let (tree, _) = source.tree()?;
         let environment = |name: &str| std::env::var(name).ok();
-        let reader = reader::Reader::new(&source, base, &environment, Vec::new());
+        let reader = reader::Reader::new(&source, folder_of(&file), &environment, Vec::new());
         let socket = reader.root(&tree).read_in_part(|root| {
             let (store, _) = settings::store(root);
             let socket = |admin: &mut _| settings::admin_socket(admin, &store).0;
@@ -299,4 +298,13 @@ impl Config {
             warnings: Vec::new(),
         })
     }
+}
+
+/// As it is for whoever may be in another folder: the path that a reload compares and that people are told.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
 }

@@ -401,6 +401,15 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         }
     }
 
+    /// While the client takes nothing, what it sends is read all the same: it may leave, and bytes that are not read when
+    /// the connection ends reset it, and what was written before is lost with it.
+    fn bound_write<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_pending() {
+            self.watch_client(cx)?;
+        }
+        self.writes.bound(written, self.timeouts.idle, cx)
+    }
+
     /// Reads on behind what is held. `false`: the end.
     fn poll_aside(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let mut chunk = [MaybeUninit::uninit(); CHUNK];
@@ -468,7 +477,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
-        this.writes.bound(written, this.timeouts.idle, cx)
+        this.bound_write(written, cx)
     }
 
     fn poll_write_vectored(
@@ -478,7 +487,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
-        this.writes.bound(written, this.timeouts.idle, cx)
+        this.bound_write(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -489,7 +498,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.socket).poll_flush(cx);
         if flushed.is_pending() {
-            return this.writes.bound(flushed, this.timeouts.idle, cx);
+            return this.bound_write(flushed, cx);
         }
         // What is ready here says nothing of a write that is not.
         ready!(flushed)?;

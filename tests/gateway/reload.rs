@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -646,4 +646,22 @@ fn reloads_that_come_all_at_once_and_during_the_stop_end_well() {
     storm.join().expect("no panic");
     assert_eq!(code, Some(0), "{}", gateway.log());
     assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
+#[test]
+fn a_file_that_is_named_as_seen_from_its_folder_is_read_again_like_any_other() {
+    let (one, two) = two();
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new("sh");
+    command.current_dir(directory.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    // What the harness says behind is for a shell without a script.
+    command
+        .args(["-c", concat!("exec ", env!("CARGO_BIN_EXE_foregate"), " serve")])
+        .env_remove("FOREGATE_CONFIG");
+    let gateway = Gateway::start_with(directory, &to(one.address, ""), command);
+    gateway.write_config(&to(two.address, ""));
+    comes_to(&gateway, "two");
+    gateway.write_config(&to(one.address, ""));
+    reload(&gateway);
+    assert_eq!(body(&gateway), "one");
 }

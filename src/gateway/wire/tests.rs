@@ -409,6 +409,53 @@ fn the_end_waits_a_while_for_the_rest_of_a_body_and_never_for_long() {
     });
 }
 
+/// One step of an answer: what is written is taken, or not.
+async fn step(wire: &mut Wire<DuplexStream>, taken: bool) -> Poll<()> {
+    let step = poll_fn(|cx| {
+        Poll::Ready(match taken {
+            true => Pin::new(&mut *wire).poll_flush(cx),
+            false => Pin::new(&mut *wire).poll_write(cx, b"x").map_ok(|_| ()),
+        })
+    });
+    step.await.map(|step| step.expect("no error"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_during_an_answer_is_read_whether_or_not_the_answer_is_taken() {
+    for taken in [true, false] {
+        let (mut client, server) = duplex(64);
+        let control = Arc::new(WireControl::new(None));
+        let mut wire = Wire::new(server, LIMITS, TIMEOUTS, Arc::clone(&control));
+        client.write_all(GET).await.expect("it is taken");
+        assert_eq!(read(&mut wire).await, GET);
+        let _answering = control.begin();
+        if !taken {
+            wire.write_all(&[b'x'; 64]).await.expect("so much fits");
+        }
+        let expected = if taken { Poll::Ready(()) } else { Poll::Pending };
+        for next in [&b""[..], GET] {
+            client.write_all(next).await.expect("there is room");
+            assert_eq!(step(&mut wire, taken).await, expected, "taken={taken}");
+        }
+        client.write_all(&[b'G'; 60]).await.expect("the next request was read, so there is room");
+        assert_eq!(read(&mut wire).await, GET, "taken={taken}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_during_an_answer_is_seen_at_its_next_step() {
+    let (mut wire, mut client, control) = connected();
+    client.write_all(GET).await.expect("it is taken");
+    assert_eq!(read(&mut wire).await, GET);
+    let answering = control.begin();
+    wire.flush().await.expect("it is there");
+    drop(client);
+    let left = wire.flush().await.expect_err("nobody waits for the answer");
+    assert_eq!(left.kind(), io::ErrorKind::ConnectionAborted);
+    drop(answering);
+    wire.flush().await.expect("nothing is under way: the next read tells");
+}
+
 /// As TLS over a client that takes nothing: its close can't be sent.
 struct Deaf;
 
