@@ -45,14 +45,25 @@ impl Pages {
                 let view = login_view(confirming, everything);
                 let rendered = render(&self.environments, language, login, view);
                 let html = rendered.map_err(|error| PageFault::Render("the login page", error))?;
-                // Without a form it may lead to where people sign in otherwise.
-                if html.to_ascii_lowercase().contains("<form") && !html.contains(TRIAL_TOKEN) {
+                // Without a form that posts it may lead to where people sign in otherwise.
+                if posting_forms(&html).iter().any(|form| !form.contains(TRIAL_TOKEN)) {
                     return Err(PageFault::NoToken(login.template.name()));
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Each form that posts, from its tag to its end; in lower case, as the trial's token is.
+fn posting_forms(html: &str) -> Vec<String> {
+    let html = html.to_ascii_lowercase();
+    let forms = html.split("<form").skip(1).filter_map(|rest| rest.split("</form").next());
+    let posts = |form: &&str| {
+        let said = form.split('>').next().and_then(|tag| tag.split_once("method"));
+        said.is_some_and(|(_, said)| said.trim_start_matches(['=', '"', '\'', ' ']).starts_with("post"))
+    };
+    forms.filter(posts).map(ToOwned::to_owned).collect()
 }
 
 /// What the portal hands to the login page, in a trial.

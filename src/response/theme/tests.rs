@@ -87,6 +87,13 @@ fn what_is_wrong_is_told_with_its_place() {
             vec!["login.html: the form of the login page has no token, and would be refused"],
         ),
         (
+            &[(
+                "login.html",
+                "{% extends \"base.html\" %}{% block main %}<p>{{ view.csrf_token }}</p><FORM METHOD=post></FORM>{% endblock %}",
+            )],
+            vec!["login.html: the form of the login page has no token, and would be refused"],
+        ),
+        (
             &[("mail.txt", "x\n{{ view.gretting }}")],
             vec!["mail.txt:2:1: a mail can't be rendered with it: undefined value"],
         ),
@@ -139,9 +146,13 @@ async fn single_files_take_the_place_of_ours() {
 }
 
 #[test]
-fn a_login_page_may_have_no_form_at_all() {
-    let login = "{% extends \"base.html\" %}{% block main %}<a href=\"/other\">Sign in</a>{% endblock %}";
-    assert!(Theme::parse(files(&[("login.html", login)])).is_ok());
+fn a_login_page_may_have_no_form_that_posts() {
+    for main in
+        ["<a href=\"/other\">Sign in</a>", "<form><input name=\"search\"></form><a href=\"/other\">SSO</a>"]
+    {
+        let login = format!("{{% extends \"base.html\" %}}{{% block main %}}{main}{{% endblock %}}");
+        assert!(Theme::parse(files(&[("login.html", &login)])).is_ok(), "{main}");
+    }
 }
 
 #[test]
