@@ -4,7 +4,8 @@
 //! `proxy/headers.rs`; a server is chosen in `proxy/upstream.rs`, by `proxy/balance.rs`'s rule and what
 //! `proxy/health.rs` knows; connections to servers are made in `proxy/connect.rs`, over TLS by
 //! `proxy/tls.rs`, and kept in `proxy/pool.rs`, those of HTTP/2 shared by `proxy/streams.rs`; one
-//! request and its retries are in `proxy/exchange.rs`; bodies in `proxy/body.rs`; an upgraded
+//! request and its retries are in `proxy/exchange.rs`; bodies in `proxy/body.rs`; small writes become one in
+//! `proxy/coalesce.rs`; an upgraded
 //! connection is carried by `proxy/upgrade.rs`. A `Proxy` belongs to one thread and shares with those
 //! of others the health of the servers and TLS sessions, and nothing else.
 //!

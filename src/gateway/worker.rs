@@ -114,9 +114,11 @@ impl Worker {
         (self.head_limits, self.timeouts)
     }
 
-    /// Takes one request through the rooms, or sends it to `public_url`. It is in a box, for it is handed on from call to
-    /// call, and each would copy it into its own part of the connection's memory. `fault` is why the connection can't go on, where
+    /// Takes one request through the rooms, or sends it to `public_url`. `fault` is why the connection can't go on, where
     /// it can't.
+    ///
+    /// The request is in a box, for it is handed on from call to call, and each would copy it into its own part of the
+    /// connection's memory.
     pub(super) async fn answer(
         &self,
         request: Box<Request<Incoming>>,

@@ -167,7 +167,7 @@ impl HeaderRules {
 
     /// Turns a server's fields into those for the client, with the route's edits. `Content-Length` stays where
     /// it says the length of a body, or of the one that a HEAD asks about. The request's id, which takes the place of the
-    /// server's, is for the caller to set: every answer has it.
+    /// server's, is the gateway's to set: every answer has it, also those that no server gave.
     pub fn answer(
         &self,
         status: StatusCode,

@@ -33,8 +33,8 @@ use super::watch::{Left, Watch, ticks};
 use super::wire::Wire;
 use super::{Server, UpstreamSettings};
 
-/// Kept for one server on one thread. Not fewer than clients may ask at once: a wave of requests would close and open a
-/// connection for each above this, again and again. What is not used grows old and is closed.
+/// Kept for one server on one thread. Many, for a wave of more requests than this closes and opens a connection for each
+/// above it, again and again; what is not used grows old and is closed.
 const IDLE_CONNECTIONS: usize = 1024;
 
 /// What one connection reads ahead of a client that takes nothing. Bodies still move in large pieces.

@@ -403,7 +403,8 @@ impl Sled {
         results
     }
 
-    /// One command's worth, or as much of it as a batch holds. Where the queue is full the others go first for a while: they are people who wait.
+    /// One command's worth, or as much of it as a batch holds. Where the queue is full the others go first for a while:
+    /// they are people who wait.
     async fn create_some(&self, some: &Arc<[NewUser]>) -> Result<Vec<Result<User, UserError>>, StoreError> {
         let deadline = Instant::now() + ANSWER_WAIT;
         loop {

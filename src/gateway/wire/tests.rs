@@ -437,7 +437,8 @@ async fn what_comes_during_an_answer_is_read_whether_or_not_the_answer_is_taken(
             client.write_all(next).await.expect("there is room");
             assert_eq!(step(&mut wire, taken).await, expected, "taken={taken}");
         }
-        client.write_all(&[b'G'; 60]).await.expect("the next request was read, so there is room");
+        let more = tokio::time::timeout(Duration::from_secs(1), client.write_all(&[b'G'; 60]));
+        more.await.expect("the next request was read, so there is room").expect("it is taken");
         assert_eq!(read(&mut wire).await, GET, "taken={taken}");
     }
 }

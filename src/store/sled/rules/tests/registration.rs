@@ -327,15 +327,15 @@ fn an_invitation_and_a_change_of_address_take_it_from_who_never_confirmed_it() {
     }
 }
 
+/// A member's, which brings no roles.
+fn from(user: &User, label: &str, email: &str) -> Invitation {
+    Invitation { invited_by: Some(user.id), roles: Default::default(), ..invitation(label, email) }
+}
+
 #[test]
 fn members_invite_beside_each_other_and_a_bound_of_their_own() {
     let bench = Bench::new();
     let (alice, bob) = (bench.user("alice"), bench.user("bob"));
-    let from = |user: &User, label: &str, email: &str| Invitation {
-        invited_by: Some(user.id),
-        roles: Default::default(),
-        ..invitation(label, email)
-    };
     let create = |invitation: Invitation| bench.run(|unit| create_invitation(unit, &invitation, 2));
     create(invitation("root", "eve@example.com")).expect("an administrator's");
     create(from(&alice, "alice", "eve@example.com")).expect("a member's");
@@ -378,11 +378,6 @@ fn of_several_invitations_to_an_address_the_first_that_is_used_brings_what_an_ad
  {
     let bench = Bench::new();
     let (alice, bob) = (bench.user("alice"), bench.user("bob"));
-    let from = |user: &User, label: &str, email: &str| Invitation {
-        invited_by: Some(user.id),
-        roles: Default::default(),
-        ..invitation(label, email)
-    };
     let create = |invitation: Invitation| {
         bench.run(|unit| create_invitation(unit, &invitation, 9)).expect("an invitation");
     };
